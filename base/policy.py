@@ -1,0 +1,82 @@
+"""The policy of an intent: who meets whom, for how long, and who decides.
+
+Pure values with their defaults and bounds; read from `[intents.<name>]` of the configuration. Durations are
+seconds.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+ZeroOrSeconds = Annotated[float, msgspec.Meta(ge=0, le=2_592_000)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+
+
+class Gender(StrEnum):
+    """Registered once; matching sides and call roles hang on it."""
+
+    FEMALE = "female"
+    MALE = "male"
+    OTHER = "other"
+
+
+class Control(StrEnum):
+    """Who decides about video and staying in touch."""
+
+    FEMALE = "female"  # the only woman of a pair decides; any other pair is mutual
+    MUTUAL = "mutual"  # both must want it
+
+
+class Pairing(StrEnum):
+    """Which sides meet unless a person's preferences say more."""
+
+    DATING = "dating"  # women and men meet each other; `other` names whom to meet
+    ANYONE = "anyone"
+
+
+class IntentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All rules of one intent. Defaults are those of a three-minute call."""
+
+    control: Control = Control.FEMALE
+    pairing: Pairing = Pairing.ANYONE
+    data_channels: bool = False
+
+    call_seconds: Seconds = 180
+    proposed_s: Seconds = 10
+    connecting_s: Seconds = 20
+    reconnecting_s: Seconds = 15
+    deciding_s: Seconds = 30
+    decide_after_s: ZeroOrSeconds = 30
+    """A call that was live for this long is decided about when somebody hangs up."""
+
+    video_request_s: Seconds = 20
+    video_cooldown_s: ZeroOrSeconds = 60
+    max_video_requests: Count = 2
+    revoke_window_s: Seconds = 5
+    extend_request_s: Seconds = 15
+    max_extensions: Count = 2
+    negotiation_s: Seconds = 10
+
+    widen_after_s: tuple[ZeroOrSeconds, ...] = (0, 10, 20, 40)
+    """When a ticket's preferences for age, language and region relax by one tier each."""
+    widen_age_years: tuple[Count, ...] = (0, 3, 6, 100)
+    """By how many years the wanted age range grows at each tier."""
+    recent_partner_s: ZeroOrSeconds = 600
+    """For how long two people who talked are not paired again."""
+    paused_s: Seconds = 15
+    """For how long the ticket of a detached person keeps its place."""
+
+
+def default_intents() -> dict[str, IntentPolicy]:
+    """The intents of a server whose configuration names none."""
+    return {
+        "dating": IntentPolicy(control=Control.FEMALE, pairing=Pairing.DATING),
+        "friends": IntentPolicy(control=Control.MUTUAL, pairing=Pairing.ANYONE),
+    }
+
+
+def age_on(birth_date: tuple[int, int, int], today: tuple[int, int, int]) -> int:
+    """Full years between two dates, each `(year, month, day)`."""
+    return today[0] - birth_date[0] - (today[1:] < birth_date[1:])
