@@ -1,0 +1,94 @@
+"""Every Redis key, in one place.
+
+Decides names and hash slots: the part in braces is the Cluster hash tag, so that every script touches one slot
+only. A prefix setting keeps deployments (and tests) apart on one server.
+
+Layout of `{u:<user>}:user`, a hash with the last word about who is in what:
+
+    session:<device>    `<node> <session> <generation>` of the session of that device
+    activity            absent (idle), `queued:<pool>:<ticket>` or `call:<call>`
+    device              the device that the activity belongs to
+    revoked_before      Unix ms; sessions of tokens issued before it are refused
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+CALL_PARTITIONS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Builds keys under one prefix, e.g. `Keys("minuet:")`."""
+
+    prefix: str = "minuet:"
+
+    def user(self, user_id: str) -> str:
+        return f"{self.prefix}{{u:{user_id}}}:user"
+
+    def blocks(self, user_id: str) -> str:
+        """Set of user ids; a block stands in both people's sets."""
+        return f"{self.prefix}{{u:{user_id}}}:blocks"
+
+    def recent(self, user_id: str) -> str:
+        """Sorted set: user id of a recent partner, scored by the Unix ms until which they do not meet again."""
+        return f"{self.prefix}{{u:{user_id}}}:recent"
+
+    def node_lease(self, node_id: str) -> str:
+        return f"{self.prefix}{{n:{node_id}}}:lease"
+
+    def node_sessions(self, node_id: str) -> str:
+        return f"{self.prefix}{{n:{node_id}}}:sessions"
+
+    def node_stats(self, node_id: str) -> str:
+        return f"{self.prefix}{{n:{node_id}}}:stats"
+
+    def node_inbox(self, node_id: str) -> str:
+        """The one channel of a node."""
+        return f"{self.prefix}{{n:{node_id}}}:inbox"
+
+    def nodes(self) -> str:
+        """Sorted set: node id, scored by the Unix ms of its last renewal."""
+        return f"{self.prefix}{{nodes}}:all"
+
+    def tickets(self, pool: str) -> str:
+        return f"{self.prefix}{{q:{pool}}}:tickets"
+
+    def arrivals(self, pool: str) -> str:
+        return f"{self.prefix}{{q:{pool}}}:arrivals"
+
+    def matches(self, pool: str) -> str:
+        return f"{self.prefix}{{q:{pool}}}:matches"
+
+    def pool_owner(self, pool: str) -> str:
+        return f"{self.prefix}{{q:{pool}}}:owner"
+
+    def call(self, call_id: str) -> str:
+        return f"{self.prefix}{{k:{call_partition(call_id)}}}:call:{call_id}"
+
+    def call_deadlines(self, partition: int) -> str:
+        """Sorted set: call id, scored by the Unix ms of its earliest timer."""
+        return f"{self.prefix}{{k:{partition}}}:deadlines"
+
+    def calls_untold(self, partition: int) -> str:
+        return f"{self.prefix}{{k:{partition}}}:untold"
+
+    def calls_ended(self, partition: int) -> str:
+        """Sorted set: ended calls that wait for the recorder, scored by the Unix ms of their end."""
+        return f"{self.prefix}{{k:{partition}}}:ended"
+
+    def safety_pending(self) -> str:
+        """Stream of blocks and reports that wait for the recorder."""
+        return f"{self.prefix}{{safety}}:pending"
+
+    def revocations(self) -> str:
+        """Stream of bans and sign-outs, read by every node with a cursor of its own."""
+        return f"{self.prefix}{{revocations}}:log"
+
+    def rate_limit(self, scope: str, subject: str) -> str:
+        return f"{self.prefix}{{r:{scope}:{subject}}}:bucket"
+
+
+def call_partition(call_id: str) -> int:
+    """The partition of a call: the last byte of its id."""
+    return UUID(call_id).bytes[-1]
