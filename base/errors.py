@@ -69,10 +69,14 @@ ERROR_SPECS: dict[ErrorCode, ErrorSpec] = {
         "There is no message of this type.", "Do not send it to this server version.", 400
     ),
     ErrorCode.PAYLOAD_TOO_LARGE: ErrorSpec(
-        "The message, description or body is over its limit.", "Send less; limits are in `session.ready`.", 413
+        "The message, description or body is over its limit.",
+        "Send less; limits are in `session.ready`.",
+        413,
     ),
     ErrorCode.UNAUTHENTICATED: ErrorSpec(
-        "The token is missing, malformed or not ours; or e-mail and password do not match.", "Sign in again.", 401
+        "The token is missing, malformed or not ours; or e-mail and password do not match.",
+        "Sign in again.",
+        401,
     ),
     ErrorCode.TOKEN_EXPIRED: ErrorSpec(
         "The access token is past its time.", "Refresh the token, then try again.", 401
@@ -82,7 +86,9 @@ ERROR_SPECS: dict[ErrorCode, ErrorSpec] = {
         "The caller's role in the call does not decide this.", "Hide the control for this role.", 403
     ),
     ErrorCode.BANNED: ErrorSpec("The account is banned.", "Tell the user; do not reconnect.", 403),
-    ErrorCode.NOT_FOUND: ErrorSpec("There is no such thing, or not for this caller.", "Drop the reference.", 404),
+    ErrorCode.NOT_FOUND: ErrorSpec(
+        "There is no such thing, or not for this caller.", "Drop the reference.", 404
+    ),
     ErrorCode.CONFLICT: ErrorSpec(
         "The state of the resource does not allow this.", "Reload the resource, then decide.", 409
     ),
@@ -93,10 +99,15 @@ ERROR_SPECS: dict[ErrorCode, ErrorSpec] = {
         "Too many requests of this kind.", "Wait `retry_after_ms`, then try again.", 429, retryable=True
     ),
     ErrorCode.UNAVAILABLE: ErrorSpec(
-        "Something the server depends on is away for the moment.", "Try again with backoff.", 503, retryable=True
+        "Something the server depends on is away for the moment.",
+        "Try again with backoff.",
+        503,
+        retryable=True,
     ),
     ErrorCode.INTERNAL: ErrorSpec(
-        "The server failed; the cause is in its log under the request id.", "Try again once; then report it.", 500
+        "The server failed; the cause is in its log under the request id.",
+        "Try again once; then report it.",
+        500,
     ),
     ErrorCode.UNKNOWN_INTENT: ErrorSpec(
         "No such intent is configured.", "Offer only the intents in `session.ready`.", 404
@@ -126,7 +137,9 @@ ERROR_SPECS: dict[ErrorCode, ErrorSpec] = {
         "The other side has lost its network for the moment.", "Wait for `live`.", 409, retryable=True
     ),
     ErrorCode.SDP_INVALID: ErrorSpec(
-        "The session description is malformed or of an unusual shape.", "Roll back; send what the browser made.", 422
+        "The session description is malformed or of an unusual shape.",
+        "Roll back; send what the browser made.",
+        422,
     ),
     ErrorCode.MEDIA_KIND_FORBIDDEN: ErrorSpec(
         "The description has media that this intent does not allow.", "Roll back; remove that media.", 422
@@ -140,7 +153,9 @@ ERROR_SPECS: dict[ErrorCode, ErrorSpec] = {
         "The answer does not fit its offer's media sections.", "Roll back; wait for a new offer.", 422
     ),
     ErrorCode.STALE_NEGOTIATION: ErrorSpec(
-        "The negotiation is unknown, closed or not newer than the last.", "Drop it; the newest offer counts.", 409
+        "The negotiation is unknown, closed or not newer than the last.",
+        "Drop it; the newest offer counts.",
+        409,
     ),
     ErrorCode.CANDIDATE_INVALID: ErrorSpec("An ICE candidate is malformed.", "Drop it.", 422),
     ErrorCode.NOT_CONNECTED: ErrorSpec("The two users have no connection.", "Remove the chat.", 403),

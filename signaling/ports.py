@@ -1,0 +1,57 @@
+"""What the hub needs from outside, as the hub wants it; `storage` fits these, `minuet.wiring` joins them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from base.ids import CallId, NodeId
+from signaling.call.record import Call
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A call record as it stands in the store; `rev` is random and new with each commit."""
+
+    call: Call
+    rev: str
+
+
+class CallStore(Protocol):
+    """Call records, changed by compare-and-set. Every method raises `base.errors.Unavailable`."""
+
+    async def create(self, call: Call, *, claimed_at_ms: int) -> StoredCall | None:
+        """Stores the call if it is absent and answers with what is stored.
+
+        None where it is absent and the claim is older than 10 s: nobody is rung that late.
+        """
+        ...
+
+    async def load(self, call_id: CallId) -> StoredCall | None: ...
+
+    async def commit(self, before: StoredCall, call: Call) -> StoredCall | None:
+        """Replaces `before` by `call`; None when somebody else was quicker.
+
+        In the same step: the earliest timer goes into the deadlines index, an ended call goes out of it and into
+        the list that the recorder reads.
+        """
+        ...
+
+    async def due(self, *, overdue_ms: int, limit: int) -> list[CallId]:
+        """Calls whose earliest timer passed at least `overdue_ms` ago, by the store's clock."""
+        ...
+
+    async def count_by_state(self) -> dict[str, int]:
+        """How many calls stand in each state but `ended`."""
+        ...
+
+
+class Bus(Protocol):
+    """Frames from node to node: at most once, in order from one sender, never awaited."""
+
+    def publish(self, node_id: NodeId, frame: bytes) -> None:
+        """Queues a frame; frames to one node within one turn of the event loop leave together."""
+        ...
+
+    async def listen(self, node_id: NodeId, receive: Callable[[bytes], None]) -> None:
+        """Feeds the frames for this node to `receive` until cancelled; reconnects by itself."""
+        ...

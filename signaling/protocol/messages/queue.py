@@ -1,0 +1,60 @@
+"""The `queue` family: waiting for a partner, and being found one."""
+
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from matchmaker.ticket import Preferences
+from signaling.protocol.messages.family import ClientMessage, ServerMessage, UnixMs, Uuid
+from signaling.protocol.messages.call import PeerView
+
+IntentName = Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[a-z0-9_-]+$")]
+
+
+class QueueJoin(ClientMessage, frozen=True, kw_only=True):
+    """Starts waiting. Joining twice gives the same ticket; another intent replaces the first."""
+
+    TYPE: ClassVar[str] = "queue.join"
+    intent: IntentName
+    preferences: Preferences = Preferences()
+
+
+class QueueLeave(ClientMessage, frozen=True, kw_only=True):
+    """Stops waiting; `already_matched` where a partner has just been found."""
+
+    TYPE: ClassVar[str] = "queue.leave"
+
+
+class QueueStatus(ServerMessage, frozen=True, kw_only=True):
+    """Where the ticket stands."""
+
+    TYPE: ClassVar[str] = "queue.status"
+    RELIABLE: ClassVar[bool] = False
+    intent: str
+    waiting_since_at: UnixMs
+    position_band: str
+    """`next`, `near`, `middle` or `far`."""
+    eta_ms: int | None = None
+
+
+class QueueLeft(ServerMessage, frozen=True, kw_only=True):
+    """The ticket is gone though the client did not ask: `paused_too_long` or `other_intent`."""
+
+    TYPE: ClassVar[str] = "queue.left"
+    intent: str
+    reason: str
+
+
+class MatchFound(ServerMessage, frozen=True, kw_only=True):
+    """A partner: accept before `accept_by_at`."""
+
+    TYPE: ClassVar[str] = "match.found"
+    call_id: Uuid
+    intent: str
+    seat: str
+    role: str
+    offerer: bool
+    peer: PeerView
+    accept_by_at: UnixMs
+    server_now: UnixMs
+    ice_transport_policy: str = "all"
