@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from matchmaker.ticket import Preferences
-from signaling.protocol.messages.family import ClientMessage, ServerMessage, UnixMs, Uuid
 from signaling.protocol.messages.call import PeerView
+from signaling.protocol.messages.family import ClientMessage, ServerMessage, UnixMs, Uuid
 
 IntentName = Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[a-z0-9_-]+$")]
 

@@ -1,0 +1,186 @@
+"""The offer/answer exchange of one call, as its node watches it (RFC 3264, perfect negotiation of RFC 8829).
+
+Decides which descriptions and candidates still count: numbers rise per offerer, an answer closes every open offer,
+candidates wait for their description. Pure; lives in a node's memory only, and is built anew after a `call.reset`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from base.errors import ErrorCode, MinuetError
+from signaling import sdp
+from signaling.protocol.messages.call import IceCandidate, SeatName
+
+MAX_CANDIDATES: Final = 40
+"""For each side of one negotiation, those that wait included."""
+_MAX_OPEN_OFFERS: Final = 8
+
+Key = tuple[SeatName, int]
+
+
+class StaleNegotiation(MinuetError):
+    """The number is unknown, closed, or not above the offerer's last."""
+
+    code = ErrorCode.STALE_NEGOTIATION
+
+
+class AnswerRefused(MinuetError):
+    """The answer to a real, open offer may not pass: that negotiation is over for both."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenOffer:
+    description: sdp.Description
+    until_ms: int
+
+
+@dataclass(slots=True)
+class _Trickle:
+    """Candidates of one seat for one negotiation."""
+
+    passed: bool = False
+    """Whether the seat's own description has been relayed, so that its candidates may follow."""
+    count: int = 0
+    waiting: list[IceCandidate] = field(default_factory=list)
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Candidates to relay now."""
+
+    offerer: SeatName
+    number: int
+    candidates: list[IceCandidate]
+    complete: bool
+
+
+class Negotiations:
+    """Open offers and trickled candidates of one call."""
+
+    __slots__ = ("_current", "_last", "_open", "_timeout_ms", "_trickles", "answered")
+
+    def __init__(self, timeout_ms: int) -> None:
+        self._timeout_ms = timeout_ms
+        self._last: dict[SeatName, int] = {"a": -1, "b": -1}
+        self._open: dict[Key, _OpenOffer] = {}
+        self._current: Key | None = None
+        self._trickles: dict[tuple[SeatName, Key], _Trickle] = {}
+        self.answered = False
+        """Whether any answer has been relayed: without one, no media can be connected."""
+
+    def offer(self, seat: SeatName, number: int, text: str, allowance: sdp.Allowance, now_ms: int) -> None:
+        """Opens a negotiation. Raises: StaleNegotiation, SdpRefused; then nothing has changed."""
+        if number <= self._last[seat]:
+            raise StaleNegotiation("the number must be above that of your last offer")
+        description = sdp.parse(text)
+        sdp.judge(description, allowance)
+        if len(self._open) >= _MAX_OPEN_OFFERS:
+            raise MinuetError("too many unanswered offers", code=ErrorCode.RATE_LIMITED, retry_after_ms=1000)
+        self._last[seat] = number
+        self._open[seat, number] = _OpenOffer(description, now_ms + self._timeout_ms)
+        self._trickle(seat, (seat, number)).passed = True
+
+    def answer(self, seat: SeatName, number: int, text: str, allowance: sdp.Allowance) -> sdp.Description:
+        """Closes all negotiations with the accepted answer.
+
+        Raises: StaleNegotiation (nothing has changed), AnswerRefused (that offer is closed).
+        """
+        key = (_other(seat), number)
+        offer = self._open.get(key)
+        if offer is None:
+            raise StaleNegotiation("no open offer of the peer has this number")
+        try:
+            description = sdp.parse(text)
+            sdp.check_answer(offer.description, description)
+            sdp.judge(description, allowance)
+        except sdp.SdpRefused as refusal:
+            del self._open[key]
+            self._forget_trickles()
+            raise AnswerRefused(refusal.message, code=refusal.code) from None
+        self._open.clear()
+        self._current = key
+        self.answered = True
+        self._trickle(seat, key).passed = True
+        self._forget_trickles()
+        return description
+
+    def candidates(
+        self, seat: SeatName, offerer: SeatName, number: int, arrived: list[IceCandidate], complete: bool
+    ) -> Candidates | None:
+        """What to relay of trickled candidates; None while they wait for their description.
+
+        Raises: StaleNegotiation, MinuetError (`rate_limited`) above 40 for a side of a negotiation.
+        """
+        key = (offerer, number)
+        known = key in self._open or key == self._current
+        # Only one's own offer can be announced by candidates that overtook it.
+        early = offerer == seat and number > self._last[seat]
+        if not known and not early:
+            raise StaleNegotiation("no current negotiation has this number")
+        trickle = self._trickle(seat, key)
+        if trickle.count + len(arrived) > MAX_CANDIDATES:
+            raise MinuetError(
+                f"at most {MAX_CANDIDATES} candidates for one negotiation", code=ErrorCode.RATE_LIMITED
+            )
+        trickle.count += len(arrived)
+        if trickle.passed:
+            return Candidates(offerer, number, arrived, complete)
+        trickle.waiting += arrived
+        trickle.complete |= complete
+        return None
+
+    def release(self, seat: SeatName, offerer: SeatName, number: int) -> Candidates | None:
+        """The candidates that waited for the description of `seat` that has just been relayed."""
+        trickle = self._trickles.get((seat, (offerer, number)))
+        if trickle is None or not (trickle.waiting or trickle.complete):
+            return None
+        released = Candidates(offerer, number, trickle.waiting, trickle.complete)
+        trickle.waiting, trickle.complete = [], False
+        return released
+
+    def withdraw(self, offerer: SeatName, number: int) -> bool:
+        """Closes an open offer that failed elsewhere. Returns whether it was open."""
+        was_open = self._open.pop((offerer, number), None) is not None
+        self._forget_trickles()
+        return was_open
+
+    def expire(self, now_ms: int) -> list[Key]:
+        """Closes and returns the offers that nobody answered in time."""
+        late = [key for key, offer in self._open.items() if offer.until_ms <= now_ms]
+        for key in late:
+            del self._open[key]
+        if late:
+            self._forget_trickles()
+        return late
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._open)
+
+    @property
+    def next_deadline_ms(self) -> int | None:
+        return min((offer.until_ms for offer in self._open.values()), default=None)
+
+    def _trickle(self, seat: SeatName, key: Key) -> _Trickle:
+        trickle = self._trickles.get((seat, key))
+        if trickle is None:
+            # Early candidates may name any number ahead; only the newest of a seat can still get its offer.
+            for old in [old for old in self._trickles if old[0] == seat and not self._is_known(old[1])]:
+                del self._trickles[old]
+            trickle = self._trickles[seat, key] = _Trickle()
+        return trickle
+
+    def _forget_trickles(self) -> None:
+        self._trickles = {
+            (seat, key): trickle
+            for (seat, key), trickle in self._trickles.items()
+            if self._is_known(key) or key[1] > self._last[key[0]]
+        }
+
+    def _is_known(self, key: Key) -> bool:
+        return key in self._open or key == self._current
+
+
+def _other(seat: SeatName) -> SeatName:
+    return "b" if seat == "a" else "a"

@@ -1,0 +1,161 @@
+"""From bytes to messages and back: one schema, two encodings.
+
+Decides whether a payload is a well-formed request. JSON goes through orjson, MessagePack through msgpack; both
+give plain objects, which msgspec then holds against the message classes, so the two encodings cannot drift.
+Knows nothing of sessions, numbering or limits but that of nesting.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgpack
+import msgspec
+import orjson
+
+from base.errors import ErrorCode, MinuetError
+from signaling.protocol.messages.family import ClientMessage
+from signaling.protocol.schema import CLIENT_MESSAGES
+
+_MAX_ID = 2**53 - 1  # the largest integer that every JSON client can count to
+_FIELDS = {message: frozenset(message.__struct_encode_fields__) for message in CLIENT_MESSAGES.values()}
+_EMPTY: dict[str, Any] = {}
+
+
+class InvalidMessage(MinuetError):
+    """The payload is no request; carries the envelope's `id` where that much could be read."""
+
+    code = ErrorCode.INVALID_MESSAGE
+
+    def __init__(self, message: str, *, code: ErrorCode | None = None, request_id: int | None = None) -> None:
+        super().__init__(message, code=code)
+        self.request_id = request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One client message with its envelope."""
+
+    message: ClientMessage
+    id: int | None
+    ack: int | None
+    unknown_fields: tuple[str, ...]
+
+
+class Codec(Protocol):
+    """One encoding of the protocol."""
+
+    subprotocol: str
+    binary: bool
+
+    def decode(self, payload: bytes) -> object:
+        """Plain objects; raises InvalidMessage."""
+        ...
+
+    def encode(self, data: object) -> bytes: ...
+
+    def envelope(self, type_: str, body: bytes | None, *, id: int | None, seq: int | None) -> bytes:
+        """A whole frame around an encoded body, which is spliced in as it is."""
+        ...
+
+
+class JsonCodec:
+    """`minuet.v1.json`: text frames."""
+
+    subprotocol = "minuet.v1.json"
+    binary = False
+
+    def decode(self, payload: bytes) -> object:
+        try:
+            return orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            raise InvalidMessage(f"not JSON: {error.msg}") from None
+
+    def encode(self, data: object) -> bytes:
+        return orjson.dumps(data)
+
+    def envelope(self, type_: str, body: bytes | None, *, id: int | None, seq: int | None) -> bytes:
+        parts = [b'{"type":"', type_.encode(), b'"']
+        if id is not None:
+            parts.append(b',"id":%d' % id)
+        if seq is not None:
+            parts.append(b',"seq":%d' % seq)
+        if body is not None:
+            parts += (b',"data":', body)
+        parts.append(b"}")
+        return b"".join(parts)
+
+
+class MsgpackCodec:
+    """`minuet.v1.msgpack`: binary frames."""
+
+    subprotocol = "minuet.v1.msgpack"
+    binary = True
+
+    def decode(self, payload: bytes) -> object:
+        try:
+            return msgpack.unpackb(payload, raw=False, strict_map_key=True)
+        except (ValueError, msgpack.exceptions.UnpackException) as error:
+            raise InvalidMessage(f"not MessagePack: {error or type(error).__name__}") from None
+
+    def encode(self, data: object) -> bytes:
+        packed: bytes = msgpack.packb(data)
+        return packed
+
+    def envelope(self, type_: str, body: bytes | None, *, id: int | None, seq: int | None) -> bytes:
+        pack = msgpack.packb
+        parts = [b"\xa4type", pack(type_)]
+        if id is not None:
+            parts += (b"\xa2id", pack(id))
+        if seq is not None:
+            parts += (b"\xa3seq", pack(seq))
+        if body is not None:
+            parts += (b"\xa4data", body)
+        return bytes((0x80 | len(parts) // 2,)) + b"".join(parts)
+
+
+JSON = JsonCodec()
+MSGPACK = MsgpackCodec()
+CODECS: dict[str, Codec] = {codec.subprotocol: codec for codec in (JSON, MSGPACK)}
+
+
+def _count(raw: dict[str, Any], name: str) -> int | None:
+    value = raw.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value <= _MAX_ID:
+        raise InvalidMessage(f"`{name}` is an integer from 0 to 2^53-1")
+    return value
+
+
+def parse_request(raw: object) -> Request:
+    """Holds a decoded payload against the schema.
+
+    Raises: InvalidMessage (`invalid_message` or `unknown_type`), with the request's id where it has one.
+    """
+    if type(raw) is not dict:
+        raise InvalidMessage("a message is an object with `type`")
+    request_id = _count(raw, "id")
+    try:
+        ack = _count(raw, "ack")
+    except InvalidMessage as error:
+        raise InvalidMessage(error.message, request_id=request_id) from None
+    type_ = raw.get("type")
+    if type(type_) is not str:
+        raise InvalidMessage("`type` is missing", request_id=request_id)
+    message_class = CLIENT_MESSAGES.get(type_)
+    if message_class is None:
+        raise InvalidMessage(
+            f"unknown type `{type_[:64]}`", code=ErrorCode.UNKNOWN_TYPE, request_id=request_id
+        )
+    if request_id is None and message_class.NEEDS_ID:
+        raise InvalidMessage(f"`{type_}` needs an `id`")
+    data = raw.get("data")
+    if data is None:
+        data = _EMPTY
+    try:
+        message = msgspec.convert(data, message_class)
+    except msgspec.ValidationError as error:
+        raise InvalidMessage(f"{type_}: {error}", request_id=request_id) from None
+    known = _FIELDS[message_class]
+    unknown = tuple(key for key in data if key not in known) if len(data) else ()
+    return Request(message, request_id, ack, unknown)

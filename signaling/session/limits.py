@@ -1,0 +1,92 @@
+"""How much one connection may send: token buckets by kind of message.
+
+Pure: time is an argument, in milliseconds of a clock that never goes backwards.
+"""
+
+from dataclasses import dataclass
+
+from base.errors import ErrorCode, MinuetError
+from signaling.protocol.messages.call import CallCandidates
+from signaling.protocol.messages.family import ClientMessage
+from signaling.protocol.messages.queue import QueueJoin
+
+
+class RateLimited(MinuetError):
+    """Too many messages of a kind; nothing was done."""
+
+    code = ErrorCode.RATE_LIMITED
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`burst` at once, refilled at `per_s` each second."""
+
+    per_s: float
+    burst: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Everything that bounds one session. Bytes and milliseconds where not said else."""
+
+    messages: Rate = Rate(20, 40)
+    candidates: Rate = Rate(5, 50)
+    queue_joins: Rate = Rate(0.1, 6)
+    max_refusals: int = 200
+    """After this many refused messages the connection is closed with 4007."""
+    max_malformed: int = 10
+    """After this many unreadable payloads the connection is closed with 4500."""
+    max_frame_bytes: int = 64 * 1024
+    max_first_frame_bytes: int = 4 * 1024
+    start_timeout_ms: int = 5_000
+    outbox_messages: int = 128
+    outbox_bytes: int = 256 * 1024
+    pending_commands: int = 64
+    drop_ephemeral_above: int = 64 * 1024
+    close_slow_above: int = 256 * 1024
+    slow_after_ms: int = 10_000
+
+
+class TokenBucket:
+    """A bucket of one rate; starts full."""
+
+    __slots__ = ("_at", "_rate", "_tokens")
+
+    def __init__(self, rate: Rate, now_ms: int) -> None:
+        self._rate = rate
+        self._tokens = rate.burst
+        self._at = now_ms
+
+    def take(self, now_ms: int) -> int:
+        """Takes one token. Returns 0, or the milliseconds until there is one again."""
+        rate = self._rate
+        tokens = min(rate.burst, self._tokens + (now_ms - self._at) * rate.per_s / 1000)
+        self._at = now_ms
+        if tokens >= 1:
+            self._tokens = tokens - 1
+            return 0
+        self._tokens = tokens
+        return max(1, round((1 - tokens) * 1000 / rate.per_s))
+
+
+class Limiter:
+    """The buckets of one session."""
+
+    __slots__ = ("_candidates", "_joins", "_messages")
+
+    def __init__(self, limits: SessionLimits, now_ms: int) -> None:
+        self._messages = TokenBucket(limits.messages, now_ms)
+        self._candidates = TokenBucket(limits.candidates, now_ms)
+        self._joins = TokenBucket(limits.queue_joins, now_ms)
+
+    def check(self, message: ClientMessage, now_ms: int) -> None:
+        """Counts the message. Raises: RateLimited, with `retry_after_ms`."""
+        # Candidates come in bursts of their own and must not starve the commands beside them.
+        if type(message) is CallCandidates:
+            wait_ms = self._candidates.take(now_ms)
+        else:
+            wait_ms = self._messages.take(now_ms)
+            if not wait_ms and type(message) is QueueJoin:
+                wait_ms = self._joins.take(now_ms)
+        if wait_ms:
+            raise RateLimited(retry_after_ms=wait_ms)

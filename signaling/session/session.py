@@ -1,0 +1,114 @@
+"""One client's session: numbering both ways, limits, what waits to be acknowledged.
+
+Decides what to make of a payload and how a message becomes a frame. Refuses to know sockets, users and calls; it
+outlives its sockets, so that a client can come back to it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from base.errors import CloseCode, MinuetError
+from base.ids import SessionId
+from signaling.protocol.codec import Codec, InvalidMessage, Request, parse_request
+from signaling.protocol.messages.family import ServerMessage
+from signaling.session.limits import Limiter, SessionLimits
+from signaling.session.outbox import Outbox
+
+
+class SessionBroken(Exception):
+    """The connection cannot go on; close it with this code."""
+
+    def __init__(self, close_code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.close_code = close_code
+        self.reason = reason
+
+
+class Session:
+    """Numbers, limits and keeps. Payloads in, requests out; messages in, payloads out."""
+
+    __slots__ = ("_limiter", "_limits", "_malformed", "_refusals", "codec", "id", "last_id", "outbox")
+
+    def __init__(self, session_id: SessionId, codec: Codec, limits: SessionLimits, now_ms: int) -> None:
+        self.id = session_id
+        self.codec = codec
+        self.last_id = 0
+        self.outbox = Outbox(limits.outbox_messages, limits.outbox_bytes)
+        self._limits = limits
+        self._limiter = Limiter(limits, now_ms)
+        self._malformed = 0
+        self._refusals = 0
+
+    def receive(self, payload: bytes, binary: bool, now_ms: int) -> Request | None:
+        """The request in a payload; None for a repeat of one already handled.
+
+        Raises: MinuetError to answer with (`InvalidMessage` and `RateLimited` carry the request's id where it is
+        known), SessionBroken when the connection has to be closed.
+        """
+        if binary is not self.codec.binary:
+            kind = "binary" if binary else "text"
+            raise SessionBroken(CloseCode.PROTOCOL_ERROR, f"{kind} frame on {self.codec.subprotocol}")
+        try:
+            request = parse_request(self.codec.decode(payload))
+        except InvalidMessage as error:
+            self._count_malformed(error)
+            raise
+        if request.ack is not None:
+            self.outbox.acknowledge(request.ack)
+        if request.id is not None:
+            if request.id <= self.last_id:
+                return None
+            self.last_id = request.id
+        try:
+            self._limiter.check(request.message, now_ms)
+        except MinuetError as error:
+            self._count_refusal()
+            raise RefusedRequest(error, request.id) from None
+        return request
+
+    def frame(self, message: ServerMessage, *, request_id: int | None = None) -> bytes:
+        """The payload of a message; a reliable one is numbered and kept. Raises: OutboxOverflow."""
+        return self.frame_of(
+            message.TYPE, msgspec.to_builtins(message), request_id=request_id, reliable=message.RELIABLE
+        )
+
+    def frame_of(
+        self,
+        type_: str,
+        data: Mapping[str, Any] | None,
+        *,
+        request_id: int | None = None,
+        reliable: bool = True,
+    ) -> bytes:
+        """As `frame`, of a type and plain data. Raises: OutboxOverflow."""
+        codec = self.codec
+        body = None if data is None else codec.encode(data)
+        if not reliable:
+            return codec.envelope(type_, body, id=request_id, seq=None)
+        payload = codec.envelope(type_, body, id=request_id, seq=self.outbox.last_seq + 1)
+        self.outbox.keep(payload)
+        return payload
+
+    def _count_malformed(self, error: InvalidMessage) -> None:
+        if error.request_id is not None:
+            self._count_refusal()
+            return
+        self._malformed += 1
+        if self._malformed >= self._limits.max_malformed:
+            raise SessionBroken(CloseCode.PROTOCOL_ERROR, "too many unreadable messages")
+
+    def _count_refusal(self) -> None:
+        self._refusals += 1
+        if self._refusals >= self._limits.max_refusals:
+            raise SessionBroken(CloseCode.RATE, "too many refused messages")
+
+
+class RefusedRequest(Exception):
+    """A well-formed request that may not be done; the error goes back under the request's id."""
+
+    def __init__(self, error: MinuetError, request_id: int | None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.request_id = request_id
