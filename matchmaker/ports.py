@@ -1,0 +1,312 @@
+"""What the lobby and the worker need from outside.
+
+Every method may raise `Unavailable`: nothing is known to have changed, and the same call may be made again; all
+of them are safe to repeat.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import Protocol
+
+from base.ids import CallId, DeviceId, NodeId, SessionId, TicketId, UserId
+from base.policy import Gender
+from matchmaker.activity import Activity, Queued
+from matchmaker.matches import Match, MatchRecord, Seat, SeatRef
+from matchmaker.ticket import Ticket
+
+# --- the user's slot ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What a user's slot says at `now_ms`; `activity` is `None` for an idle user."""
+
+    now_ms: int
+    activity: Activity | None
+    device_id: DeviceId | None
+    queued_at: int
+    """When the user queued for what `activity` names, Unix ms; 0 when idle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The answer to taking a slot: whether it worked, what stands there now, and whom the user must not meet."""
+
+    taken: bool
+    slot: Slot
+    exclusions: frozenset[UserId]
+
+
+class Entered(Enum):
+    """The answer to a user's slot being moved into a call."""
+
+    ENTERED = auto()
+    BLOCKED = auto()
+    """The other side is among the user's blocks."""
+    GONE = auto()
+    """The user does something else by now, or went back from this very call."""
+
+
+class Activities(Protocol):
+    """The `activity` of users: the last word about who is in what."""
+
+    async def read(self, user_id: UserId) -> Slot: ...
+
+    async def join(
+        self,
+        user_id: UserId,
+        device_id: DeviceId,
+        queued: Queued,
+        *,
+        replaces: Activity | None = None,
+        queued_at: int | None = None,
+    ) -> Taken:
+        """Takes the slot if it is idle or still says `replaces`; `queued_at` (Unix ms) defaults to now."""
+        ...
+
+    async def leave(self, user_id: UserId, activity: Activity) -> bool:
+        """Makes the user idle if the slot still says `activity`."""
+        ...
+
+    async def enter_call(self, ref: SeatRef) -> Entered:
+        """From the match's ticket to its call, unless the peer is blocked; again: the same answer."""
+        ...
+
+    async def return_from_call(self, ref: SeatRef, *, apart_s: float) -> bool:
+        """From the call back to the ticket; for `apart_s` the peer is not met by a new ticket."""
+        ...
+
+    async def free(self, ref: SeatRef, *, apart_s: float) -> bool:
+        """Makes the user idle if the slot names the match's ticket or call."""
+        ...
+
+    async def remember_partner(self, user_id: UserId, partner_id: UserId, *, apart_s: float) -> None:
+        """For `apart_s` from now the two do not meet again (never shortens)."""
+        ...
+
+    async def session_of(self, user_id: UserId, device_id: DeviceId) -> tuple[NodeId, SessionId] | None:
+        """Where the session of a device is now."""
+        ...
+
+
+# --- the pool ----------------------------------------------------------------------------------------------------
+
+
+class Put(StrEnum):
+    """What became of a ticket that was put into its pool."""
+
+    STORED = "stored"
+    UPDATED = "updated"
+    """It was there, waiting or paused; it waits now, as put."""
+    UNCHANGED = "unchanged"
+    MATCHED = "matched"
+    ABSENT = "absent"
+    """It was to be there already and is not."""
+    LATE = "late"
+    """The request is too old to be acted on."""
+
+
+class Left(StrEnum):
+    """What became of a ticket that was to leave."""
+
+    LEFT = "left"
+    ABSENT = "absent"
+    MATCHED = "matched"
+
+
+class TicketState(StrEnum):
+    """Where a ticket stands in its pool."""
+
+    WAITING = "w"
+    PAUSED = "p"
+    MATCHED = "m"
+    ABSENT = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTicket:
+    """A ticket with its state; `paused_at` is 0 unless it is paused."""
+
+    ticket: Ticket
+    state: TicketState
+    paused_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A ticket waits: it is new, came back, or was changed. `at_ms` is when the pool heard of it."""
+
+    ticket: Ticket
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A ticket keeps its place but is not matched."""
+
+    ticket_id: TicketId
+    paused_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A ticket left the pool."""
+
+    ticket_id: TicketId
+
+
+PoolEvent = Arrived | Paused | Departed
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Events in order; `number` counts all events of the pool, so that a gap is seen."""
+
+    cursor: str
+    events: Sequence[tuple[int, PoolEvent]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The answer to asking for a pool: `token` is empty when another worker owns it for `held_ms` more.
+
+    `cursor` and `number` are the end of the pool's events at that moment.
+    """
+
+    token: str
+    now_ms: int
+    held_ms: int
+    cursor: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer to one pair's claim: which of its tickets turned out not to be waiting (none: it is a match)."""
+
+    lost: frozenset[Seat]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimReply:
+    """The answer to a batch of claims, in its order; `current` is false if the pool has another owner by now."""
+
+    current: bool
+    now_ms: int
+    claims: Sequence[Claimed]
+
+
+Depths = dict[Gender, dict[TicketState, int]]
+
+
+class QueueStore(Protocol):
+    """The pools: tickets, their events, matches until resolved, and the owner's lease."""
+
+    async def put(self, ticket: Ticket, *, issued_at: int | None = None, create: bool = True) -> Put:
+        """Lets a ticket wait: stored if absent (and `create`), else as put; a matched one is left alone.
+
+        Refused as `LATE` when `issued_at` (Unix ms) is more than 5 s ago.
+        """
+        ...
+
+    async def leave(self, pool: str, ticket_id: TicketId) -> Left: ...
+
+    async def state(self, pool: str, ticket_id: TicketId) -> TicketState: ...
+
+    async def pause(self, pool: str, ticket_ids: Sequence[TicketId]) -> None:
+        """Pauses those that wait; the others are left as they are."""
+        ...
+
+    async def drop_paused(
+        self, pool: str, token: str, ticket_ids: Sequence[TicketId], *, paused_s: float
+    ) -> set[str]:
+        """Removes those that have been paused for `paused_s`, for the owner; answers which."""
+        ...
+
+    async def acknowledge(self, pool: str, call_id: CallId, seat: Seat) -> bool:
+        """Notes that a side knows of its match; false if there is no such match any more."""
+        ...
+
+    async def resolve(self, ref: SeatRef, *, returns: bool) -> TicketState:
+        """Lets a matched ticket wait again at its place, or removes it; answers how it stands now.
+
+        The match goes away when both sides are resolved.
+        """
+        ...
+
+    async def settle(self, pool: str, call_id: CallId) -> bool:
+        """The call is live: removes match and tickets; false if they were gone."""
+        ...
+
+    async def depths(self, pool: str) -> Depths:
+        """How many tickets stand where, by side; does not grow with the pool."""
+        ...
+
+    async def take_lease(self, pool: str, nonce: str, *, ttl_ms: int) -> Lease:
+        """Becomes the pool's owner if it has none; the same `nonce` again gets the same token."""
+        ...
+
+    async def keep_lease(self, pool: str, token: str, *, ttl_ms: int) -> Lease: ...
+
+    async def drop_lease(self, pool: str, token: str) -> None: ...
+
+    async def scan(self, pool: str) -> list[StoredTicket]: ...
+
+    async def matches(self, pool: str) -> list[MatchRecord]: ...
+
+    async def match_records(self, pool: str, call_ids: Sequence[CallId]) -> dict[CallId, MatchRecord]:
+        """Those of the matches that are not resolved yet."""
+        ...
+
+    async def events(self, pool: str, cursor: str, *, limit: int, block_ms: int) -> EventBatch:
+        """The events after `cursor`, waiting up to `block_ms` for the first."""
+        ...
+
+    async def trim(self, pool: str, token: str, cursor: str) -> None:
+        """Forgets events before `cursor`, which their only reader has seen."""
+        ...
+
+    async def claim(self, pool: str, token: str, matches: Sequence[Match]) -> ClaimReply:
+        """Turns pairs of waiting tickets into matches, each pair whole or not at all."""
+        ...
+
+
+# --- the rest of the house ---------------------------------------------------------------------------------------
+
+
+class CallStage(Enum):
+    """How far a call is, as far as the queue cares."""
+
+    ABSENT = auto()
+    """Nobody created it, or its record has expired."""
+    SETTING_UP = auto()
+    LIVE = auto()
+    """It was live; it may be deciding by now."""
+    ENDED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """A call's stage and, once it has ended, which seats go back to the queue."""
+
+    stage: CallStage
+    returns: frozenset[Seat] = frozenset()
+
+
+class CallStages(Protocol):
+    """Answers about calls."""
+
+    async def stage(self, call_id: CallId) -> CallOutcome: ...
+
+
+class Announcer(Protocol):
+    """Tells both seats' nodes of a match; may be told twice, must not wait for the nodes."""
+
+    async def announce(self, match: Match) -> None: ...
+
+
+class NodeLiveness(Protocol):
+    """Knows the node incarnations whose leases are current."""
+
+    async def living(self) -> set[NodeId]: ...
