@@ -1,0 +1,194 @@
+"""All settings: their types, defaults and meaning, read once at start.
+
+Sources, later ones win: defaults, the TOML file named by `MINUET_CONFIG`, environment variables `MINUET_*`,
+command-line flags. A secret can be read from a file named by `MINUET_<NAME>_FILE`. Unknown keys are errors, so
+that a typo is found at start and not in production. `docs/settings.md` is generated from this class.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from base.policy import IntentPolicy, default_intents
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+PREFIX = "MINUET_"
+SECRETS = frozenset(("auth_secret", "redis_url", "database_url"))
+_MIN_SECRET_LENGTH = 32
+
+
+class InvalidSettings(Exception):
+    """The configuration cannot be used; the message names the key and what is wrong with it."""
+
+
+class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """REST requests per minute and caller, by tier; 0 means no limit."""
+
+    anonymous: Annotated[int, msgspec.Meta(ge=0, description="Per address, without a token.")] = 10
+    user: Annotated[int, msgspec.Meta(ge=0, description="Per signed-in user.")] = 100
+    moderator: Annotated[int, msgspec.Meta(ge=0, description="Per moderator.")] = 200
+    admin: Annotated[int, msgspec.Meta(ge=0, description="Per administrator.")] = 0
+    auth: Annotated[
+        int, msgspec.Meta(ge=0, description="Sign-in, registration and refresh, per address.")
+    ] = 10
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything an operator can set."""
+
+    host: Annotated[str, msgspec.Meta(description="Address that the public port listens on.")] = "127.0.0.1"
+    port: Annotated[
+        Port, msgspec.Meta(description="Public port: pages, REST and WebSocket; 0 takes a free one.")
+    ] = 8080
+    admin_host: Annotated[
+        str, msgspec.Meta(description="Address of the admin port; never the public internet.")
+    ] = "127.0.0.1"
+    admin_port: Annotated[Port, msgspec.Meta(description="Port of health, readiness and metrics.")] = 9090
+    state_dir: Annotated[
+        str, msgspec.Meta(description="Folder of the embedded servers' data (only `minuet dev`).")
+    ] = ".minuet"
+    redis_url: Annotated[
+        str | None,
+        msgspec.Meta(description="Redis 7 or Valkey 8; embedded where unset in `dev`, needed elsewhere."),
+    ] = None
+    redis_prefix: Annotated[
+        str, msgspec.Meta(description="Starts every key, so that deployments can share a server.")
+    ] = "minuet:"
+    database_url: Annotated[
+        str | None,
+        msgspec.Meta(description="PostgreSQL 15 or later; embedded where unset in `dev`, needed elsewhere."),
+    ] = None
+    auth_secret: Annotated[
+        str | None,
+        msgspec.Meta(
+            description="Signs access tokens (HS256), at least 32 characters. In `dev` one is made and kept in the state folder."
+        ),
+    ] = None
+    auth_issuer: Annotated[str, msgspec.Meta(description="`iss` of access tokens.")] = "minuet"
+    auth_audience: Annotated[str, msgspec.Meta(description="`aud` of access tokens.")] = "minuet"
+    access_token_s: Annotated[int, msgspec.Meta(ge=10, description="Life of an access token, seconds.")] = 900
+    refresh_token_s: Annotated[
+        int, msgspec.Meta(ge=60, description="Life of a refresh token, seconds.")
+    ] = 30 * 86_400
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description="Origins whose pages may open a WebSocket; the server's own in `dev`. `*` allows all."
+        ),
+    ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(description="Networks (CIDR) whose `X-Forwarded-For` is believed."),
+    ] = ()
+    stun_urls: Annotated[
+        tuple[str, ...], msgspec.Meta(description="STUN servers told to clients, e.g. `stun:stun.example:3478`.")
+    ] = ()
+    max_sessions: Annotated[
+        int, msgspec.Meta(ge=1, description="WebSocket sessions of one node; more are answered 503.")
+    ] = 20_000
+    handshakes_per_address_s: Annotated[
+        float, msgspec.Meta(gt=0, description="WebSocket handshakes per second and address.")
+    ] = 10
+    strict_messages: Annotated[
+        bool,
+        msgspec.Meta(description="Refuse unknown fields in messages instead of counting them; on in `dev`."),
+    ] = False
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], msgspec.Meta(description="Least level that is logged.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["json", "console"], msgspec.Meta(description="One JSON object a line, or text for people.")
+    ] = "json"
+    rate_limits: RateLimitSettings = RateLimitSettings()
+    intents: dict[str, IntentPolicy] = msgspec.field(default_factory=default_intents)
+
+
+def dev_defaults() -> dict[str, Any]:
+    """What `minuet dev` sets unless the operator does: one person on one machine, many tabs."""
+    return {
+        "strict_messages": True,
+        "log_format": "console",
+        "rate_limits": {"anonymous": 600, "user": 1200, "auth": 600},
+    }
+
+
+def load(environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from `defaults`, the TOML file and the environment. Raises: InvalidSettings."""
+    raw: dict[str, Any] = dict(defaults or {})
+    if path := environ.get(f"{PREFIX}CONFIG"):
+        raw = _merged(raw, _read_toml(Path(path)))
+    raw = _merged(raw, _read_environment(environ))
+    intents = raw.get("intents")
+    if isinstance(intents, Mapping):
+        raw["intents"] = _with_default_intents(intents)
+    try:
+        settings = msgspec.convert(raw, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(str(error)) from None
+    if settings.auth_secret is not None and len(settings.auth_secret) < _MIN_SECRET_LENGTH:
+        raise InvalidSettings(f"auth_secret: at least {_MIN_SECRET_LENGTH} characters")
+    if not settings.intents:
+        raise InvalidSettings("intents: at least one is needed")
+    return settings
+
+
+def require(settings: Settings, *names: str) -> None:
+    """Refuses to go on without these settings. Raises: InvalidSettings naming each."""
+    missing = [f"{PREFIX}{name.upper()}" for name in names if getattr(settings, name) is None]
+    if missing:
+        raise InvalidSettings(f"not set: {', '.join(missing)}")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettings(f"{PREFIX}CONFIG: cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path}: {error}") from None
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    raw: dict[str, Any] = {}
+    for key, value in environ.items():
+        if not key.startswith(PREFIX) or key == f"{PREFIX}CONFIG":
+            continue
+        name = key.removeprefix(PREFIX).lower()
+        if name.endswith("_file") and name.removesuffix("_file") in SECRETS:
+            name = name.removesuffix("_file")
+            try:
+                value = Path(value).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidSettings(f"{key}: cannot read {value}: {error}") from None
+        if name.startswith("rate_limits_"):
+            raw.setdefault("rate_limits", {})[name.removeprefix("rate_limits_")] = value
+        elif name not in fields or name == "intents":
+            raise InvalidSettings(f"{key}: no such setting")
+        elif isinstance(fields[name].default, tuple):
+            raw[name] = [part.strip() for part in value.split(",") if part.strip()]
+        else:
+            raw[name] = value
+    return raw
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        before = result.get(key)
+        result[key] = (
+            _merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+        )
+    return result
+
+
+def _with_default_intents(intents: Mapping[str, Any]) -> dict[str, Any]:
+    """Known intents start from their own defaults, so that `[intents.dating] call_seconds = 20` keeps the rest."""
+    known = {name: msgspec.to_builtins(policy) for name, policy in default_intents().items()}
+    return {
+        name: _merged(known.get(name, {}), policy) if isinstance(policy, Mapping) else policy
+        for name, policy in {**known, **intents}.items()
+    }
