@@ -158,7 +158,7 @@ class FrameParser:
             wide = length == 127
             start = position + (14 if wide else 8)
             if size < start - 4:
-                return 0, start
+                return 0, start - 4
             (length,) = (_U64 if wide else _U16).unpack_from(data, position + 2)
             if length < (0x10000 if wide else 126) or length >> 63:
                 raise FrameError(PROTOCOL_ERROR, "length is not encoded as it must be")
