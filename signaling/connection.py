@@ -62,7 +62,7 @@ class ConnectionSettings:
     close_timeout_s: float = 5.0
 
 
-class _Deaf:
+class Deaf:
     """The listener of a connection that has none yet or none any more."""
 
     def message_received(self, payload: bytes, binary: bool, /) -> None: ...
@@ -76,7 +76,7 @@ class _Deaf:
     def connection_closed(self, code: int, clean: bool, /) -> None: ...
 
 
-_DEAF: Final = _Deaf()
+DEAF: Final = Deaf()
 
 
 class _State(IntEnum):
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._settings = settings
         self._encode = frames.encode_binary if binary else frames.encode_text
         self._parser = frames.FrameParser(settings.max_message_bytes, unmask)
-        self._listener: ConnectionListener = _DEAF
+        self._listener: ConnectionListener = DEAF
         self._transport: asyncio.Transport | None = transport
         self._writer: asyncio.Transport | None = transport  # the transport, as long as the connection is open
         self._state = _State.OPEN
@@ -267,7 +267,7 @@ class Connection(asyncio.Protocol):
             self._timer = loop.call_later(self._settings.close_timeout_s, self.abort)
 
     def _tell_closed(self, *, clean: bool) -> None:
-        listener, self._listener = self._listener, _DEAF
+        listener, self._listener = self._listener, DEAF
         try:
             listener.connection_closed(self._close_code, clean)
         except Exception:
