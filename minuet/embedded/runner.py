@@ -24,7 +24,7 @@ from typing import IO
 
 from minuet.embedded.errors import ServerFailed
 from minuet.embedded.launcher import FAREWELL
-from minuet.embedded.processes import children_of, signal_if_there
+from minuet.embedded.processes import children_of, name_of, signal_if_there
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 LOG_LIMIT = 5_000_000
@@ -127,20 +127,20 @@ class Child:
         Raises:
             ServerFailed: the process ended, or `timeout_s` passed.
         """
-        deadline = time.monotonic() + timeout_s
-        while True:
-            if not self.running:
+        ended = asyncio.ensure_future(self.until_ended())
+        answered = asyncio.ensure_future(_until(probe))
+        try:
+            # Side by side: a probe may hang on a stranger who has our port, while the server has long given up.
+            await asyncio.wait((ended, answered), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
                 raise self.failed(f"ended with code {self.exit_code}")
-            try:
-                if await asyncio.wait_for(probe(), max(0.05, deadline - time.monotonic())):
-                    return
-            except (OSError, EOFError):
-                pass  # not listening yet
-            except TimeoutError:
-                pass  # listening but silent: the deadline below decides
-            if time.monotonic() >= deadline:
+            if not answered.done():
                 raise self.failed(f"was not ready within {timeout_s:g} s")
-            await asyncio.sleep(PROBE_PAUSE_S)
+            answered.result()
+        finally:
+            ended.cancel()
+            answered.cancel()
+            await asyncio.gather(ended, answered, return_exceptions=True)
 
     async def until_ended(self, timeout_s: float | None = None) -> bool:
         """Wait for the process to end; False when `timeout_s` passed first."""
@@ -170,14 +170,17 @@ class Child:
             self._farewell()
 
     async def kill(self) -> None:
-        """SIGKILL to the server and its own children, as a loss of power would have it."""
-        self.kill_now()
+        """SIGKILL to the server and its own children, as a loss of power would have it; returns when all are gone."""
+        family = self.kill_now()
         await self.until_ended(KILL_WAIT_S)
+        deadline = time.monotonic() + KILL_WAIT_S
+        while any(map(name_of, family)) and time.monotonic() < deadline:  # noqa: ASYNC110 - not our children: no event
+            await asyncio.sleep(PROBE_PAUSE_S)
         self._farewell()
 
-    def kill_now(self) -> None:
-        if self.running:
-            self._signal_all(signal.SIGKILL)
+    def kill_now(self) -> list[int]:
+        """SIGKILL without waiting; the children that got it too."""
+        return self._signal_all(signal.SIGKILL)
 
     def pause(self) -> None:
         """SIGSTOP to the server and its own children: sockets stay open, nobody answers."""
@@ -209,14 +212,16 @@ class Child:
         """The error for `reason`, with the log's end."""
         return ServerFailed(self.name, reason, self.log, self.log_since_launch())
 
-    def _signal_all(self, number: signal.Signals) -> None:
+    def _signal_all(self, number: signal.Signals) -> list[int]:
         if not self.running or self.pid is None:
-            return
+            return []
         # Stopped first: so it makes no child that the list would miss, and reaps none whose id could be reused.
         self.send(signal.SIGSTOP)
-        for child in children_of(self.pid):
+        family = children_of(self.pid)
+        for child in family:
             signal_if_there(child, number)
         self.send(number)
+        return family
 
     def _open_log(self) -> IO[bytes]:
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
@@ -244,6 +249,15 @@ class Child:
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
+
+
+async def _until(probe: Callable[[], Awaitable[bool]]) -> None:
+    while True:
+        # Not listening yet, or hung up on us while starting.
+        with contextlib.suppress(OSError, EOFError):
+            if await probe():
+                return
+        await asyncio.sleep(PROBE_PAUSE_S)
 
 
 def reachable(path: Path, user: RunAs | None) -> bool:

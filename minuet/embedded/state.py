@@ -82,7 +82,7 @@ class ServerState:
                 f"{path} is missing for the data in {self.data}: restore it, or remove both"
             )
         password = secrets.token_urlsafe(24)
-        aside = path.with_suffix(".new")
+        aside = path.with_name(path.name + ".new")
         aside.unlink(missing_ok=True)
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             out.write(password + "\n")
