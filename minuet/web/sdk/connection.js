@@ -1,0 +1,457 @@
+/**
+ * One session over any number of sockets: handshake, requests and their answers, acknowledgements,
+ * heartbeat, reconnecting and resuming. It knows nothing of queues or calls: what is not about the
+ * session comes out as `message`.
+ *
+ * What it promises: messages come out once and in order. A request is answered, or rejected with a
+ * retryable error, never forgotten. When the server could not keep the session, `ready` says
+ * `resumed: false` and carries a snapshot of everything.
+ */
+
+import { Backoff } from "./backoff.js";
+import { ServerClock } from "./clock.js";
+import { MinuetError, disconnected } from "./errors.js";
+import { Emitter } from "./events.js";
+import { CloseCode, SUBPROTOCOL, mayReconnect } from "./protocol.js";
+import { Requests } from "./requests.js";
+import { systemRuntime } from "./runtime.js";
+
+const ACK_EVERY = 16;
+const ACK_AFTER_MS = 1_000;
+const REQUEST_TIMEOUT_MS = 10_000;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+const HANDSHAKE_TIMEOUT_IN_CALL_MS = 4_000;
+const STABLE_AFTER_MS = 30_000;
+const HEARTBEAT_S = 20;
+const HEARTBEAT_IN_CALL_S = 5;
+// The server gives us 8 s (4 s in a call) to answer its ping; we give its ping as long to reach us.
+const SILENCE_GRACE_MS = 8_000;
+const SILENCE_GRACE_IN_CALL_MS = 4_000;
+
+/**
+ * Why a token is wanted: `expired` and `expiring` mean that the one given last is of no more use.
+ * @typedef {"connect"|"reconnect"|"expiring"|"expired"} TokenReason
+ *
+ * @typedef {"idle"|"connecting"|"ready"|"waiting"|"closed"} ConnectionState
+ */
+
+/**
+ * @typedef {object} ConnectionOptions
+ * @property {string} url `wss://host/v1/ws`
+ * @property {(reason: TokenReason) => string | Promise<string>} getToken asked before each handshake and when
+ *     the token runs out; a non-retryable MinuetError from it closes the connection
+ * @property {string} deviceId stable for this device (or tab): what it was doing follows it
+ * @property {{name: string, version: string}} client
+ * @property {any} [WebSocket] for platforms without a global one
+ * @property {import("./runtime.js").Runtime} [runtime]
+ */
+
+/**
+ * @typedef {object} ConnectionEvents
+ * @property {{state: ConnectionState, attempts: number, retryInMs?: number}} state
+ * @property {import("./protocol.js").SessionReady} ready
+ * @property {{session_id: string}} resumed
+ * @property {{type: string, data: any}} message
+ * @property {MinuetError} fault an error frame that answers no request
+ * @property {{code: number, reason: string, error: MinuetError}} closed for good; nothing will reconnect
+ */
+
+/** @extends {Emitter<ConnectionEvents>} */
+export class Connection extends Emitter {
+  #options;
+  #runtime;
+  #requests;
+  #backoff;
+  /** @type {ConnectionState} */
+  #state = "idle";
+  /** The socket of the current attempt. What an older one still says is not heard. @type {any} */
+  #socket = null;
+  /** @type {{id: string, heartbeatS: number} | null} */
+  #session = null;
+  #lastSeq = 0;
+  #ackedSeq = 0;
+  #urgent = false;
+  /** @type {TokenReason} */
+  #tokenReason = "connect";
+  /** @type {number | null} when to come back, by our clock, as a draining server asked */
+  #drainAt = null;
+  /** @type {MinuetError | null} */
+  #lastFault = null;
+  /** @type {Record<"retry"|"handshake"|"silence"|"ack"|"stable"|"drain", unknown>} */
+  #timers = { retry: null, handshake: null, silence: null, ack: null, stable: null, drain: null };
+
+  /** @param {ConnectionOptions} options */
+  constructor(options) {
+    super();
+    this.#options = options;
+    this.#runtime = options.runtime ?? systemRuntime;
+    this.#requests = new Requests(this.#runtime);
+    this.#backoff = new Backoff(this.#runtime.random);
+    /** The server's time. */
+    this.clock = new ServerClock(this.#runtime.now);
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get sessionId() {
+    return this.#session?.id ?? null;
+  }
+
+  /**
+   * Starts, and resolves when the session is ready; attempts go on until then.
+   *
+   * @returns {Promise<void>}
+   * @throws {MinuetError} `closed`, when the server does not want us
+   */
+  open() {
+    if (this.#state === "ready") return Promise.resolve();
+    const opened = new Promise((resolve, reject) => {
+      const offReady = this.once("ready", () => (offClosed(), resolve(undefined)));
+      const offClosed = this.once("closed", ({ error }) => (offReady(), reject(error)));
+    });
+    if (this.#state === "idle" || this.#state === "closed") void this.#attempt();
+    return /** @type {Promise<void>} */ (opened);
+  }
+
+  /** Ends the session at once, and with it whatever this device was doing. */
+  close() {
+    if (this.#state === "closed") return;
+    const error = new MinuetError("closed", "closed by the application");
+    this.#finish(CloseCode.NORMAL, "", error);
+  }
+
+  /**
+   * Sends a request and waits for its answer. While the connection is away the request waits with it: after a
+   * resume it is sent (again), after a lost session it is rejected with `disconnected`, retryable.
+   *
+   * @param {string} type
+   * @param {object} [data]
+   * @param {{timeoutMs?: number}} [options]
+   * @returns {Promise<any>} the `data` of the `ok`
+   */
+  request(type, data = {}, { timeoutMs = REQUEST_TIMEOUT_MS } = {}) {
+    if (this.#state === "closed") return Promise.reject(new MinuetError("closed", "the connection is closed"));
+    const { id, answer } = this.#requests.book(type, data, timeoutMs);
+    if (id > 0 && this.#state === "ready") this.#send({ type, id, data });
+    return answer;
+  }
+
+  /**
+   * While true (in a call), silence is noticed sooner and attempts come quicker.
+   *
+   * @param {boolean} urgent
+   */
+  setUrgent(urgent) {
+    if (this.#urgent === urgent) return;
+    this.#urgent = urgent;
+    if (this.#state === "ready") this.#watchSilence();
+    else if (urgent) this.nudge();
+  }
+
+  /** Tries at once if an attempt is being waited for (the device is online again, the page is seen again). */
+  nudge() {
+    if (this.#state !== "waiting") return;
+    this.#clear("retry");
+    void this.#attempt();
+  }
+
+  async #attempt() {
+    this.#setState("connecting");
+    const reason = this.#tokenReason;
+    let token;
+    try {
+      token = await this.#options.getToken(reason);
+    } catch (cause) {
+      if (this.#state !== "connecting") return;
+      if (cause instanceof MinuetError && !cause.retryable) this.#finish(CloseCode.BAD_TOKEN, cause.code, cause);
+      else this.#retry();
+      return;
+    }
+    // Closed, or closed and opened again, while the token was fetched.
+    if (this.#state !== "connecting" || this.#socket) return;
+    this.#tokenReason = "reconnect";
+    this.#lastFault = null;
+    this.#openSocket(token);
+  }
+
+  /** @param {string} token */
+  #openSocket(token) {
+    const WebSocketClass = this.#options.WebSocket ?? globalThis.WebSocket;
+    const socket = new WebSocketClass(this.#options.url, [SUBPROTOCOL]);
+    this.#socket = socket;
+    socket.onopen = () => {
+      if (socket === this.#socket) this.#shakeHands(token);
+    };
+    socket.onmessage = (/** @type {{data: unknown}} */ event) => {
+      if (socket === this.#socket) this.#receive(event.data);
+    };
+    socket.onclose = (/** @type {{code: number, reason: string}} */ event) => {
+      if (socket === this.#socket) this.#lost(event.code, event.reason);
+    };
+    // A close always follows an error, and says more.
+    socket.onerror = () => {};
+    this.#set("handshake", this.#urgent ? HANDSHAKE_TIMEOUT_IN_CALL_MS : HANDSHAKE_TIMEOUT_MS, () => this.#abandon("no handshake"));
+  }
+
+  /** @param {string} token */
+  #shakeHands(token) {
+    const { deviceId, client } = this.#options;
+    if (this.#session) {
+      const data = { token, session_id: this.#session.id, last_seq: this.#lastSeq, device_id: deviceId, client };
+      this.#send({ type: "session.resume", data });
+    } else {
+      this.#send({ type: "session.start", data: { token, device_id: deviceId, client } });
+    }
+  }
+
+  /** @param {unknown} text */
+  #receive(text) {
+    /** @type {import("./protocol.js").ServerMessage} */
+    let message;
+    try {
+      message = JSON.parse(String(text));
+    } catch {
+      this.#resync("a frame that is not JSON");
+      return;
+    }
+    this.clock.sample(message.data?.server_now);
+    if (this.#state === "ready") this.#watchSilence();
+    if (message.type === "session.ready") this.#ready(message);
+    else if (message.type === "session.resumed") this.#resumed(message);
+    else if (this.#inOrder(message)) this.#handle(message);
+  }
+
+  /**
+   * Counts a reliable message: false for one that was seen before.
+   *
+   * @param {import("./protocol.js").ServerMessage} message
+   */
+  #inOrder({ seq }) {
+    if (seq === undefined) return true;
+    if (seq <= this.#lastSeq) return false;
+    if (seq > this.#lastSeq + 1 && this.#state === "ready") {
+      // Something reliable is missing. A fresh start tells us everything; going on would hide it.
+      this.#resync(`expected message ${this.#lastSeq + 1}, got ${seq}`);
+      return false;
+    }
+    this.#seen(seq);
+    return true;
+  }
+
+  /** @param {import("./protocol.js").ServerMessage} message */
+  #handle({ type, id, data }) {
+    switch (type) {
+      case "ping":
+        this.#send({ type: "pong" });
+        break;
+      case "ok":
+        if (id !== undefined) this.#requests.settle(id, data);
+        break;
+      case "error":
+        this.#error(id, MinuetError.fromWire(data));
+        break;
+      case "session.expiring":
+        void this.#refresh();
+        break;
+      case "session.drain":
+        this.#drain(data?.reconnect_after_ms ?? 0);
+        break;
+      case "session.superseded":
+        // The close with 4501 follows and says the same.
+        break;
+      default:
+        this.emit("message", { type, data: data ?? {} });
+    }
+  }
+
+  /** @param {number | undefined} id @param {MinuetError} error */
+  #error(id, error) {
+    if (id !== undefined && this.#requests.has(id)) {
+      this.#requests.fail(id, error);
+      return;
+    }
+    this.#lastFault = error;
+    if (error.code === "token_expired") this.#tokenReason = "expired";
+    this.emit("fault", error);
+  }
+
+  /** @param {import("./protocol.js").ServerMessage} message */
+  #ready({ seq, data }) {
+    const lost = this.#session !== null;
+    this.#session = { id: data.session_id, heartbeatS: data.heartbeat_s ?? HEARTBEAT_S };
+    this.#lastSeq = seq ?? 0;
+    this.#ackedSeq = 0;
+    // What was asked in the lost session may or may not have been done: its caller decides. What was asked
+    // before there was any session has simply waited for one.
+    if (lost) this.#requests.failAll(disconnected);
+    this.#attached(0);
+    this.emit("ready", data);
+  }
+
+  /** @param {import("./protocol.js").ServerMessage} message */
+  #resumed({ data }) {
+    // Up to last_id the server has handled them: their answers are in the replay.
+    this.#attached(data.last_id ?? 0);
+    this.emit("resumed", data);
+  }
+
+  /** @param {number} lastId the last request that the server has handled in this session */
+  #attached(lastId) {
+    this.#clear("handshake");
+    this.#drainAt = null;
+    this.#state = "ready";
+    // Before anybody hears that we are ready and asks something new: ids must arrive in rising order.
+    for (const { id, type, data } of this.#requests.unanswered(lastId)) this.#send({ type, id, data });
+    this.#watchSilence();
+    this.#set("stable", STABLE_AFTER_MS, () => this.#backoff.reset());
+    this.#setState("ready");
+  }
+
+  /** @param {number} seq */
+  #seen(seq) {
+    this.#lastSeq = seq;
+    if (seq - this.#ackedSeq >= ACK_EVERY) this.#ack();
+    else if (this.#timers.ack === null) this.#set("ack", ACK_AFTER_MS, () => this.#ack());
+  }
+
+  #ack() {
+    this.#clear("ack");
+    if (this.#lastSeq > this.#ackedSeq && this.#state === "ready") this.#send({ type: "ack" });
+  }
+
+  /**
+   * Every frame but the handshake says how far we have read.
+   *
+   * @param {{type: string, id?: number, data?: object}} frame
+   */
+  #send(frame) {
+    if (this.#socket?.readyState !== 1) return;
+    const acknowledges = this.#state === "ready" && this.#lastSeq > this.#ackedSeq && frame.type !== "pong";
+    this.#socket.send(JSON.stringify(acknowledges ? { ...frame, ack: this.#lastSeq } : frame));
+    if (acknowledges) {
+      this.#ackedSeq = this.#lastSeq;
+      this.#clear("ack");
+    }
+  }
+
+  async #refresh() {
+    try {
+      const token = await this.#options.getToken("expiring");
+      await this.request("session.refresh", { token });
+    } catch {
+      // The server closes with 4005 when the token has run out, and the next handshake asks for another.
+    }
+  }
+
+  /** @param {number} afterMs */
+  #drain(afterMs) {
+    this.#drainAt = this.#runtime.now() + afterMs;
+    this.#set("drain", afterMs, () => {
+      this.#drainAt = null;
+      this.#abandon("drain");
+    });
+  }
+
+  #watchSilence() {
+    const heartbeatS = this.#session?.heartbeatS ?? HEARTBEAT_S;
+    const limitMs = this.#urgent
+      ? Math.min(heartbeatS, HEARTBEAT_IN_CALL_S) * 1_000 + SILENCE_GRACE_IN_CALL_MS
+      : heartbeatS * 1_000 + SILENCE_GRACE_MS;
+    this.#set("silence", limitMs, () => this.#abandon("silence"));
+  }
+
+  /** Gives up a socket without waiting for its closing handshake: the other end may be gone. @param {string} why */
+  #abandon(why) {
+    const socket = this.#socket;
+    this.#lost(CloseCode.NO_PONG, why);
+    socket?.close(CloseCode.NO_PONG, why);
+  }
+
+  /** The session is no longer whole: the next handshake starts a new one. @param {string} why */
+  #resync(why) {
+    const socket = this.#socket;
+    this.#lost(CloseCode.RESYNC, why);
+    socket?.close(CloseCode.RESYNC, why.slice(0, 100));
+  }
+
+  /** @param {number} code @param {string} reason */
+  #lost(code, reason) {
+    this.#socket = null;
+    if (!mayReconnect(code)) {
+      const fault = this.#lastFault;
+      const error = new MinuetError(fault?.code ?? "closed", fault?.message ?? `closed with ${code}`, { details: { close_code: code }, cause: fault ?? undefined });
+      this.#finish(code, reason, error);
+      return;
+    }
+    if (code === CloseCode.TOKEN_EXPIRED) this.#tokenReason = "expired";
+    if (code === CloseCode.RATE) this.#backoff.atLeast(4);
+    if (code === CloseCode.RESYNC || code === CloseCode.NORMAL) this.#forgetSession();
+    this.#retry();
+  }
+
+  #forgetSession() {
+    if (this.#session) this.#requests.failAll(disconnected);
+    this.#session = null;
+    this.#lastSeq = 0;
+    this.#ackedSeq = 0;
+  }
+
+  #retry() {
+    this.#clearAll();
+    const jitterMs = this.#backoff.next(this.#urgent);
+    // A call waits for us only 15 s, so it does not wait for a drain's turn.
+    const drainMs = this.#drainAt === null || this.#urgent ? null : Math.max(0, this.#drainAt - this.#runtime.now());
+    this.#drainAt = null;
+    const waitMs = drainMs ?? Math.max(jitterMs, this.#lastFault?.retryAfterMs ?? 0);
+    this.#set("retry", waitMs, () => void this.#attempt());
+    this.#setState("waiting", waitMs);
+  }
+
+  /** @param {number} code @param {string} reason @param {MinuetError} error */
+  #finish(code, reason, error) {
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#clearAll();
+    this.#session = null;
+    this.#lastSeq = 0;
+    this.#ackedSeq = 0;
+    this.#backoff.reset();
+    this.#tokenReason = "connect";
+    this.#setState("closed");
+    this.#requests.failAll(() => new MinuetError("closed", error.message, { details: { close_code: code } }));
+    socket?.close(CloseCode.NORMAL);
+    this.emit("closed", { code, reason, error });
+  }
+
+  /** @param {ConnectionState} state @param {number} [retryInMs] */
+  #setState(state, retryInMs) {
+    this.#state = state;
+    this.emit("state", { state, attempts: this.#backoff.attempts, retryInMs });
+  }
+
+  /** @param {"retry"|"handshake"|"silence"|"ack"|"stable"|"drain"} name @param {number} ms @param {() => void} callback */
+  #set(name, ms, callback) {
+    this.#clear(name);
+    this.#timers[name] = this.#runtime.setTimeout(() => {
+      this.#timers[name] = null;
+      callback();
+    }, ms);
+  }
+
+  /** @param {"retry"|"handshake"|"silence"|"ack"|"stable"|"drain"} name */
+  #clear(name) {
+    if (this.#timers[name] !== null) this.#runtime.clearTimeout(this.#timers[name]);
+    this.#timers[name] = null;
+  }
+
+  #clearAll() {
+    this.#clear("retry");
+    this.#clear("handshake");
+    this.#clear("silence");
+    this.#clear("ack");
+    this.#clear("stable");
+    this.#clear("drain");
+  }
+}
