@@ -116,12 +116,13 @@ def wants_of(person: Person, preferences: Preferences, pairing: Pairing) -> Want
     )
 
 
-_encoder = msgspec.msgpack.Encoder()
+# Sets in a fixed order: the same ticket put again by another process must not look changed.
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(Ticket)
 
 
 def encode_ticket(ticket: Ticket) -> bytes:
-    """The stored form of a ticket (MessagePack); equal tickets may differ in the order of their sets."""
+    """The stored form of a ticket (MessagePack); equal tickets are stored alike."""
     return _encoder.encode(ticket)
 
 

@@ -8,6 +8,8 @@ Layout of `{u:<user>}:user`, a hash with the last word about who is in what:
     session:<device>    `<node> <session> <generation>` of the session of that device
     activity            absent (idle), `queued:<pool>:<ticket>` or `call:<call>`
     device              the device that the activity belongs to
+    queued_at           Unix ms: the seniority of the ticket that the activity names, or that led to its call
+    returned            `call:<call>` from which the ticket went back to the queue; it cannot be entered again
     revoked_before      Unix ms; sessions of tokens issued before it are refused
 """
 
@@ -62,6 +64,10 @@ class Keys:
 
     def pool_owner(self, pool: str) -> str:
         return f"{self.prefix}{{q:{pool}}}:owner"
+
+    def pool_counts(self, pool: str) -> str:
+        """Hash: `events` and `token` (counters), `<side>:<state>` (how many tickets stand where)."""
+        return f"{self.prefix}{{q:{pool}}}:counts"
 
     def call(self, call_id: str) -> str:
         return f"{self.prefix}{{k:{call_partition(call_id)}}}:call:{call_id}"

@@ -1,0 +1,144 @@
+"""The waiting room: what the owner of a pool knows of it.
+
+Decides what each event of the pool, each passing of time and each answered claim means, and answers with the pairs
+to claim. Tickets that are being claimed are in neither index nor pause, so that no ticket is in two pairs; what
+happens to them meanwhile is remembered until the claim is answered.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from base.ids import NodeId, TicketId
+from base.policy import Gender, IntentPolicy
+from matchmaker.index import Index
+from matchmaker.matches import Seat
+from matchmaker.pairing import Pair, pair
+from matchmaker.ports import Arrived, Departed, Paused, PoolEvent
+from matchmaker.scoring import tier_after
+from matchmaker.ticket import Ticket
+
+
+@dataclass(slots=True)
+class _Proposed:
+    """A ticket in a pair whose claim is not answered yet, and the last that was heard of it meanwhile."""
+
+    ticket: Ticket
+    heard: PoolEvent | None = None
+
+
+class WaitingRoom:
+    """Tickets of one pool as far as its events tell."""
+
+    def __init__(self, policy: IntentPolicy, index: Index) -> None:
+        self._policy = policy
+        self._index = index
+        self._paused: dict[TicketId, Paused] = {}
+        self._proposed: dict[TicketId, _Proposed] = {}
+        self._nodes: dict[NodeId, set[TicketId]] = {}
+        self._sides: Counter[Gender] = Counter()
+        # Entries are checked when they are due: tickets come and go without the heap being searched.
+        self._widenings: list[tuple[int, TicketId, int]] = []
+
+    def hear(self, event: PoolEvent, now_ms: int) -> Pair | None:
+        """Takes note of an event; the pair that it makes possible, if any."""
+        ticket_id = event.ticket.ticket_id if isinstance(event, Arrived) else event.ticket_id
+        proposed = self._proposed.get(ticket_id)
+        if proposed is not None:
+            proposed.heard = event
+            return None
+        match event:
+            case Arrived(ticket):
+                return self._arrive(ticket, now_ms)
+            case Paused():
+                self._take_out(ticket_id)
+                self._paused[ticket_id] = event
+            case Departed():
+                self._take_out(ticket_id)
+        return None
+
+    def widen(self, now_ms: int) -> list[Pair]:
+        """Relaxes whose time has come, tries each of them once; the pairs found."""
+        pairs = []
+        while self._widenings and self._widenings[0][0] <= now_ms:
+            _, ticket_id, tier = heappop(self._widenings)
+            entry = self._index.get(ticket_id)
+            if entry is None or entry.tier >= tier:
+                continue
+            self._index.widen(ticket_id, tier)
+            self._await_widening(entry.ticket, tier)
+            found = self._try(entry.ticket, tier, now_ms)
+            if found is not None:
+                pairs.append(found)
+        return pairs
+
+    def next_widening_at(self) -> int | None:
+        """When `widen` may have something to do, Unix ms."""
+        return self._widenings[0][0] if self._widenings else None
+
+    def claimed(self, pair_: Pair, lost: frozenset[Seat], now_ms: int) -> list[Pair]:
+        """Takes note of a claim's answer: `lost` names the seats whose ticket was not waiting, none means a match.
+
+        A survivor goes back to its place and is tried again; so is a ticket that was heard of meanwhile.
+        """
+        pairs = []
+        for seat, ticket in (("a", pair_.a), ("b", pair_.b)):
+            proposed = self._proposed.pop(ticket.ticket_id)
+            # What was heard may be older than the claim. Then the ticket is only offered in vain, once.
+            event = proposed.heard
+            if event is None and lost and seat not in lost:
+                event = Arrived(proposed.ticket, now_ms)
+            found = self.hear(event, now_ms) if event is not None else None
+            if found is not None:
+                pairs.append(found)
+        return pairs
+
+    def paused_since(self, moment_ms: int) -> list[TicketId]:
+        """The tickets that have been paused at least since then."""
+        return [ticket_id for ticket_id, paused in self._paused.items() if paused.paused_at <= moment_ms]
+
+    def on_nodes_but(self, living: set[NodeId]) -> dict[NodeId, list[TicketId]]:
+        """The waiting tickets of nodes that are not among the living."""
+        return {node: list(tickets) for node, tickets in self._nodes.items() if node not in living}
+
+    def waiting(self) -> dict[Gender, int]:
+        """How many tickets wait, by side; those being claimed included."""
+        proposed = Counter(each.ticket.side for each in self._proposed.values())
+        return {side: self._sides[side] + proposed[side] for side in Gender}
+
+    def _arrive(self, ticket: Ticket, now_ms: int) -> Pair | None:
+        self._take_out(ticket.ticket_id)
+        tier = tier_after(self._policy, now_ms - ticket.queued_at)
+        self._index.add(ticket, tier)
+        self._sides[ticket.side] += 1
+        self._nodes.setdefault(ticket.node_id, set()).add(ticket.ticket_id)
+        self._await_widening(ticket, tier)
+        return self._try(ticket, tier, now_ms)
+
+    def _try(self, ticket: Ticket, tier: int, now_ms: int) -> Pair | None:
+        found = pair(self._index, ticket, tier, now_ms, self._policy)
+        if found is None:
+            return None
+        for side in (found.a, found.b):
+            self._forget(side)
+            self._proposed[side.ticket_id] = _Proposed(side)
+        return found
+
+    def _take_out(self, ticket_id: TicketId) -> None:
+        self._paused.pop(ticket_id, None)
+        ticket = self._index.remove(ticket_id)
+        if ticket is not None:
+            self._forget(ticket)
+
+    def _forget(self, ticket: Ticket) -> None:
+        self._sides[ticket.side] -= 1
+        of_node = self._nodes[ticket.node_id]
+        of_node.discard(ticket.ticket_id)
+        if not of_node:
+            del self._nodes[ticket.node_id]
+
+    def _await_widening(self, ticket: Ticket, tier: int) -> None:
+        steps = self._policy.widen_after_s
+        if tier + 1 < len(steps):
+            due = ticket.queued_at + round(steps[tier + 1] * 1000)
+            heappush(self._widenings, (due, ticket.ticket_id, tier + 1))

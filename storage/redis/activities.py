@@ -1,0 +1,134 @@
+"""The user's slot in Redis: `matchmaker.ports.Activities`.
+
+Decides nothing; every rule is in the scripts, each of which touches one user's keys only.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Redis
+
+from base.errors import Unavailable
+from base.ids import DeviceId, NodeId, SessionId, UserId
+from matchmaker.activity import Activity, InCall, Queued, parse_activity
+from matchmaker.matches import SeatRef
+from matchmaker.ports import Activities, Entered, Slot, Taken
+from storage.redis.client import UNAVAILABLE_ERRORS, load_script
+from storage.redis.keys import Keys
+
+_ENTERED = {b"entered": Entered.ENTERED, b"blocked": Entered.BLOCKED, b"gone": Entered.GONE}
+
+
+@contextmanager
+def redis_may_be_away() -> Iterator[None]:
+    """Turns whatever the client raises when Redis does not answer into `Unavailable`."""
+    try:
+        yield
+    except UNAVAILABLE_ERRORS as error:
+        raise Unavailable(f"Redis: {type(error).__name__}") from error
+
+
+class RedisActivities:
+    """Users' slots on one Redis."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._join = load_script(redis, "user_join")
+        self._leave = load_script(redis, "user_leave")
+        self._enter_call = load_script(redis, "user_enter_call")
+        self._return = load_script(redis, "user_return")
+        self._free = load_script(redis, "user_free")
+        self._remember = load_script(redis, "user_remember")
+
+    async def read(self, user_id: UserId) -> Slot:
+        with redis_may_be_away():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hmget(self._keys.user(user_id), ["activity", "device", "queued_at"])
+                pipe.time()
+                (activity, device, queued_at), (seconds, micros) = await pipe.execute()
+        return _slot(seconds * 1000 + micros // 1000, activity, device, queued_at)
+
+    async def join(
+        self,
+        user_id: UserId,
+        device_id: DeviceId,
+        queued: Queued,
+        *,
+        replaces: Activity | None = None,
+        queued_at: int | None = None,
+    ) -> Taken:
+        with redis_may_be_away():
+            reply = await self._join(
+                keys=[self._keys.user(user_id), self._keys.blocks(user_id), self._keys.recent(user_id)],
+                args=[
+                    str(queued),
+                    device_id,
+                    "" if replaces is None else str(replaces),
+                    "" if queued_at is None else queued_at,
+                ],
+            )
+        taken, now_ms, activity, device, since, blocked, recent = reply
+        return Taken(
+            taken=bool(taken),
+            slot=_slot(now_ms, activity, device, since),
+            exclusions=frozenset(UserId(user.decode()) for user in (*blocked, *recent)),
+        )
+
+    async def leave(self, user_id: UserId, activity: Activity) -> bool:
+        with redis_may_be_away():
+            return bool(await self._leave(keys=[self._keys.user(user_id)], args=[str(activity)]))
+
+    async def enter_call(self, ref: SeatRef) -> Entered:
+        with redis_may_be_away():
+            reply = await self._enter_call(
+                keys=[self._keys.user(ref.user_id), self._keys.blocks(ref.user_id)],
+                args=[*_activities(ref), ref.peer_id],
+            )
+        return _ENTERED[reply]
+
+    async def return_from_call(self, ref: SeatRef, *, apart_s: float) -> bool:
+        with redis_may_be_away():
+            reply = await self._return(
+                keys=[self._keys.user(ref.user_id), self._keys.recent(ref.user_id)],
+                args=[*_activities(ref), ref.peer_id, round(apart_s * 1000)],
+            )
+        return bool(reply)
+
+    async def free(self, ref: SeatRef, *, apart_s: float) -> bool:
+        with redis_may_be_away():
+            reply = await self._free(
+                keys=[self._keys.user(ref.user_id), self._keys.recent(ref.user_id)],
+                args=[*_activities(ref), ref.peer_id, round(apart_s * 1000)],
+            )
+        return bool(reply)
+
+    async def remember_partner(self, user_id: UserId, partner_id: UserId, *, apart_s: float) -> None:
+        with redis_may_be_away():
+            await self._remember(keys=[self._keys.recent(user_id)], args=[partner_id, round(apart_s * 1000)])
+
+    async def session_of(self, user_id: UserId, device_id: DeviceId) -> tuple[NodeId, SessionId] | None:
+        with redis_may_be_away():
+            row: Any = await self._redis.hget(self._keys.user(user_id), f"session:{device_id}")
+        if row is None:
+            return None
+        node, session, *_ = row.decode().split(" ")
+        return NodeId(node), SessionId(session)
+
+
+def _activities(ref: SeatRef) -> tuple[str, str]:
+    return str(Queued(ref.intent, ref.ticket_id)), str(InCall(ref.call_id))
+
+
+def _slot(now_ms: int, activity: bytes | None, device: bytes | None, queued_at: bytes | int | None) -> Slot:
+    return Slot(
+        now_ms=now_ms,
+        activity=parse_activity(activity.decode()) if activity else None,
+        device_id=DeviceId(device.decode()) if device else None,
+        queued_at=int(queued_at or 0),
+    )
+
+
+if TYPE_CHECKING:  # the port is the matchmaker's; this says that it is met
+    _fits: type[Activities] = RedisActivities

@@ -1,0 +1,248 @@
+"""The pools in Redis: `matchmaker.ports.QueueStore`.
+
+Decides the stored forms of tickets, events and matches (headers of `queue_put.lua` and `queue_claim.lua`); every
+rule is in the scripts, each of which touches one pool's keys only.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from base.ids import CallId, TicketId, UserId
+from base.policy import Gender
+from matchmaker.matches import Match, MatchRecord, Progress, Seat, SeatRef, decode_match, encode_match
+from matchmaker.ports import (
+    Arrived,
+    Claimed,
+    ClaimReply,
+    Departed,
+    Depths,
+    EventBatch,
+    Lease,
+    Left,
+    Paused,
+    PoolEvent,
+    Put,
+    QueueStore,
+    StoredTicket,
+    TicketState,
+)
+from matchmaker.ticket import Ticket, decode_ticket, encode_ticket
+from storage.redis.activities import redis_may_be_away
+from storage.redis.client import load_script
+from storage.redis.keys import Keys
+
+_SCRIPTS = ("put", "leave", "pause", "drop", "claim", "ack", "resolve", "settle", "lease", "trim")
+_SCAN_COUNT = 1_000
+
+# Bounds the stream where no owner trims it. One that falls further behind sees the gap and begins anew.
+_EVENTS_AT_MOST = 20_000
+
+_LOST: dict[int, frozenset[Seat]] = {
+    0: frozenset(),
+    1: frozenset(("a",)),
+    2: frozenset(("b",)),
+    3: frozenset(("a", "b")),
+}
+
+
+class RedisQueues:
+    """Pools on one Redis."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._scripts = {name: load_script(redis, f"queue_{name}") for name in _SCRIPTS}
+
+    async def put(self, ticket: Ticket, *, issued_at: int | None = None, create: bool = True) -> Put:
+        reply = await self._run(
+            "put",
+            self._ticket_keys(ticket.intent),
+            ticket.ticket_id,
+            ticket.side,
+            encode_ticket(ticket),
+            "" if issued_at is None else issued_at,
+            int(create),
+            _EVENTS_AT_MOST,
+        )
+        return Put(reply.decode())
+
+    async def leave(self, pool: str, ticket_id: TicketId) -> Left:
+        reply = await self._run("leave", self._ticket_keys(pool), ticket_id, _EVENTS_AT_MOST)
+        return Left(reply.decode())
+
+    async def state(self, pool: str, ticket_id: TicketId) -> TicketState:
+        with redis_may_be_away():
+            value: Any = await self._redis.hget(self._keys.tickets(pool), ticket_id)
+        return TicketState("" if value is None else chr(value[0]))
+
+    async def pause(self, pool: str, ticket_ids: Sequence[TicketId]) -> None:
+        if ticket_ids:
+            await self._run("pause", self._ticket_keys(pool), _EVENTS_AT_MOST, *ticket_ids)
+
+    async def drop_paused(
+        self, pool: str, token: str, ticket_ids: Sequence[TicketId], *, paused_s: float
+    ) -> set[str]:
+        if not ticket_ids:
+            return set()
+        reply = await self._run(
+            "drop",
+            [*self._ticket_keys(pool), self._keys.pool_owner(pool)],
+            token,
+            round(paused_s * 1000),
+            _EVENTS_AT_MOST,
+            *ticket_ids,
+        )
+        return {ticket_id.decode() for ticket_id in reply}
+
+    async def acknowledge(self, pool: str, call_id: CallId, seat: Seat) -> bool:
+        return bool(await self._run("ack", [self._keys.matches(pool)], call_id, seat))
+
+    async def resolve(self, ref: SeatRef, *, returns: bool) -> TicketState:
+        reply = await self._run(
+            "resolve",
+            [*self._ticket_keys(ref.intent), self._keys.matches(ref.intent)],
+            ref.call_id,
+            ref.seat,
+            ref.ticket_id,
+            int(returns),
+            ref.peer_id,
+            _EVENTS_AT_MOST,
+        )
+        return TicketState(reply.decode())
+
+    async def settle(self, pool: str, call_id: CallId) -> bool:
+        keys = self._keys
+        return bool(
+            await self._run(
+                "settle", [keys.tickets(pool), keys.matches(pool), keys.pool_counts(pool)], call_id
+            )
+        )
+
+    async def depths(self, pool: str) -> Depths:
+        fields = [
+            (side, state) for side in Gender for state in TicketState if state is not TicketState.ABSENT
+        ]
+        with redis_may_be_away():
+            values = await self._redis.hmget(
+                self._keys.pool_counts(pool), [f"{side}:{state}" for side, state in fields]
+            )
+        depths: Depths = {side: {} for side in Gender}
+        for (side, state), value in zip(fields, values, strict=True):
+            depths[side][state] = int(value or 0)
+        return depths
+
+    async def take_lease(self, pool: str, nonce: str, *, ttl_ms: int) -> Lease:
+        return await self._lease("take", pool, nonce, ttl_ms)
+
+    async def keep_lease(self, pool: str, token: str, *, ttl_ms: int) -> Lease:
+        return await self._lease("keep", pool, token, ttl_ms)
+
+    async def drop_lease(self, pool: str, token: str) -> None:
+        await self._lease("drop", pool, token, 0)
+
+    async def scan(self, pool: str) -> list[StoredTicket]:
+        found: dict[bytes, bytes] = {}
+        with redis_may_be_away():
+            cursor = 0
+            page: Any
+            while True:
+                cursor, page = await self._redis.hscan(self._keys.tickets(pool), cursor, count=_SCAN_COUNT)
+                # A scan may meet the same field twice; the later value is the newer one.
+                found.update(page)
+                if cursor == 0:
+                    break
+        return [_stored_ticket(value) for value in found.values()]
+
+    async def matches(self, pool: str) -> list[MatchRecord]:
+        with redis_may_be_away():
+            stored: Any = await self._redis.hgetall(self._keys.matches(pool))
+        return [_match_record(value) for value in stored.values()]
+
+    async def match_records(self, pool: str, call_ids: Sequence[CallId]) -> dict[CallId, MatchRecord]:
+        if not call_ids:
+            return {}
+        with redis_may_be_away():
+            values: Any = await self._redis.hmget(self._keys.matches(pool), list(call_ids))
+        pairs = zip(call_ids, values, strict=True)
+        return {call_id: _match_record(value) for call_id, value in pairs if value is not None}
+
+    async def events(self, pool: str, cursor: str, *, limit: int, block_ms: int) -> EventBatch:
+        with redis_may_be_away():
+            reply = await self._redis.xread({self._keys.arrivals(pool): cursor}, count=limit, block=block_ms)
+        if not reply:
+            return EventBatch(cursor, ())
+        entries = _only_stream(reply)
+        events = tuple((int(fields[b"n"]), _event(entry_id, fields)) for entry_id, fields in entries)
+        return EventBatch(entries[-1][0].decode(), events)
+
+    async def trim(self, pool: str, token: str, cursor: str) -> None:
+        await self._run("trim", [self._keys.arrivals(pool), self._keys.pool_owner(pool)], token, cursor)
+
+    async def claim(self, pool: str, token: str, matches: Sequence[Match]) -> ClaimReply:
+        keys = self._keys
+        args: list[str | bytes] = [token]
+        for match in matches:
+            args += (match.a.ticket_id, match.b.ticket_id, match.call_id, encode_match(match))
+        current, now_ms, *codes = await self._run(
+            "claim",
+            [keys.tickets(pool), keys.matches(pool), keys.pool_counts(pool), keys.pool_owner(pool)],
+            *args,
+        )
+        return ClaimReply(bool(current), now_ms, tuple(Claimed(_LOST[code]) for code in codes))
+
+    async def _lease(self, verb: str, pool: str, who: str, ttl_ms: int) -> Lease:
+        keys = self._keys
+        token, now_ms, held_ms, cursor, number = await self._run(
+            "lease", [keys.pool_owner(pool), keys.pool_counts(pool), keys.arrivals(pool)], verb, who, ttl_ms
+        )
+        return Lease(token.decode(), now_ms, held_ms, cursor.decode(), number)
+
+    async def _run(self, script: str, keys: list[str], *args: str | bytes | int) -> Any:
+        with redis_may_be_away():
+            return await self._scripts[script](keys=keys, args=args)
+
+    def _ticket_keys(self, pool: str) -> list[str]:
+        return [self._keys.tickets(pool), self._keys.arrivals(pool), self._keys.pool_counts(pool)]
+
+
+def _stored_ticket(value: bytes) -> StoredTicket:
+    state, _, apart, payload = value.split(b"|", 3)
+    ticket = decode_ticket(payload)
+    if apart:
+        kept = frozenset(UserId(user) for user in apart.decode().split(",") if user)
+        ticket = msgspec.structs.replace(ticket, exclusions=ticket.exclusions | kept)
+    letter, _, detail = state.decode().partition(":")
+    return StoredTicket(ticket, TicketState(letter), int(detail) if letter == TicketState.PAUSED else 0)
+
+
+def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> PoolEvent:
+    match fields[b"e"]:
+        case b"+":
+            return Arrived(_stored_ticket(fields[b"v"]).ticket, int(entry_id.partition(b"-")[0]))
+        case b"p":
+            return Paused(TicketId(fields[b"t"].decode()), int(fields[b"v"]))
+        case b"-":
+            return Departed(TicketId(fields[b"t"].decode()))
+        case other:
+            raise ValueError(f"not a pool event: {other!r}")
+
+
+def _match_record(value: bytes) -> MatchRecord:
+    progress, claimed_at, _, _, payload = value.split(b"|", 4)
+    match = msgspec.structs.replace(decode_match(payload), claimed_at_ms=int(claimed_at))
+    return MatchRecord(match, Progress(chr(progress[0])), Progress(chr(progress[1])))
+
+
+def _only_stream(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """The entries of a reply of XREAD about one stream, in RESP2's form (pairs) or RESP3's (a map)."""
+    streams = reply.values() if isinstance(reply, dict) else [entries for _, entries in reply]
+    (entries,) = streams
+    # RESP3 wraps the entries of each stream in one more list.
+    return entries[0] if entries and isinstance(entries[0], list) else entries
+
+
+if TYPE_CHECKING:  # the port is the matchmaker's; this says that it is met
+    _fits: type[QueueStore] = RedisQueues

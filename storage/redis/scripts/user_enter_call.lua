@@ -1,0 +1,18 @@
+-- Moves a user's slot from the ticket of a match to its call.
+--
+-- KEYS[1] {u}:user    KEYS[2] {u}:blocks
+-- ARGV[1] activity of the ticket    ARGV[2] activity of the call    ARGV[3] the peer's user id
+-- Result: 'entered' (again: the same), 'blocked', or 'gone' when the user does something else by now
+local held = redis.call('HGET', KEYS[1], 'activity')
+if held == ARGV[2] then
+  return 'entered'
+end
+-- A ticket keeps its id when it goes back: a late step of the call it came back from must not take it there again.
+if held ~= ARGV[1] or redis.call('HGET', KEYS[1], 'returned') == ARGV[2] then
+  return 'gone'
+end
+if redis.call('SISMEMBER', KEYS[2], ARGV[3]) == 1 then
+  return 'blocked'
+end
+redis.call('HSET', KEYS[1], 'activity', ARGV[2])
+return 'entered'

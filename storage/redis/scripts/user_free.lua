@@ -1,0 +1,22 @@
+-- Makes a user idle whose match or call is over, and keeps the two apart for a while.
+--
+-- KEYS[1] {u}:user    KEYS[2] {u}:recent
+-- ARGV[1] activity of the ticket    ARGV[2] activity of the call    ARGV[3] the peer's user id
+-- ARGV[4] for how long the two do not meet again, ms; 0 to leave that alone
+-- Result: 1 if the user is idle because of this, 0 if the slot said something else
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if tonumber(ARGV[4]) > 0 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+  redis.call('ZADD', KEYS[2], 'GT', now + ARGV[4], ARGV[3])
+  local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
+  redis.call('PEXPIREAT', KEYS[2], last[2])
+end
+local held = redis.call('HGET', KEYS[1], 'activity')
+-- Who went back to the queue from this very call waits with the same ticket: that one is not over.
+local over = held == ARGV[2] or (held == ARGV[1] and redis.call('HGET', KEYS[1], 'returned') ~= ARGV[2])
+if not over then
+  return 0
+end
+redis.call('HDEL', KEYS[1], 'activity', 'device', 'queued_at', 'returned')
+return 1

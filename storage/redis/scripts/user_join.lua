@@ -1,0 +1,27 @@
+-- Takes a user's slot for a ticket, if the user is idle or the slot still says what the caller has found to be over.
+--
+-- KEYS[1] {u}:user    KEYS[2] {u}:blocks    KEYS[3] {u}:recent
+-- ARGV[1] activity to store    ARGV[2] device    ARGV[3] activity that may be replaced, or ''
+-- ARGV[4] Unix ms since when the ticket counts, or '' for now
+-- Result: {taken 0|1, now ms, activity, device, queued_at ms, {blocked users}, {recent partners}}
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local held = redis.call('HGET', KEYS[1], 'activity')
+local taken = 0
+if not held or held == ARGV[3] then
+  local since = ARGV[4]
+  if since == '' then
+    since = string.format('%.0f', now)
+  end
+  redis.call('HSET', KEYS[1], 'activity', ARGV[1], 'device', ARGV[2], 'queued_at', since)
+  redis.call('HDEL', KEYS[1], 'returned')
+  taken = 1
+elseif held == ARGV[1] then
+  taken = 1
+end
+local slot = redis.call('HMGET', KEYS[1], 'activity', 'device', 'queued_at')
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+return {
+  taken, now, slot[1], slot[2] or '', tonumber(slot[3] or 0),
+  redis.call('SMEMBERS', KEYS[2]), redis.call('ZRANGE', KEYS[3], 0, -1),
+}
