@@ -199,8 +199,10 @@ def _admit(retry_after_s: float | None, refusal: tuple[ErrorCode, str]) -> None:
 def _check_headers(request: web.Request) -> bytes:
     """Return the client's key (RFC 6455, 4.2.1)."""
     headers = request.headers
-    if "websocket" not in _tokens(request, hdrs.UPGRADE) or "upgrade" not in _tokens(
-        request, hdrs.CONNECTION
+    if (
+        request.method != hdrs.METH_GET
+        or "websocket" not in _tokens(request, hdrs.UPGRADE)
+        or "upgrade" not in _tokens(request, hdrs.CONNECTION)
     ):
         raise _Refused(ErrorCode.INVALID_MESSAGE, "this address speaks WebSocket only")
     # The parser of aiohttp must have seen the upgrade as well, or it would have read frames as requests.
