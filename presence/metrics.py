@@ -1,0 +1,67 @@
+"""What presence and the bus between nodes count."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from presence.nodes import UserState
+
+
+class PresenceMetrics:
+    """Of one node; it counts its own, and sums are made where metrics are collected."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.users = Gauge(
+            "minuet_presence_users",
+            "Sessions on this node by what their user does.",
+            ["state"],
+            registry=registry,
+        )
+        self.lease_age = Gauge(
+            "minuet_lease_age_seconds", "Time since this node's lease was renewed.", registry=registry
+        )
+        self.leases_lapsed = Counter(
+            "minuet_leases_lapsed", "Leases that ended before they were renewed.", registry=registry
+        )
+        self.clock_skew = Gauge(
+            "minuet_clock_skew_seconds",
+            "How far this machine's clock is ahead of the store's.",
+            registry=registry,
+        )
+        self.sessions_reaped = Counter(
+            "minuet_sessions_reaped", "Sessions that were lost with their node.", registry=registry
+        )
+        for state in UserState:
+            self.users.labels(state.value)
+
+
+class BusMetrics:
+    """Of the bus between nodes, as one process sees it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        frames = Counter("minuet_bus_frames", "Frames between nodes.", ["direction"], registry=registry)
+        self.frames_out = frames.labels("out")
+        self.frames_in = frames.labels("in")
+        batches = Counter(
+            "minuet_bus_batches", "Publications that carried frames.", ["direction"], registry=registry
+        )
+        self.batches_out = batches.labels("out")
+        self.batches_in = batches.labels("in")
+        self.dropped = Counter(
+            "minuet_bus_dropped", "Frames given up, by reason.", ["reason"], registry=registry
+        )
+        self.missed = Counter(
+            "minuet_bus_missed",
+            "Frames to this node that a gap in their numbers gave away.",
+            registry=registry,
+        )
+        self.connects = Counter(
+            "minuet_bus_connects", "Connections made to the store for the bus.", registry=registry
+        )
+        self.waiting_bytes = Gauge(
+            "minuet_bus_waiting_bytes", "Frames that wait to leave.", registry=registry
+        )
+        self.lag = Histogram(
+            "minuet_bus_lag_seconds",
+            "From the store's publishing a canary to its arrival here.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+            registry=registry,
+        )

@@ -1,0 +1,97 @@
+"""Clears up after nodes that died: their sessions are lost, and somebody has to be told.
+
+Changes only rows that name the dead incarnation. Several workers may reap at once; whoever is told of a lost session
+may be told twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from base.errors import Unavailable
+from base.ids import DeviceId, NodeId, SessionId, UserId
+from presence.metrics import PresenceMetrics
+from presence.ports import DeadNodeStore
+from presence.sessions import LostSession
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+BATCH = 200
+
+OnSessionLost = Callable[[UserId, DeviceId, SessionId], Awaitable[None]]
+"""Told of each session that died with its node; must be safe to repeat."""
+
+
+class Reaper:
+    """Looks for dead nodes each second."""
+
+    def __init__(
+        self, store: DeadNodeStore, on_session_lost: OnSessionLost, metrics: PresenceMetrics
+    ) -> None:
+        self._store = store
+        self._on_session_lost = on_session_lost
+        self._metrics = metrics
+        self._seen: set[NodeId] = set()
+
+    async def run(self) -> None:
+        """Reaps until cancelled."""
+        while True:
+            try:
+                await self.reap_all()
+            except Unavailable:
+                pass  # nothing can be reaped that nobody can look up; the next round tries again
+            except Exception:
+                logger.exception("reaping failed")
+            await asyncio.sleep(EVERY_S)
+
+    async def reap_all(self) -> int:
+        """One round over all dead nodes, a bounded batch of each; answers with how many sessions were lost.
+
+        Raises:
+            Unavailable: the store is away.
+        """
+        dead = await self._store.dead()
+        self._seen.intersection_update(dead)
+        lost = 0
+        for node_id in dead:
+            if node_id not in self._seen:
+                self._seen.add(node_id)
+                logger.warning("node %s is gone; its sessions are being cleared up", node_id)
+            lost += await self.reap(node_id)
+        return lost
+
+    async def reap(self, node_id: NodeId) -> int:
+        """A batch of one dead node's sessions; answers with how many of them were lost.
+
+        Raises:
+            Unavailable: the store is away.
+        """
+        sessions = await self._store.listed_sessions(node_id, limit=BATCH)
+        lost = 0
+        done = []
+        try:
+            for session in sessions:
+                if await self._store.reap(node_id, session):
+                    if not await self._tell(session):
+                        continue
+                    lost += 1
+                # Off the list only once somebody was told: a worker that dies here leaves it to another.
+                done.append(session)
+        finally:
+            await self._store.unlist(node_id, done)
+            self._metrics.sessions_reaped.inc(lost)
+        if len(sessions) < BATCH:
+            await self._store.forget(node_id)
+        return lost
+
+    async def _tell(self, session: LostSession) -> bool:
+        try:
+            await self._on_session_lost(session.user_id, session.device_id, session.session_id)
+        except Unavailable:
+            raise
+        except Exception:
+            # One session that cannot be dealt with must not keep the others; it stays on the list.
+            logger.exception("nobody could be told of the lost session %s", session.session_id)
+            return False
+        return True

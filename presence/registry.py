@@ -1,0 +1,77 @@
+"""Which sessions a user has, and where: registering, leaving, looking up.
+
+Decides whose row counts: only that of a living node. Refuses to know what a session does.
+"""
+
+from base.errors import Unavailable
+from base.ids import DeviceId, UserId
+from presence.errors import TooManyDevices
+from presence.ports import Nodes, SessionStore
+from presence.sessions import MAX_DEVICES, DevicesFull, Registered, Registration, SessionRow
+
+
+class Registry:
+    """The sessions of all users. Every method raises `Unavailable` where the store is away."""
+
+    def __init__(self, store: SessionStore, nodes: Nodes, *, max_devices: int = MAX_DEVICES) -> None:
+        self._store = store
+        self._nodes = nodes
+        self._max_devices = max_devices
+
+    async def register(self, registration: Registration) -> Registered:
+        """Makes the device's row name this session; the newest session of a device wins.
+
+        Raises:
+            TokenRevoked: the token is older than the user's last sign-out everywhere, or ban.
+            TooManyDevices: the user has sessions on enough other devices, all on living nodes.
+        """
+        answer = await self._store.register(registration, max_devices=self._max_devices)
+        if isinstance(answer, Registered):
+            return answer
+        # Rarely needed, hence asked for only now: which of those rows are a dead node's.
+        return await self._register_beside_the_dead(registration, answer)
+
+    async def reassert(self, registration: Registration, generation: int) -> int | None:
+        """Registers a live session again, after its node became another incarnation or the store lost it.
+
+        Returns:
+            The session's new generation; None when its device has another session by now: close this one.
+
+        Raises:
+            TokenRevoked: as for `register`.
+        """
+        return await self._store.reassert(registration, generation)
+
+    async def unregister(self, registration: Registration, generation: int) -> bool:
+        """The session has ended; false where the device's row was no longer its own."""
+        return await self._store.unregister(registration, generation)
+
+    async def sessions(self, user_id: UserId) -> list[SessionRow]:
+        """The user's sessions on living nodes."""
+        rows = await self._store.sessions(user_id)
+        if not rows:
+            return rows
+        living = await self._nodes.living()
+        return [row for row in rows if row.node_id in living]
+
+    async def where(self, user_id: UserId, device_id: DeviceId) -> SessionRow | None:
+        """The session of a device, on whichever node, alive or not."""
+        return await self._store.where(user_id, device_id)
+
+    async def is_online(self, user_id: UserId) -> bool:
+        """Whether any device of the user has a session on a living node."""
+        return bool(await self.sessions(user_id))
+
+    async def _register_beside_the_dead(self, registration: Registration, full: DevicesFull) -> Registered:
+        living = await self._nodes.living()
+        dead = {row.node_id for row in full.rows} - living
+        if not dead:
+            raise TooManyDevices
+        again = await self._store.register(
+            registration, max_devices=self._max_devices, ignored_nodes=sorted(dead)
+        )
+        if isinstance(again, Registered):
+            return again
+        if {row.node_id for row in again.rows} <= living:
+            raise TooManyDevices
+        raise Unavailable  # nodes die and sessions come faster than we look; the client tries again

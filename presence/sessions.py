@@ -1,0 +1,61 @@
+"""Where a user's sessions are: the values that the user's slot holds and answers with."""
+
+from dataclasses import dataclass
+
+from base.ids import DeviceId, NodeId, SessionId, UserId
+
+MAX_DEVICES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A device's session: on which node incarnation, under which generation.
+
+    The generation rises with each registration; a write that names an older one does nothing.
+    """
+
+    device_id: DeviceId
+    node_id: NodeId
+    session_id: SessionId
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a node says of a session when it asks for the device's row."""
+
+    user_id: UserId
+    device_id: DeviceId
+    session_id: SessionId
+    node_id: NodeId
+    token_issued_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The device's row is ours."""
+
+    generation: int
+    superseded: SessionRow | None
+    """The row that stood there before; its node closes that session, if the node lives."""
+    activity: str
+    """What the user is in: empty (idle), `queued:<pool>:<ticket>` or `call:<call>`."""
+    activity_device: DeviceId | None
+    blocks_known: bool
+    """False where the store does not know the user's blocks: it is new to the user, or lost what it had."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesFull:
+    """The device's row was not written: these other devices have one already."""
+
+    rows: tuple[SessionRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LostSession:
+    """A session on the list of a node incarnation, which may be gone."""
+
+    user_id: UserId
+    device_id: DeviceId
+    session_id: SessionId
