@@ -220,7 +220,7 @@ class QueueStore(Protocol):
 
     async def drop_paused(
         self, pool: str, token: str, ticket_ids: Sequence[TicketId], *, paused_s: float
-    ) -> set[str]:
+    ) -> list[Ticket]:
         """Removes those that have been paused for `paused_s`, for the owner; answers which."""
         ...
 

@@ -57,10 +57,11 @@ class WaitingRoom:
                 self._take_out(ticket_id)
         return None
 
-    def widen(self, now_ms: int) -> list[Pair]:
-        """Relaxes whose time has come, tries each of them once; the pairs found."""
-        pairs = []
-        while self._widenings and self._widenings[0][0] <= now_ms:
+    def widen(self, now_ms: int, limit: int) -> list[Pair]:
+        """Relaxes those whose time has come, at most `limit`, and tries each of them once; the pairs found."""
+        pairs: list[Pair] = []
+        while limit and self._widenings and self._widenings[0][0] <= now_ms:
+            limit -= 1
             _, ticket_id, tier = heappop(self._widenings)
             entry = self._index.get(ticket_id)
             if entry is None or entry.tier >= tier:

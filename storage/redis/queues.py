@@ -84,9 +84,9 @@ class RedisQueues:
 
     async def drop_paused(
         self, pool: str, token: str, ticket_ids: Sequence[TicketId], *, paused_s: float
-    ) -> set[str]:
+    ) -> list[Ticket]:
         if not ticket_ids:
-            return set()
+            return []
         reply = await self._run(
             "drop",
             [*self._ticket_keys(pool), self._keys.pool_owner(pool)],
@@ -95,7 +95,7 @@ class RedisQueues:
             _EVENTS_AT_MOST,
             *ticket_ids,
         )
-        return {ticket_id.decode() for ticket_id in reply}
+        return [_stored_ticket(value).ticket for value in reply]
 
     async def acknowledge(self, pool: str, call_id: CallId, seat: Seat) -> bool:
         return bool(await self._run("ack", [self._keys.matches(pool)], call_id, seat))

@@ -3,7 +3,7 @@
 -- KEYS[1] {q}:tickets    KEYS[2] {q}:arrivals    KEYS[3] {q}:counts    KEYS[4] {q}:owner
 -- ARGV[1] the owner's token    ARGV[2] pause that is too long, ms    ARGV[3] stream length at most, about
 -- ARGV[4...] tickets
--- Result: list of the tickets removed
+-- Result: list of what was stored of the tickets removed
 if redis.call('GET', KEYS[4]) ~= ARGV[1] then
   return {}
 end
@@ -19,7 +19,7 @@ for i = 4, #ARGV do
       redis.call('HINCRBY', KEYS[3], side .. ':p', -1)
       local number = redis.call('HINCRBY', KEYS[3], 'events', 1)
       redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'n', number, 'e', '-', 't', ARGV[i])
-      dropped[#dropped + 1] = ARGV[i]
+      dropped[#dropped + 1] = stored
     end
   end
 end

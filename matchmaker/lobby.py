@@ -1,0 +1,311 @@
+"""The lobby: how people come into a queue, leave it, and get from a match to a call or back.
+
+Decides the order of the steps in the user's slot and in the pool, so that the slot has the last word and a crash
+between two steps leaves something that the next caller, the hub's check or the pool's owner repairs. Refuses to
+know sockets and messages.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from base.errors import ErrorCode, MinuetError, Unavailable
+from base.ids import CallId, DeviceId, IdFactory, NodeId, SessionId, TicketId, UserId
+from base.policy import IntentPolicy
+from matchmaker.activity import InCall, Queued
+from matchmaker.matches import Match, Seat, SeatRef
+from matchmaker.metrics import MatchmakerMetrics
+from matchmaker.ports import (
+    Activities,
+    CallStage,
+    CallStages,
+    Entered,
+    Left,
+    Put,
+    QueueStore,
+    Slot,
+    Taken,
+    TicketState,
+)
+from matchmaker.ticket import Person, Preferences, Ticket, wants_of
+
+FAILED_PAIR_S = 120.0
+"""For how long two people are kept apart whose match led to no call."""
+
+# A slot names at most one thing, but another device may change it between two looks.
+_JOIN_ATTEMPTS = 4
+# A join takes the slot before it puts the ticket; for so long a missing ticket may be on its way.
+_PUT_IN_FLIGHT_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """Somebody wants to meet somebody."""
+
+    user_id: UserId
+    device_id: DeviceId
+    session_id: SessionId
+    node_id: NodeId
+    intent: str
+    preferences: Preferences
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A place in the queue. The hub keeps `ticket`: it is what `pause`, `resume` and `verify` are about."""
+
+    ticket: Ticket
+    already: bool
+    """The user was in this queue before; the ticket and its seniority are the old ones."""
+
+    @property
+    def ticket_id(self) -> TicketId:
+        return self.ticket.ticket_id
+
+    @property
+    def queued_at(self) -> int:
+        return self.ticket.queued_at
+
+
+class Standing(Enum):
+    """Where a ticket stands after it was looked after."""
+
+    WAITING = auto()
+    PAUSED = auto()
+    MATCHED = auto()
+    RESTORED = auto()
+    """It was missing and waits again, at its place."""
+    LEFT = auto()
+    """The user is not in the queue with this ticket; the client is to be told so."""
+
+
+class Lobby:
+    """Queues by intent, as hubs and the pools' owners use them. All methods may be repeated."""
+
+    def __init__(
+        self,
+        queues: QueueStore,
+        activities: Activities,
+        calls: CallStages,
+        ids: IdFactory,
+        policies: Mapping[str, IntentPolicy],
+        metrics: MatchmakerMetrics,
+    ) -> None:
+        self._queues = queues
+        self._activities = activities
+        self._calls = calls
+        self._ids = ids
+        self._policies = policies
+        self._metrics = metrics
+
+    # --- coming and going ----------------------------------------------------------------------------------------
+
+    async def join(self, request: JoinRequest) -> Joined:
+        """Lets a user wait; a user who waits already keeps their ticket, with the preferences of now.
+
+        Raises:
+            MinuetError: `unknown_intent`, `invalid_message` (nobody left to meet), `wrong_device`, `in_call`,
+                `already_matched` (in another queue), `unavailable`.
+        """
+        policy = self._policies.get(request.intent)
+        if policy is None:
+            raise MinuetError(code=ErrorCode.UNKNOWN_INTENT)
+        wants = wants_of(request.person, request.preferences, policy.pairing)
+        queued = Queued(request.intent, TicketId(self._ids.new()))
+        over: Queued | InCall | None = None
+        for _ in range(_JOIN_ATTEMPTS):
+            taken = await self._activities.join(request.user_id, request.device_id, queued, replaces=over)
+            held = taken.slot.activity
+            if isinstance(held, Queued) and self._is_mine(request, taken, held):
+                person = request.person
+                ticket = Ticket(
+                    ticket_id=held.ticket_id,
+                    intent=request.intent,
+                    user_id=request.user_id,
+                    device_id=request.device_id,
+                    session_id=request.session_id,
+                    node_id=request.node_id,
+                    queued_at=taken.slot.queued_at,
+                    side=person.gender,
+                    first_name=person.first_name,
+                    age=person.age,
+                    languages=frozenset(person.languages),
+                    region=person.region,
+                    verified=person.verified,
+                    wants=wants,
+                    exclusions=taken.exclusions,
+                )
+                return await self._enter(ticket, issued_at=taken.slot.now_ms, already=not taken.taken)
+            over = await self._find_over(request, taken.slot)
+        raise Unavailable("the user's slot kept changing")
+
+    async def leave(self, user_id: UserId, device_id: DeviceId | None) -> TicketId | None:
+        """Ends a user's wait; the ticket that left, or `None` if there was none.
+
+        A session's end must come here whatever the session believes: a join that failed as `unavailable` may have
+        happened. `device_id` is `None` for a moderator.
+
+        Raises:
+            MinuetError: `wrong_device`, `already_matched`, `unavailable`.
+        """
+        slot = await self._activities.read(user_id)
+        match slot.activity:
+            case None:
+                return None
+            case Queued(pool, ticket_id) as queued:
+                if device_id is not None and slot.device_id != device_id:
+                    raise MinuetError(code=ErrorCode.WRONG_DEVICE)
+                if await self._queues.leave(pool, ticket_id) is Left.MATCHED:
+                    raise MinuetError(code=ErrorCode.ALREADY_MATCHED)
+                await self._activities.leave(user_id, queued)
+                return ticket_id
+            case InCall(call_id) as in_call:
+                if not await self._is_over(call_id):
+                    raise MinuetError(code=ErrorCode.ALREADY_MATCHED)
+                await self._activities.leave(user_id, in_call)
+                return None
+
+    async def pause(self, ticket: Ticket) -> Standing:
+        """The ticket keeps its place but is not matched; the pool's owner drops it after the policy's `paused_s`."""
+        await self._queues.pause(ticket.intent, [ticket.ticket_id])
+        return _STANDINGS[await self._queues.state(ticket.intent, ticket.ticket_id)]
+
+    async def resume(self, ticket: Ticket) -> Standing:
+        """The ticket waits again at its place, with the session and node it names now; `LEFT` if it was dropped."""
+        match await self._queues.put(ticket, create=False):
+            case Put.MATCHED:
+                return Standing.MATCHED
+            case Put.ABSENT:
+                # The slot goes too, if nobody else has cleared it: the ticket was all it named.
+                await self._activities.leave(ticket.user_id, Queued(ticket.intent, ticket.ticket_id))
+                return Standing.LEFT
+            case _:
+                return Standing.WAITING
+
+    async def verify(self, ticket: Ticket) -> Standing:
+        """Puts back whatever is missing of a ticket whose user is attached and believes to wait.
+
+        The ticket must name the session and node of now: a paused one waits again.
+        """
+        queued = Queued(ticket.intent, ticket.ticket_id)
+        slot = await self._activities.read(ticket.user_id)
+        if slot.activity != queued and not await self._reclaim(ticket, slot, queued):
+            return Standing.LEFT
+        match await self._queues.put(ticket, issued_at=slot.now_ms):
+            case Put.MATCHED:
+                return Standing.MATCHED
+            case Put.STORED:
+                return Standing.RESTORED
+            case Put.LATE:
+                raise Unavailable("the pool answered too late")
+            case _:
+                return Standing.WAITING
+
+    # --- from match to call, and back ----------------------------------------------------------------------------
+
+    async def accept_match(self, match: Match, seat: Seat) -> Entered:
+        """Moves one side's user into the call, which must have been created, and acknowledges the match.
+
+        `BLOCKED` or `GONE`: the call is to be ended. After `BLOCKED` both sides are released with `returns`, after
+        `GONE` this side without and the other with it.
+        """
+        entered = await self._activities.enter_call(match.ref(seat))
+        if entered is Entered.ENTERED:
+            await self._queues.acknowledge(match.intent, match.call_id, seat)
+        return entered
+
+    async def release(self, ref: SeatRef, *, returns: bool) -> bool:
+        """Resolves one side of a match whose call did not become live; whether the user waits again.
+
+        With `returns` the user goes back to the queue at the original place, unless they do something else by now.
+        The two are kept apart for a while. The match is gone when both sides are released.
+        """
+        back = False
+        if returns:
+            back = await self._activities.return_from_call(ref, apart_s=FAILED_PAIR_S)
+        else:
+            await self._activities.free(ref, apart_s=FAILED_PAIR_S)
+        # The slot first: while the match stands, the pool's owner can finish what is interrupted here.
+        state = await self._queues.resolve(ref, returns=back)
+        if back:
+            self._metrics.matches.labels(ref.intent, "returned").inc()
+        return back and state is not TicketState.ABSENT
+
+    async def went_live(self, match: SeatRef) -> None:
+        """The call is live: both tickets are used up, and the two do not meet again for the policy's time.
+
+        Either side's reference will do. The users' slots go on naming the call.
+        """
+        first = await self._queues.settle(match.intent, match.call_id)
+        policy = self._policies.get(match.intent)
+        if policy is not None and policy.recent_partner_s > 0:
+            await self.remember_pair(match.user_id, match.peer_id, policy.recent_partner_s)
+        if first:
+            self._metrics.matches.labels(match.intent, "live").inc()
+
+    async def free(self, user_id: UserId, call_id: CallId) -> bool:
+        """The user is done with a call that was live; false if they do something else already."""
+        return await self._activities.leave(user_id, InCall(call_id))
+
+    async def remember_pair(self, a: UserId, b: UserId, apart_s: float) -> None:
+        """For `apart_s` from now the two do not meet again."""
+        await self._activities.remember_partner(a, b, apart_s=apart_s)
+        await self._activities.remember_partner(b, a, apart_s=apart_s)
+
+    # --- steps ---------------------------------------------------------------------------------------------------
+
+    def _is_mine(self, request: JoinRequest, taken: Taken, held: Queued) -> bool:
+        return taken.taken or (held.pool == request.intent and taken.slot.device_id == request.device_id)
+
+    async def _enter(self, ticket: Ticket, *, issued_at: int, already: bool) -> Joined:
+        put = await self._queues.put(ticket, issued_at=issued_at)
+        if put is Put.LATE:
+            await self._activities.leave(ticket.user_id, Queued(ticket.intent, ticket.ticket_id))
+            raise Unavailable("the pool answered too late")
+        return Joined(ticket, already)
+
+    async def _find_over(self, request: JoinRequest, slot: Slot) -> Queued | InCall | None:
+        """What the slot names, if it is over and may be replaced.
+
+        Raises:
+            MinuetError: it is not over, so the request is refused.
+        """
+        match slot.activity:
+            case InCall(call_id):
+                if not await self._is_over(call_id):
+                    raise MinuetError(code=ErrorCode.IN_CALL)
+            case Queued(pool, ticket_id):
+                if slot.device_id != request.device_id:
+                    on_its_way = slot.now_ms - slot.queued_at < _PUT_IN_FLIGHT_MS
+                    if on_its_way or await self._queues.state(pool, ticket_id) is not TicketState.ABSENT:
+                        raise MinuetError(code=ErrorCode.WRONG_DEVICE)
+                elif await self._queues.leave(pool, ticket_id) is Left.MATCHED:
+                    raise MinuetError(code=ErrorCode.ALREADY_MATCHED)
+        return slot.activity
+
+    async def _is_over(self, call_id: CallId) -> bool:
+        outcome = await self._calls.stage(call_id)
+        return outcome.stage in (CallStage.ABSENT, CallStage.ENDED)
+
+    async def _reclaim(self, ticket: Ticket, slot: Slot, queued: Queued) -> bool:
+        match slot.activity:
+            case Queued():
+                return False
+            case InCall(call_id):
+                # A match's own steps bring this user back, if they do; only a ticket that waits all the same is ours.
+                state = await self._queues.state(ticket.intent, ticket.ticket_id)
+                if state not in (TicketState.WAITING, TicketState.PAUSED) or not await self._is_over(call_id):
+                    return False
+        taken = await self._activities.join(
+            ticket.user_id, ticket.device_id, queued, replaces=slot.activity, queued_at=ticket.queued_at
+        )
+        return taken.taken
+
+
+_STANDINGS = {
+    TicketState.WAITING: Standing.WAITING,
+    TicketState.PAUSED: Standing.PAUSED,
+    TicketState.MATCHED: Standing.MATCHED,
+    TicketState.ABSENT: Standing.LEFT,
+}

@@ -1,0 +1,53 @@
+"""What the matchmaker counts; its names are contracts of the dashboards."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_WAIT_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 900)
+_CLAIM_BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+
+
+class MatchmakerMetrics:
+    """The metrics of one process: hubs count what becomes of matches, workers the rest."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.tickets = Gauge(
+            "minuet_queue_tickets",
+            "Waiting tickets, as the pool's owner knows them",
+            ["intent", "side"],
+            registry=registry,
+        )
+        self.match_wait = Histogram(
+            "minuet_match_wait_seconds",
+            "From joining the queue to the claim",
+            ["intent", "side"],
+            buckets=_WAIT_BUCKETS,
+            registry=registry,
+        )
+        self.matches = Counter(
+            "minuet_matches_total",
+            "Matches by what became of them: claimed, live, returned (a side went back), expired (no call came)",
+            ["intent", "outcome"],
+            registry=registry,
+        )
+        self.claims_refused = Counter(
+            "minuet_claims_refused_total",
+            "Pairs of which a ticket was not waiting any more",
+            ["intent"],
+            registry=registry,
+        )
+        self.claim_latency = Histogram(
+            "minuet_arrival_to_claim_seconds",
+            "From a ticket's arrival in the pool to its claim, for tickets matched on arrival",
+            ["intent"],
+            buckets=_CLAIM_BUCKETS,
+            registry=registry,
+        )
+        self.pool_owner = Gauge(
+            "minuet_pool_owner", "Whether this process owns the pool", ["intent"], registry=registry
+        )
+        self.takeovers = Counter(
+            "minuet_pool_takeovers_total",
+            "How often this process began to own the pool",
+            ["intent"],
+            registry=registry,
+        )

@@ -1,0 +1,336 @@
+"""A tenure: what one worker does with a pool from taking its lease until losing it.
+
+Rebuilds the waiting room from the pool, then hears the pool's events, pairs, claims and announces, reviews the
+matches, and looks after tickets whose nodes are gone. Everything it knows can be rebuilt, so it ends at the first
+sign of trouble, by an exception, and the next tenure begins anew.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+import msgspec
+import structlog
+
+from base.clock import Clock
+from base.errors import Unavailable
+from base.ids import CallId, IdFactory, NodeId, TicketId
+from base.policy import IntentPolicy
+from matchmaker.activity import Queued
+from matchmaker.index import ScanIndex
+from matchmaker.lobby import Lobby
+from matchmaker.matches import SEATS, Match, MatchedSeat, MatchRecord, Progress, seated
+from matchmaker.metrics import MatchmakerMetrics
+from matchmaker.pairing import Pair
+from matchmaker.ports import (
+    Activities,
+    Announcer,
+    Arrived,
+    CallOutcome,
+    CallStages,
+    Lease,
+    NodeLiveness,
+    QueueStore,
+    TicketState,
+)
+from matchmaker.ports import Paused as PausedEvent
+from matchmaker.review import (
+    FINISH_MS,
+    AnnounceAgain,
+    FinishEntering,
+    Release,
+    Settle,
+    Step,
+    Wait,
+    next_step,
+)
+from matchmaker.room import WaitingRoom
+from matchmaker.scoring import relaxations
+
+LEASE_MS = 2_700
+"""With the standby's rebuilding, a crashed owner's pool is matched again within 3 s."""
+RENEW_S = 0.9
+
+CLAIMS_AT_ONCE = 64
+_PAIRS_AT_MOST = 1_024
+_EVENTS_AT_ONCE = 256
+_EVENTS_BETWEEN_BREATHS = 16
+_BLOCK_MS = 1_000
+_REVIEWS_AT_ONCE = 64
+_REVIEW_TICK_S = 0.1
+_REVIEW_EVERY_MS = 500
+_UPKEEP_S = 1.0
+
+logger = structlog.get_logger(__name__)
+
+
+class PoolLost(Exception):
+    """Another worker owns the pool by now, or nobody does."""
+
+
+class EventsMissed(Exception):
+    """The pool's events have a gap: what is known of it is not what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPorts:
+    """What the owner of a pool needs from outside."""
+
+    queues: QueueStore
+    activities: Activities
+    calls: CallStages
+    announcer: Announcer
+    nodes: NodeLiveness
+    lobby: Lobby
+    ids: IdFactory
+    clock: Clock
+    metrics: MatchmakerMetrics
+
+
+class Tenure:
+    """One worker's ownership of one pool."""
+
+    def __init__(self, pool: str, policy: IntentPolicy, ports: WorkerPorts, lease: Lease) -> None:
+        self._pool = pool
+        self._policy = policy
+        self._ports = ports
+        self._queues = ports.queues
+        self._token = lease.token
+        self._cursor = lease.cursor
+        self._number = lease.number
+        self._clock_ahead_ms = 0
+        self._set_clock(lease)
+        self._room = WaitingRoom(policy, ScanIndex(relaxations(policy)))
+        self._pairs: deque[Pair] = deque()
+        self._arrived_at: dict[TicketId, int] = {}
+        self._pairs_wait = asyncio.Event()
+        self._pairs_few = asyncio.Event()
+        self._reviews: list[tuple[int, CallId]] = []
+        self._suspects: set[NodeId] = set()
+
+    async def run(self) -> None:
+        """Serves the pool.
+
+        Raises:
+            ExceptionGroup: of `PoolLost`, `EventsMissed`, `Unavailable` or a defect; never returns otherwise.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._renew(), name=f"{self._pool}:renew")
+            await self._rebuild()
+            for work in (self._read, self._widen, self._claim, self._review, self._look_after):
+                tasks.create_task(work(), name=f"{self._pool}:{work.__name__.strip('_')}")
+
+    # --- the lease -----------------------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            lease = await self._queues.keep_lease(self._pool, self._token, ttl_ms=LEASE_MS)
+            if not lease.token:
+                raise PoolLost
+            self._set_clock(lease)
+
+    def _set_clock(self, lease: Lease) -> None:
+        self._clock_ahead_ms = lease.now_ms - self._ports.clock.monotonic_ms()
+
+    def _now(self) -> int:
+        """The time on Redis' clock, Unix ms."""
+        return self._ports.clock.monotonic_ms() + self._clock_ahead_ms
+
+    # --- pairing -------------------------------------------------------------------------------------------------
+
+    async def _rebuild(self) -> None:
+        """Learns the pool as it is; the events since the lease was taken are heard after that."""
+        for record in await self._queues.matches(self._pool):
+            self._review_at(record.match.claimed_at_ms, record.match.call_id)
+        stored = await self._queues.scan(self._pool)
+        for count, each in enumerate(sorted(stored, key=lambda each: each.ticket.seniority)):
+            if each.state is TicketState.WAITING:
+                self._propose(self._room.hear(Arrived(each.ticket, each.ticket.queued_at), self._now()))
+            elif each.state is TicketState.PAUSED:
+                self._room.hear(PausedEvent(each.ticket.ticket_id, each.paused_at), self._now())
+            if count % _EVENTS_BETWEEN_BREATHS == 0:
+                await asyncio.sleep(0)
+        logger.info("pool rebuilt", pool=self._pool, tickets=len(stored), matches=len(self._reviews))
+
+    async def _read(self) -> None:
+        while True:
+            batch = await self._queues.events(
+                self._pool, self._cursor, limit=_EVENTS_AT_ONCE, block_ms=_BLOCK_MS
+            )
+            for count, (number, event) in enumerate(batch.events):
+                if number != self._number + 1:
+                    raise EventsMissed(f"event {number} follows {self._number}")
+                self._number = number
+                found = self._room.hear(event, self._now())
+                if found is not None and isinstance(event, Arrived):
+                    self._arrived_at[event.ticket.ticket_id] = event.at_ms
+                self._propose(found)
+                # A crowd that arrives at once must not keep the lease from being renewed.
+                if count % _EVENTS_BETWEEN_BREATHS == _EVENTS_BETWEEN_BREATHS - 1:
+                    await asyncio.sleep(0)
+            self._cursor = batch.cursor
+            await self._pairs_few.wait()
+
+    async def _widen(self) -> None:
+        while True:
+            for found in self._room.widen(self._now(), _EVENTS_BETWEEN_BREATHS):
+                self._propose(found)
+            due_at = self._room.next_widening_at()
+            delay_ms = 100 if due_at is None else min(100, max(0, due_at - self._now()))
+            await asyncio.sleep(delay_ms / 1000)
+
+    def _propose(self, found: Pair | None) -> None:
+        if found is not None:
+            self._pairs.append(found)
+            self._pairs_wait.set()
+        if len(self._pairs) < _PAIRS_AT_MOST:
+            self._pairs_few.set()
+        else:
+            self._pairs_few.clear()
+
+    # --- claiming ------------------------------------------------------------------------------------------------
+
+    async def _claim(self) -> None:
+        """Claims what was paired while the last claim was under way: under load, many at once without waiting."""
+        while True:
+            await self._pairs_wait.wait()
+            pairs = [self._pairs.popleft() for _ in range(min(len(self._pairs), CLAIMS_AT_ONCE))]
+            if not self._pairs:
+                self._pairs_wait.clear()
+            matches = [self._match(pair) for pair in pairs]
+            reply = await self._queues.claim(self._pool, self._token, matches)
+            if not reply.current:
+                raise PoolLost
+            claimed = []
+            for pair, match, claim in zip(pairs, matches, reply.claims, strict=True):
+                if claim.lost:
+                    self._ports.metrics.claims_refused.labels(self._pool).inc()
+                else:
+                    claimed.append(msgspec.structs.replace(match, claimed_at_ms=reply.now_ms))
+                for found in self._room.claimed(pair, claim.lost, self._now()):
+                    self._propose(found)
+                self._observe_latency(pair, reply.now_ms)
+            self._propose(None)
+            for match in claimed:
+                await self._announce(match)
+                self._review_at(match.claimed_at_ms + _REVIEW_EVERY_MS, match.call_id)
+                self._count(match)
+
+    def _match(self, pair: Pair) -> Match:
+        return Match(
+            call_id=CallId(self._ports.ids.new()),
+            intent=self._pool,
+            claimed_at_ms=0,
+            a=seated(pair.a),
+            b=seated(pair.b),
+        )
+
+    async def _announce(self, match: Match) -> None:
+        try:
+            await self._ports.announcer.announce(match)
+        except Unavailable:
+            # The match stands; its review announces it again.
+            logger.warning("match not announced", pool=self._pool, call_id=match.call_id)
+
+    def _observe_latency(self, pair: Pair, claimed_at_ms: int) -> None:
+        for ticket in (pair.a, pair.b):
+            arrived_at = self._arrived_at.pop(ticket.ticket_id, None)
+            if arrived_at is not None:
+                seconds = max(0, claimed_at_ms - arrived_at) / 1000
+                self._ports.metrics.claim_latency.labels(self._pool).observe(seconds)
+
+    def _count(self, match: Match) -> None:
+        self._ports.metrics.matches.labels(self._pool, "claimed").inc()
+        for side in (match.a, match.b):
+            waited_s = max(0, match.claimed_at_ms - side.queued_at) / 1000
+            self._ports.metrics.match_wait.labels(self._pool, side.gender).observe(waited_s)
+
+    # --- matches under way ---------------------------------------------------------------------------------------
+
+    def _review_at(self, at_ms: int, call_id: CallId) -> None:
+        heappush(self._reviews, (at_ms, call_id))
+
+    async def _review(self) -> None:
+        while True:
+            await asyncio.sleep(_REVIEW_TICK_S)
+            now_ms = self._now()
+            due: list[CallId] = []
+            while self._reviews and self._reviews[0][0] <= now_ms and len(due) < _REVIEWS_AT_ONCE:
+                due.append(heappop(self._reviews)[1])
+            records = await self._queues.match_records(self._pool, due)
+            outcomes = await asyncio.gather(*(self._outcome(record) for record in records.values()))
+            for record, outcome in zip(records.values(), outcomes, strict=True):
+                step = next_step(record, outcome, self._now())
+                await self._take(step, record)
+                # It is looked at until it is gone: a step may have been done only in part.
+                self._review_at(self._now() + _REVIEW_EVERY_MS, record.match.call_id)
+
+    async def _outcome(self, record: MatchRecord) -> CallOutcome | None:
+        if self._now() - record.match.claimed_at_ms < FINISH_MS:
+            return None
+        return await self._ports.calls.stage(record.match.call_id)
+
+    async def _take(self, step: Step, record: MatchRecord) -> None:
+        lobby, match_ = self._ports.lobby, record.match
+        match step:
+            case Wait():
+                pass
+            case AnnounceAgain():
+                await self._announce_again(record)
+            case FinishEntering(seats):
+                await self._announce_again(record)
+                for seat in seats:
+                    await lobby.accept_match(match_, seat)
+            case Settle(unentered):
+                for seat in unentered:
+                    await lobby.accept_match(match_, seat)
+                await lobby.went_live(match_.ref("a"))
+            case Release(seats, returns, expired):
+                if expired:
+                    self._ports.metrics.matches.labels(self._pool, "expired").inc()
+                for seat in seats:
+                    await lobby.release(match_.ref(seat), returns=seat in returns)
+
+    async def _announce_again(self, record: MatchRecord) -> None:
+        """To wherever the sessions are now: they may have moved since they joined."""
+        match = record.match
+        places = {}
+        for seat in SEATS:
+            places[seat] = match.seat(seat)
+            if record.progress(seat) is Progress.ANNOUNCED:
+                places[seat] = await self._where_now(match.seat(seat))
+        await self._announce(msgspec.structs.replace(match, a=places["a"], b=places["b"]))
+
+    async def _where_now(self, seat: MatchedSeat) -> MatchedSeat:
+        place = await self._ports.activities.session_of(seat.user_id, seat.device_id)
+        if place is None:
+            return seat
+        node_id, session_id = place
+        return msgspec.structs.replace(seat, node_id=node_id, session_id=session_id)
+
+    # --- upkeep --------------------------------------------------------------------------------------------------
+
+    async def _look_after(self) -> None:
+        while True:
+            await self._pause_orphans()
+            await self._drop_paused()
+            await self._queues.trim(self._pool, self._token, self._cursor)
+            for side, count in self._room.waiting().items():
+                self._ports.metrics.tickets.labels(self._pool, side).set(count)
+            await asyncio.sleep(_UPKEEP_S)
+
+    async def _pause_orphans(self) -> None:
+        orphans = self._room.on_nodes_but(await self._ports.nodes.living())
+        # Twice in a row: a ticket may be heard of before its node's first lease is.
+        sure = [ticket_id for node in orphans if node in self._suspects for ticket_id in orphans[node]]
+        self._suspects = set(orphans)
+        await self._queues.pause(self._pool, sure)
+
+    async def _drop_paused(self) -> None:
+        paused_s = self._policy.paused_s
+        overdue = self._room.paused_since(self._now() - round(paused_s * 1000))
+        dropped = await self._queues.drop_paused(self._pool, self._token, overdue, paused_s=paused_s)
+        for ticket in dropped:
+            await self._ports.activities.leave(ticket.user_id, Queued(self._pool, ticket.ticket_id))
