@@ -1,0 +1,58 @@
+"""What the jobs count, in a registry that is handed in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_BATCH_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+
+
+class RecorderMetrics:
+    """The way of ended calls into history. Every recorder reports the same backlog: take the maximum, not the sum."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.backlog = Gauge(
+            "minuet_recorder_backlog", "Ended calls that are not in history yet.", registry=registry
+        )
+        self.lag_seconds = Gauge(
+            "minuet_recorder_lag_seconds",
+            "For how long the oldest of them has been waiting; 0 when none waits.",
+            registry=registry,
+        )
+        self.set_aside = Gauge(
+            "minuet_recorder_set_aside",
+            "Ended calls that history refused or that cannot be read; tried again now and then.",
+            registry=registry,
+        )
+        self.recorded = Counter(
+            "minuet_calls_recorded_total",
+            "Calls written to history: new, or known in an earlier version.",
+            ["result"],
+            registry=registry,
+        )
+        self.batch_seconds = Histogram(
+            "minuet_recorder_batch_seconds",
+            "Loading, writing and releasing one batch of calls.",
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.failures = Counter(
+            "minuet_recorder_failures_total",
+            "What went wrong: redis or database away, a call refused, unreadable or lost, an error of ours.",
+            ["cause"],
+            registry=registry,
+        )
+        for cause in ("redis", "database", "refused", "unreadable", "lost", "internal"):
+            self.failures.labels(cause)
+        for result in ("new", "updated"):
+            self.recorded.labels(result)
+
+    @contextmanager
+    def counting(self, cause: str, *failures: type[Exception]) -> Iterator[None]:
+        """Counts `failures` that leave the block under `cause`."""
+        try:
+            yield
+        except failures:
+            self.failures.labels(cause).inc()
+            raise

@@ -1,0 +1,85 @@
+"""What the jobs need from outside, as they want it; `storage` fits these, `minuet.wiring` joins them.
+
+Every method may raise `base.errors.Unavailable`: whether it took effect is not known then, and each is safe to repeat.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from base.ids import CallId
+from signaling.call.record import Call
+from signaling.ports import StoredCall
+
+
+class Refused(Exception):
+    """The archive cannot take these calls as they are; trying again changes nothing by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCall:
+    """An ended call that nobody has recorded yet; `since_at` is Unix ms on the store's clock."""
+
+    call_id: CallId
+    since_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Some of the waiting calls, oldest first, beside how many there are in all at `now_ms`, the store's time."""
+
+    calls: Sequence[WaitingCall]
+    total: int
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What became of calls that were waiting; those that another recorder took meanwhile are in none of these."""
+
+    calls: Sequence[StoredCall]
+    lost: Sequence[CallId]
+    """Their records are gone: the store lost them."""
+    unreadable: Sequence[CallId]
+    """Their records are of a form that this release does not know."""
+
+
+class EndedCalls(Protocol):
+    """The list of ended calls that wait for the recorder."""
+
+    async def waiting(self, *, passing_over: Collection[CallId]) -> Waiting:
+        """A bounded share of what waits, without the calls to be passed over (they count in `total`)."""
+        ...
+
+    async def load(self, call_ids: Sequence[CallId]) -> Loaded: ...
+
+    async def release(self, recorded: Sequence[StoredCall]) -> int:
+        """Takes those off the list whose content is still the recorded one; answers how many.
+
+        Their records stay readable for a while.
+        """
+        ...
+
+    async def forget(self, lost: Sequence[CallId]) -> None:
+        """Takes those off the list that have no record any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """How many calls were new to the archive, and how many it knew in an earlier version."""
+
+    new: int
+    updated: int
+
+
+class CallArchive(Protocol):
+    """Where calls are kept for good."""
+
+    async def record(self, calls: Sequence[Call]) -> Recorded:
+        """Writes all of them or none; a call that is known in this version or a later one is left alone.
+
+        Raises:
+            Refused: at least one of them cannot be stored.
+        """
+        ...

@@ -1,0 +1,263 @@
+"""Calls that ended, in PostgreSQL: `jobs.ports.CallArchive` for the recorder, `rest.ports.History` for readers.
+
+Decides what becomes of a record that is written twice, or again in a later version. Knows the tables of
+`0002_calls.sql` and nothing of where the records come from.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from jobs.ports import CallArchive, Recorded, Refused
+from rest.ports import History, Interaction, InteractionPeer
+from signaling.call.record import Call, ConsentKind
+from signaling.call.states import SEATS
+from storage.postgres.pool import acquire, transaction
+from storage.postgres.times import milliseconds, milliseconds_or_none, moment, moment_or_none
+
+# Greater than every key of a call: where the first page begins.
+_BEFORE_ALL = (datetime.max.replace(tzinfo=UTC), UUID(int=(1 << 128) - 1))
+
+
+class PostgresCallArchive:
+    """Writes ended calls; one transaction a batch, one statement a table."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_s: float = 5.0) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+
+    async def record(self, calls: Sequence[Call]) -> Recorded:
+        # One order for all recorders: two that write the same calls wait for each other, never in a ring.
+        in_order = sorted(calls, key=lambda call: call.call_id)
+        try:
+            async with transaction(self._pool, timeout_s=self._timeout_s) as connection:
+                return await self._record(connection, in_order)
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+            raise Refused(_reason(error)) from error
+
+    # Returns only the calls that were unknown, or known in an earlier version.
+    UPSERT_CALLS = """
+    INSERT INTO calls.calls AS known (
+        id, intent, version, created_at, live_at, ended_at, duration_ms, reason, connected, extensions, resets
+    )
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::bigint[],
+        $8::text[], $9::boolean[], $10::int[], $11::int[]
+    )
+    ON CONFLICT (id) DO UPDATE SET
+        version = excluded.version,
+        live_at = excluded.live_at,
+        ended_at = excluded.ended_at,
+        duration_ms = excluded.duration_ms,
+        reason = excluded.reason,
+        connected = excluded.connected,
+        extensions = excluded.extensions,
+        resets = excluded.resets,
+        recorded_at = now()
+    WHERE excluded.version > known.version
+    RETURNING id, xmax = 0 AS is_new, connected AND connection_id IS NULL AS lacks_connection
+    """
+
+    async def _record(
+        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
+    ) -> Recorded:
+        rows = await connection.fetch(self.UPSERT_CALLS, *_columns(map(_call_row, calls), 11))
+        by_id = {UUID(call.call_id): call for call in calls}
+        written = [by_id[row["id"]] for row in rows]
+        if written:
+            await self._insert_parts(connection, written)
+        # Only where it is missing: writing a call again must not bring back a connection that was removed.
+        connected = [by_id[row["id"]] for row in rows if row["lacks_connection"]]
+        if connected:
+            await self._connect(connection, connected)
+        new = sum(row["is_new"] for row in rows)
+        return Recorded(new=new, updated=len(rows) - new)
+
+    UPSERT_PARTICIPANTS = """
+    INSERT INTO calls.participants (call_id, seat, user_id, role, queued_at, requeued, quality, ended_at)
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[], $7::jsonb[],
+        $8::timestamptz[]
+    )
+    ON CONFLICT (call_id, seat) DO UPDATE SET
+        requeued = excluded.requeued, quality = excluded.quality, ended_at = excluded.ended_at
+    """
+
+    INSERT_EVENTS = """
+    INSERT INTO calls.consent_events (call_id, number, at, kind, by_seat, sender_seat, detail)
+    SELECT * FROM unnest(
+        $1::uuid[], $2::int[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[]
+    )
+    ON CONFLICT (call_id, number) DO NOTHING
+    """
+
+    UPSERT_REFUSALS = """
+    INSERT INTO calls.refusals AS known (call_id, code, count)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[])
+    ON CONFLICT (call_id, code) DO UPDATE SET count = greatest(known.count, excluded.count)
+    """
+
+    async def _insert_parts(
+        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
+    ) -> None:
+        participants = (row for call in calls for row in _participant_rows(call))
+        await connection.execute(self.UPSERT_PARTICIPANTS, *_columns(participants, 8))
+        events = [row for call in calls for row in _event_rows(call)]
+        if events:
+            await connection.execute(self.INSERT_EVENTS, *_columns(events, 7))
+        refusals = [row for call in calls for row in _refusal_rows(call)]
+        if refusals:
+            await connection.execute(self.UPSERT_REFUSALS, *_columns(refusals, 3))
+
+    # In the order of the pairs, for the reason that calls are in order.
+    INSERT_CONNECTIONS = """
+    INSERT INTO chat.connections (id, user_low, user_high, call_id, made_at)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[]) AS made (
+        id, user_low, user_high, call_id, made_at
+    )
+    ORDER BY user_low, user_high, made_at
+    ON CONFLICT (user_low, user_high) DO NOTHING
+    """
+
+    # A statement of its own: it sees a row of the same pair that another recorder has just committed.
+    LINK_CONNECTIONS = """
+    UPDATE calls.calls
+    SET connection_id = connections.id
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS made (call_id, user_low, user_high)
+    JOIN chat.connections USING (user_low, user_high)
+    WHERE calls.id = made.call_id
+    """
+
+    async def _connect(
+        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
+    ) -> None:
+        ids, lows, highs, call_ids, made_at = _columns(map(_connection_row, calls), 5)
+        await connection.execute(self.INSERT_CONNECTIONS, ids, lows, highs, call_ids, made_at)
+        await connection.execute(self.LINK_CONNECTIONS, call_ids, lows, highs)
+
+
+class PostgresHistory:
+    """Reads a person's ended calls."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_s: float = 5.0) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+
+    # The name is the peer's of today, not of the call: so it goes when the peer's account goes.
+    SELECT_INTERACTIONS = """
+    SELECT
+        c.id, c.intent, me.role, u.first_name, c.live_at, c.ended_at, c.duration_ms, c.reason, c.connected,
+        c.connection_id
+    FROM calls.participants me
+    JOIN calls.calls c ON c.id = me.call_id
+    JOIN calls.participants peer ON peer.call_id = me.call_id AND peer.seat <> me.seat
+    JOIN accounts.users u ON u.id = peer.user_id
+    WHERE me.user_id = $1 AND (me.ended_at, me.call_id) < ($2, $3)
+    ORDER BY me.ended_at DESC, me.call_id DESC
+    LIMIT $4
+    """
+
+    async def interactions(
+        self, user_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> list[Interaction]:
+        ended_at, call_id = _BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
+        async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
+            rows = await connection.fetch(self.SELECT_INTERACTIONS, user_id, ended_at, call_id, limit)
+        return [_interaction(row) for row in rows]
+
+
+def _interaction(row: asyncpg.Record) -> Interaction:
+    connection_id = row["connection_id"]
+    return Interaction(
+        call_id=str(row["id"]),
+        intent=row["intent"],
+        role=row["role"],
+        peer=InteractionPeer(first_name=row["first_name"]),
+        started_at=milliseconds_or_none(row["live_at"]),
+        ended_at=milliseconds(row["ended_at"]),
+        duration_ms=row["duration_ms"],
+        reason=row["reason"],
+        connected=row["connected"],
+        connection_id=None if connection_id is None else str(connection_id),
+    )
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """One list for each column: what `unnest` takes."""
+    columns: list[list[Any]] = [[] for _ in range(width)]
+    for row in rows:
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return columns
+
+
+def _reason(error: asyncpg.PostgresError) -> str:
+    # Not the database's own words: they quote the values.
+    constraint = getattr(error, "constraint_name", None)
+    return type(error).__name__ if constraint is None else f"{type(error).__name__}: {constraint}"
+
+
+def _ended_at(call: Call) -> int:
+    if call.ended_at is None:
+        raise Refused("it has not ended")
+    return call.ended_at
+
+
+def _call_row(call: Call) -> tuple[Any, ...]:
+    if call.reason is None:
+        raise Refused("it has no end reason")
+    return (
+        call.call_id,
+        call.intent,
+        call.version,
+        moment(call.created_at),
+        moment_or_none(call.live_since),
+        moment(_ended_at(call)),
+        # Two nodes took the two times: their clocks may differ by more than a very short call lasted.
+        max(0, call.duration_ms),
+        call.reason,
+        call.connected,
+        call.extensions,
+        call.resets,
+    )
+
+
+def _participant_rows(call: Call) -> Iterable[tuple[Any, ...]]:
+    for seat in SEATS:
+        person = call.seat(seat)
+        yield (
+            call.call_id,
+            seat,
+            person.user_id,
+            person.role,
+            moment(person.queued_at),
+            person.requeued,
+            None if person.stats is None else msgspec.to_builtins(person.stats),
+            moment(_ended_at(call)),
+        )
+
+
+def _event_rows(call: Call) -> Iterable[tuple[Any, ...]]:
+    for number, event in enumerate(call.events):
+        yield (call.call_id, number, moment(event.at), event.kind, event.by, event.sender, event.reason)
+
+
+def _refusal_rows(call: Call) -> Iterable[tuple[Any, ...]]:
+    # In the order of the codes, for the reason that calls are in order.
+    return ((call.call_id, code, count) for code, count in sorted(call.refusals.items()))
+
+
+def _connection_row(call: Call) -> tuple[Any, ...]:
+    low, high = sorted((call.a.user_id, call.b.user_id))
+    made = (event.at for event in call.events if event.kind is ConsentKind.CONNECTED)
+    made_at = next(made, _ended_at(call))
+    return (call.connection_id, low, high, call.call_id, moment(made_at))
+
+
+if TYPE_CHECKING:  # says that the ports are met; the owners of the ports never import this module
+    _fits_recorder: type[CallArchive] = PostgresCallArchive
+    _fits_rest: type[History] = PostgresHistory

@@ -1,0 +1,253 @@
+"""Call records in Redis: `signaling.ports.CallStore`, `matchmaker.ports.CallStages` and `jobs.ports.EndedCalls`.
+
+Decides the stored form of a call (a hash of rev, state, version and payload, in the partition of the call's id) and
+how the 256 partitions are read in one round trip. Every rule is in the scripts `call_*.lua`, each of which touches one
+partition only. What a call may do next is decided by `signaling.call`, never here.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from base.errors import Unavailable
+from base.ids import CallId
+from jobs.ports import EndedCalls, Loaded, Waiting, WaitingCall
+from matchmaker.matches import SEATS
+from matchmaker.ports import CallOutcome, CallStage, CallStages
+from signaling.call.record import Call, decode, encode
+from signaling.call.states import State
+from signaling.ports import CallStore, StoredCall
+from storage.redis.client import UNAVAILABLE_ERRORS, load_script
+from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
+
+CLAIM_AGE_MS = 10_000
+"""For how long after its claim a match may become a call: nobody is rung later than that."""
+
+READABLE_AFTER_MS = 600_000
+"""For how long a call's record stays after the recorder took it: latecomers still learn how it ended."""
+
+_REV_BYTES = 8
+_RETRY_AFTER_MS = 1_000
+# Of each partition at once: 256 of these bound what one reading of the recorder's list brings.
+_SHARE = 8
+
+_STAGES = {
+    State.PROPOSED: CallStage.SETTING_UP,
+    State.CONNECTING: CallStage.SETTING_UP,
+    State.LIVE: CallStage.LIVE,
+    State.RECONNECTING: CallStage.LIVE,
+    State.DECIDING: CallStage.LIVE,
+    State.ENDED: CallStage.ENDED,
+}
+
+
+class RedisCallStore:
+    """Calls on one Redis, for the hub and the matchmaker."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._create = load_script(redis, "call_create")
+        self._commit = load_script(redis, "call_commit")
+        self._deadline_keys = [keys.call_deadlines(n) for n in range(CALL_PARTITIONS)]
+        self._state_keys = [_states_key(keys, n) for n in range(CALL_PARTITIONS)]
+
+    async def create(self, call: Call, *, claimed_at_ms: int) -> StoredCall | None:
+        deadline_at = _deadline_of(call)
+        partition = call_partition(call.call_id)
+        with _redis_may_be_away():
+            reply = await self._create(
+                keys=[
+                    self._keys.call(call.call_id),
+                    self._deadline_keys[partition],
+                    self._state_keys[partition],
+                ],
+                args=[
+                    call.call_id,
+                    claimed_at_ms,
+                    CLAIM_AGE_MS,
+                    _new_rev(),
+                    call.state,
+                    call.version,
+                    deadline_at,
+                    encode(call),
+                ],
+            )
+        return _stored(*reply) if reply else None
+
+    async def load(self, call_id: CallId) -> StoredCall | None:
+        with _redis_may_be_away():
+            row: Any = await self._redis.hmget(self._keys.call(call_id), ["rev", "payload"])
+        return None if row[0] is None else _stored(*row)
+
+    async def commit(self, before: StoredCall, call: Call) -> StoredCall | None:
+        deadline_at = None if call.state is State.ENDED else _deadline_of(call)
+        partition = call_partition(call.call_id)
+        # Made here and not in the script: a request that is sent twice after a lost answer is known by it.
+        rev = _new_rev()
+        with _redis_may_be_away():
+            committed = await self._commit(
+                keys=[
+                    self._keys.call(call.call_id),
+                    self._deadline_keys[partition],
+                    self._keys.calls_ended(partition),
+                    self._state_keys[partition],
+                ],
+                args=[
+                    call.call_id,
+                    before.rev,
+                    rev,
+                    call.state,
+                    call.version,
+                    "" if deadline_at is None else deadline_at,
+                    encode(call),
+                ],
+            )
+        return StoredCall(call, rev) if committed else None
+
+    async def due(self, *, overdue_ms: int, limit: int) -> list[CallId]:
+        """See the port; the longest overdue first, over all partitions."""
+        with _redis_may_be_away():
+            # Asked first: time that passes until the partitions are read makes a timer late, never early.
+            latest = await _now_ms(self._redis) - overdue_ms
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in self._deadline_keys:
+                    pipe.zrangebyscore(key, "-inf", latest, start=0, num=limit, withscores=True)
+                replies: list[list[tuple[bytes, float]]] = await pipe.execute()
+        found = sorted((score, member) for reply in replies for member, score in reply)
+        return [CallId(member.decode()) for _, member in found[:limit]]
+
+    async def count_by_state(self) -> dict[str, int]:
+        with _redis_may_be_away():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in self._state_keys:
+                    pipe.hgetall(key)
+                replies: list[dict[bytes, bytes]] = await pipe.execute()
+        counts = {state.value: 0 for state in State if state is not State.ENDED}
+        for reply in replies:
+            for state, count in reply.items():
+                # A newer node may know states that this one does not.
+                counts[state.decode()] = counts.get(state.decode(), 0) + int(count)
+        return counts
+
+    async def stage(self, call_id: CallId) -> CallOutcome:
+        stored = await self.load(call_id)
+        if stored is None:
+            return CallOutcome(CallStage.ABSENT)
+        call = stored.call
+        if call.state is not State.ENDED:
+            return CallOutcome(_STAGES[call.state])
+        return CallOutcome(CallStage.ENDED, frozenset(seat for seat in SEATS if call.seat(seat).requeued))
+
+
+class RedisEndedCalls:
+    """The calls that wait for the recorder."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._recorded = load_script(redis, "call_recorded")
+        self._ended_keys = [keys.calls_ended(n) for n in range(CALL_PARTITIONS)]
+
+    async def waiting(self, *, passing_over: Collection[CallId]) -> Waiting:
+        """See the port; at most `_SHARE` calls of each partition."""
+        beside = Counter(call_partition(call_id) for call_id in passing_over)
+        with _redis_may_be_away():
+            now_ms = await _now_ms(self._redis)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for partition, key in enumerate(self._ended_keys):
+                    # As many more as are passed over, so that these cannot hide the others.
+                    pipe.zrange(key, 0, _SHARE + beside[partition] - 1, withscores=True)
+                replies: list[list[tuple[bytes, float]]] = await pipe.execute()
+            full = [n for n, reply in enumerate(replies) if len(reply) >= _SHARE + beside[n]]
+            total = sum(map(len, replies))
+            if full:
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for partition in full:
+                        pipe.zcard(self._ended_keys[partition])
+                    total += sum(await pipe.execute()) - sum(len(replies[n]) for n in full)
+        found = sorted((int(score), CallId(member.decode())) for reply in replies for member, score in reply)
+        calls = [WaitingCall(call_id, since) for since, call_id in found if call_id not in passing_over]
+        return Waiting(calls, total, now_ms)
+
+    async def load(self, call_ids: Sequence[CallId]) -> Loaded:
+        with _redis_may_be_away():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for call_id in call_ids:
+                    pipe.hmget(self._keys.call(call_id), ["rev", "payload"])
+                    pipe.zscore(self._ended_keys[call_partition(call_id)], call_id)
+                replies: list[Any] = await pipe.execute()
+        calls: list[StoredCall] = []
+        lost: list[CallId] = []
+        unreadable: list[CallId] = []
+        for call_id, row, score in zip(call_ids, replies[::2], replies[1::2], strict=True):
+            if score is None:
+                continue
+            if row[0] is None:
+                lost.append(call_id)
+                continue
+            try:
+                calls.append(_stored(*row))
+            except msgspec.MsgspecError:
+                unreadable.append(call_id)
+        return Loaded(calls, lost, unreadable)
+
+    async def release(self, recorded: Sequence[StoredCall]) -> int:
+        return await self._take_off({one.call.call_id: one.rev for one in recorded})
+
+    async def forget(self, lost: Sequence[CallId]) -> None:
+        await self._take_off(dict.fromkeys(lost, ""))
+
+    async def _take_off(self, revs: Mapping[CallId, str]) -> int:
+        with _redis_may_be_away():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for call_id, rev in revs.items():
+                    await self._recorded(
+                        keys=[self._keys.call(call_id), self._ended_keys[call_partition(call_id)]],
+                        args=[call_id, rev, READABLE_AFTER_MS],
+                        client=pipe,
+                    )
+                return sum(await pipe.execute())
+
+
+def _stored(rev: bytes, payload: bytes) -> StoredCall:
+    return StoredCall(decode(payload), rev.decode())
+
+
+def _deadline_of(call: Call) -> int:
+    if call.next_deadline_at is None:
+        raise ValueError(f"call {call.call_id} in {call.state} has no deadline: nothing would ever end it")
+    return call.next_deadline_at
+
+
+def _states_key(keys: Keys, partition: int) -> str:
+    """Hash: how many calls of the partition stand in each state but `ended`."""
+    return f"{keys.prefix}{{k:{partition}}}:states"
+
+
+def _new_rev() -> str:
+    return token_hex(_REV_BYTES)
+
+
+async def _now_ms(redis: Redis) -> int:
+    seconds, micros = await redis.time()
+    return seconds * 1000 + micros // 1000
+
+
+@contextmanager
+def _redis_may_be_away() -> Iterator[None]:
+    try:
+        yield
+    except UNAVAILABLE_ERRORS as error:
+        raise Unavailable(f"Redis: {type(error).__name__}", retry_after_ms=_RETRY_AFTER_MS) from error
+
+
+if TYPE_CHECKING:  # says that the ports are met; the owners of the ports never import this module
+    _fits_hub: type[CallStore] = RedisCallStore
+    _fits_matchmaker: type[CallStages] = RedisCallStore
+    _fits_recorder: type[EndedCalls] = RedisEndedCalls

@@ -1,0 +1,45 @@
+-- Replaces a call's content if it is still the one that the caller has seen.
+--
+-- KEYS[1]  the call          hash: rev, state, version, payload
+-- KEYS[2]  deadlines         sorted set of the partition
+-- KEYS[3]  ended             sorted set of the partition: what waits for the recorder
+-- KEYS[4]  states            hash of the partition: how many calls stand in each state but `ended`
+-- ARGV[1]  call id
+-- ARGV[2]  rev that the caller has seen
+-- ARGV[3]  rev of the new content
+-- ARGV[4]  state
+-- ARGV[5]  version
+-- ARGV[6]  earliest timer, Unix ms; empty in state `ended`
+-- ARGV[7]  payload
+-- Result   1 when the new content stands, 0 when the call has other content or is gone
+
+local stored = redis.call('HMGET', KEYS[1], 'rev', 'state')
+if stored[1] == ARGV[3] then
+  -- The same request again, after its first answer was lost on the way.
+  return 1
+end
+if stored[1] ~= ARGV[2] then
+  return 0
+end
+
+redis.call('HSET', KEYS[1], 'rev', ARGV[3], 'state', ARGV[4], 'version', ARGV[5], 'payload', ARGV[7])
+
+if stored[2] ~= ARGV[4] then
+  if stored[2] ~= 'ended' and redis.call('HINCRBY', KEYS[4], stored[2], -1) <= 0 then
+    redis.call('HDEL', KEYS[4], stored[2])
+  end
+  if ARGV[4] ~= 'ended' then
+    redis.call('HINCRBY', KEYS[4], ARGV[4], 1)
+  end
+end
+
+if ARGV[4] == 'ended' then
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  -- Facts that are added after the end wait again, at the place of the first ones. The record must outlive that wait.
+  local time = redis.call('TIME')
+  redis.call('ZADD', KEYS[3], 'NX', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
+  redis.call('PERSIST', KEYS[1])
+else
+  redis.call('ZADD', KEYS[2], ARGV[6], ARGV[1])
+end
+return 1
