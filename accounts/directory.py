@@ -1,17 +1,18 @@
 """Who a user is to matching and calls: read when a session starts and when a queue is joined."""
 
+from collections.abc import Callable
+
 from accounts.model import Person
 from accounts.ports import AccountStore
 from accounts.service import Banned, NoSuchAccount
-from base.clock import Clock
 
 
 class Directory:
     """Looks people up."""
 
-    def __init__(self, store: AccountStore, clock: Clock) -> None:
+    def __init__(self, store: AccountStore, now_ms: Callable[[], int]) -> None:
         self._store = store
-        self._clock = clock
+        self._now_ms = now_ms
 
     async def person(self, user_id: str) -> Person:
         """The person as of today.
@@ -30,7 +31,7 @@ class Directory:
             user_id=user.id,
             first_name=user.first_name,
             gender=user.gender,
-            age=user.age(self._clock.wall_ms()),
+            age=user.age(self._now_ms()),
             languages=user.languages,
             region=user.region,
             verified=user.email_verified_at is not None,

@@ -91,7 +91,7 @@ class RedisRevocations:
             Unavailable: Redis is away.
         """
         try:
-            last: list[Any] = await self._redis.xrevrange(self._keys.revocations(), count=1)
+            last: Any = await self._redis.xrevrange(self._keys.revocations(), count=1)
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable(retry_after_ms=RETRY_AFTER_MS) from error
         return last[0][0].decode() if last else START
@@ -103,7 +103,7 @@ class RedisRevocations:
             Unavailable: Redis is away; read again from the same cursor.
         """
         try:
-            found: list[Any] = await self._redis.xrange(
+            found: Any = await self._redis.xrange(
                 self._keys.revocations(), min=f"({cursor}", count=count
             )
         except UNAVAILABLE_ERRORS as error:

@@ -1,0 +1,33 @@
+"""What REST counts. No label holds an id or an address."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+
+class RestMetrics:
+    """Counters in an injected registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "minuet_http_requests_total",
+            "Requests by route as registered, method and status",
+            ["route", "method", "status"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "minuet_http_request_seconds",
+            "From the request's head to the answer",
+            ["route"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            registry=registry,
+        )
+        self.rate_limited = Counter(
+            "minuet_rate_limited_total", "Requests over their limit, by tier", ["tier"], registry=registry
+        )
+        self.limiter_away = Counter(
+            "minuet_rate_limiter_away_total",
+            "Requests let through uncounted because Redis was away",
+            registry=registry,
+        )
+        self.unknown_fields = Counter(
+            "minuet_http_unknown_fields_total", "Fields of bodies that no schema has", registry=registry
+        )

@@ -1,0 +1,23 @@
+"""`/api/v1/admin`: what operators see."""
+
+from rest.endpoints import API, Endpoint, Exchange, Reply
+from rest.policies import Policy
+from rest.ports import PresenceReport
+from rest.services import RestServices
+
+
+async def presence(services: RestServices, exchange: Exchange) -> Reply:
+    return Reply(await services.watch.presence())
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path=f"{API}/admin/presence",
+        name="adminPresence",
+        summary="Live users, queues, calls and nodes, in numbers",
+        policy=Policy.MODERATOR,
+        handler=presence,
+        returns=PresenceReport,
+    ),
+)
