@@ -1,0 +1,1 @@
+"""Servers and clients for `python -m loadtests.edge_bench`."""
