@@ -53,6 +53,9 @@ class BusMetrics:
             "Frames to this node that a gap in their numbers gave away.",
             registry=registry,
         )
+        self.unheard = Counter(
+            "minuet_bus_unheard", "Publications that reached nobody: the node is gone.", registry=registry
+        )
         self.connects = Counter(
             "minuet_bus_connects", "Connections made to the store for the bus.", registry=registry
         )
