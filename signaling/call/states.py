@@ -8,7 +8,7 @@ from typing import Final
 
 from matchmaker.matches import SEATS, Seat
 
-__all__ = ["SEATS", "EndReason", "Role", "Seat", "State", "other"]
+__all__ = ["RELAYING", "SEATS", "TALKING", "EndReason", "Role", "Seat", "State", "other"]
 
 
 class State(StrEnum):
