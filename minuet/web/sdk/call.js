@@ -45,6 +45,8 @@ export class Call extends Emitter {
   /** @type {Peer | null} */
   #peerLink = null;
   #starting = false;
+  /** Media may begin: at once in a call we saw begin, at `rejoin` in one that was there before this page. */
+  #joined;
   /** @type {RTCIceServer[] | null} */
   #iceServers = null;
   /** @type {RTCIceTransportPolicy} */
@@ -61,6 +63,7 @@ export class Call extends Emitter {
   constructor(found, options) {
     super();
     this.#options = options;
+    this.#joined = !options.restored;
     this.id = found.call_id;
     this.seat = found.seat;
     this.role = found.role;
@@ -125,10 +128,13 @@ export class Call extends Emitter {
     return this.#options.media.camera !== null;
   }
 
-  /** The peer's video, where it may and does send. */
+  /**
+   * The peer's video track, where it may send one. Whether pictures come is another matter: a camera goes on and off
+   * without any signaling, and `track.muted` cannot be trusted (Chromium leaves it true after a rollback).
+   */
   get remoteVideo() {
     const track = this.remoteStream?.getVideoTracks()[0];
-    return this.videoAllowed.peer && track && !track.muted && track.readyState === "live" ? track : null;
+    return this.videoAllowed.peer && track?.readyState === "live" ? track : null;
   }
 
   /** @type {import("./peer.js").MediaState} */
@@ -147,6 +153,18 @@ export class Call extends Emitter {
 
   decline() {
     return this.#ask("call.decline");
+  }
+
+  /**
+   * Takes up media again in a call that was running before this page was loaded. Call it from a press: it opens the
+   * microphone.
+   *
+   * @throws {MinuetError} what the device says
+   */
+  async rejoin() {
+    await this.#options.media.openMicrophone();
+    this.#joined = true;
+    await this.#startMedia();
   }
 
   /** Ends the call. Media stops here at once. */
@@ -399,7 +417,7 @@ export class Call extends Emitter {
   }
 
   async #startMedia() {
-    if (this.#peerLink || this.#starting || !MEDIA_STATES.has(this.state)) return;
+    if (this.#peerLink || this.#starting || !this.#joined || !MEDIA_STATES.has(this.state)) return;
     // The servers are pushed on entering `connecting`; a restored call has to ask.
     if (!this.#iceServers && !this.#options.restored) return;
     this.#starting = true;
@@ -434,9 +452,7 @@ export class Call extends Emitter {
     link.on("media", (media) => (this.emit("media", media), this.emit("change", undefined)));
     link.on("refused", (error) => this.emit("video.refused", error));
     link.on("connection", () => this.#clearRemote());
-    link.start(iceServers);
-    // The peer still holds the connection to the page before: both begin again.
-    if (restored) link.fail();
+    link.start(iceServers, restored);
     for (const { type, data } of this.#early.splice(0)) link.receive(type, data);
   }
 
@@ -446,12 +462,8 @@ export class Call extends Emitter {
     if (!stream) return;
     for (const old of stream.getTracks()) if (old.kind === track.kind && old !== track) stream.removeTrack(old);
     stream.addTrack(track);
-    const changed = () => this.emit("change", undefined);
-    track.addEventListener("mute", changed);
-    track.addEventListener("unmute", changed);
-    track.addEventListener("ended", changed);
     this.emit("remotestream", stream);
-    changed();
+    this.emit("change", undefined);
   }
 
   #clearRemote() {

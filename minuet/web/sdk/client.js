@@ -26,7 +26,7 @@ const URGENT_STATES = new Set(["proposed", "connecting", "live", "reconnecting"]
  * @property {{name: string, version: string}} [client] what the server's operators see
  * @property {any} [WebSocket]
  * @property {(configuration: RTCConfiguration) => RTCPeerConnection} [createPeerConnection]
- * @property {Pick<MediaDevices, "getUserMedia">} [mediaDevices]
+ * @property {LocalMedia} [media] microphone and camera that outlive this client; else it has its own, and closes them
  * @property {typeof globalThis.fetch} [fetch]
  * @property {import("./runtime.js").Runtime} [runtime]
  *
@@ -64,7 +64,7 @@ export class MinuetClient extends Emitter {
     /** Registration, login and anything else over REST. */
     this.account = new Rest({ baseUrl, storage: options.storage, fetch: options.fetch, runtime: options.runtime });
     /** Microphone and camera. */
-    this.media = new LocalMedia(options.mediaDevices);
+    this.media = options.media ?? new LocalMedia();
     this.connection = new Connection({
       url: `${baseUrl.replace(/^http/, "ws").replace(/\/$/, "")}/v1/ws`,
       getToken: options.getToken ?? ((reason) => this.account.accessToken(reason === "expiring" || reason === "expired")),
@@ -100,6 +100,7 @@ export class MinuetClient extends Emitter {
     this.connection.close();
     this.#dropCall({ reason: "unknown", durationMs: 0, requeued: false });
     this.#waiting = null;
+    if (this.#options.media) return;
     this.media.closeCamera();
     this.media.closeMicrophone();
   }

@@ -18,6 +18,9 @@ import { MinuetError } from "./errors.js";
 import { Emitter } from "./events.js";
 
 const RETRY_MS = 500;
+// When video is allowed both ways, both cameras start at the same moment. The polite side gives the other's offer
+// this long to arrive and answers it with its own picture in it: one negotiation, and no rollback.
+const POLITE_WAIT_MS = 400;
 const RETRIES_MAX = 3;
 const VIDEO_REFUSALS = new Set(["video_not_allowed", "media_kind_forbidden"]);
 const UNKNOWN_OUTCOMES = new Set(["timeout", "disconnected"]);
@@ -70,7 +73,7 @@ export class Negotiation extends Emitter {
   #offeredRevision = -1;
   #retries = 0;
   /** @type {unknown} */
-  #retryTimer = null;
+  #timer = null;
 
   /** @param {NegotiationOptions} options */
   constructor({ pc, offers, wire, nextNumber, permit, runtime }) {
@@ -98,7 +101,9 @@ export class Negotiation extends Emitter {
 
   /** Looks again whether an offer is needed: a wish or a permission has changed. */
   review() {
-    return this.#enqueue(() => this.#offerIfNeeded());
+    if (this.#offers || !this.#permit.receiving) return this.#enqueue(() => this.#offerIfNeeded());
+    this.#offerAfter(POLITE_WAIT_MS);
+    return this.#chain;
   }
 
   /** Offers at once without what is no longer allowed. */
@@ -149,7 +154,7 @@ export class Negotiation extends Emitter {
 
   close() {
     this.#closed = true;
-    this.#runtime.clearTimeout(this.#retryTimer);
+    this.#runtime.clearTimeout(this.#timer);
     this.#outbox.close();
     this.#inbox.clear();
     this.removeAll();
@@ -328,8 +333,13 @@ export class Negotiation extends Emitter {
     if (this.#retries >= RETRIES_MAX) return;
     const waitMs = Math.max(atLeastMs, RETRY_MS * 2 ** this.#retries);
     this.#retries += 1;
-    this.#runtime.clearTimeout(this.#retryTimer);
-    this.#retryTimer = this.#runtime.setTimeout(() => void this.review(), waitMs);
+    this.#offerAfter(waitMs);
+  }
+
+  /** @param {number} ms */
+  #offerAfter(ms) {
+    this.#runtime.clearTimeout(this.#timer);
+    this.#timer = this.#runtime.setTimeout(() => void this.#enqueue(() => this.#offerIfNeeded()), ms);
   }
 
   /** @param {import("./protocol.js").WireCandidate | null} candidate */

@@ -72,11 +72,18 @@ export class Peer extends Emitter {
     return this.#media;
   }
 
-  /** Makes the peer connection; seat `a` offers. @param {RTCIceServer[]} iceServers */
-  start(iceServers) {
+  /**
+   * Makes the peer connection; seat `a` offers.
+   *
+   * @param {RTCIceServer[]} iceServers
+   * @param {boolean} restored the peer still holds a connection to a page that is gone: ask that both begin again
+   */
+  start(iceServers, restored) {
     this.#iceServers = iceServers;
     if (this.#pc || this.#closed) return;
     this.#build();
+    if (restored) this.fail();
+    else void this.#negotiation?.start();
     for (const { type, data } of this.#early.splice(0)) this.receive(type, data);
   }
 
@@ -107,6 +114,7 @@ export class Peer extends Emitter {
     if (this.#closed) return;
     this.#teardown();
     this.#build();
+    void this.#negotiation?.start();
   }
 
   /** A wish or a permission about video has changed. */
@@ -166,7 +174,6 @@ export class Peer extends Emitter {
     negotiation.on("refused", (error) => this.emit("refused", error));
     negotiation.on("stuck", () => this.fail());
     this.emit("connection", pc);
-    void negotiation.start();
   }
 
   /** @returns {import("./negotiation.js").Wire} */

@@ -1,0 +1,340 @@
+/**
+ * The demo: puts the SDK and the screens together, and decides which screen is shown. One client at a time; a new
+ * persona gets a new one.
+ */
+
+import { LocalMedia, MinuetClient } from "../sdk/index.js";
+import { CallScreen } from "./call-screen.js";
+import { byId } from "./dom.js";
+import { deviceId, forget, hasTwin, registration, remember, remembered } from "./identity.js";
+import { Countdown, Ring } from "./ring.js";
+import { say, screen, setInitial, show, toast } from "./screens.js";
+import { askSafety } from "./sheets.js";
+import { Voices, wakeAudio } from "./voices.js";
+import { WelcomeForm } from "./welcome.js";
+import { decision, ending, failure, searching, stopped } from "./words.js";
+
+/** @typedef {import("../sdk/index.js").Call} Call */
+
+class Demo {
+  #media = new LocalMedia();
+  #voices = new Voices();
+  #form = new WelcomeForm((persona) => this.#start(persona));
+  #decidingRing = new Ring({ ring: "deciding-ring", clock: "deciding-clock" });
+  #decidingCountdown = new Countdown([10_000], () => say("10 seconds left to decide"));
+  #decidingMs = 0;
+  /** @type {import("./identity.js").Persona | null} */
+  #persona = null;
+  /** @type {Call | null} the call of this screen, or the last one */
+  #call = null;
+  #busy = false;
+  /** @type {any} */
+  #wakeLock = null;
+
+  /** @type {CallScreen} */
+  #calls;
+
+  constructor() {
+    this.client = this.#makeClient();
+    this.#calls = new CallScreen(this.client, this.#voices);
+    this.#bind();
+    this.#frame();
+  }
+
+  /** Comes back to what this tab was doing before it was loaded again. */
+  async begin() {
+    if (await hasTwin()) forget();
+    this.#persona = remembered();
+    this.#form.fill(this.#persona);
+    if (!this.#persona) return;
+    this.#replaceClient();
+    setInitial("self", this.#persona.first_name);
+    this.client.connect().catch(() => {});
+  }
+
+  #makeClient() {
+    const client = new MinuetClient({ storage: sessionStorage, deviceId: deviceId(), media: this.#media, client: { name: "minuet-demo", version: "0.1.0" } });
+    client.on("connection", ({ state }) => this.#linkChanged(state));
+    client.on("closed", ({ code }) => this.#closed(code));
+    client.on("queue", ({ status }) => this.#waiting(status));
+    client.on("queue.left", () => this.#stoppedWaiting("You are not waiting any more."));
+    client.on("match", (call) => this.#matched(call));
+    client.on("call", (call) => this.#restored(call));
+    client.on("ended", ({ call, end }) => this.#ended(call, end));
+    client.on("connection.made", ({ peer }) => toast(`You and ${peer.first_name} stay in touch!`, "joy"));
+    return client;
+  }
+
+  #replaceClient() {
+    this.client.removeAll();
+    this.client.close();
+    this.client = this.#makeClient();
+    this.#calls.close();
+    this.#calls = new CallScreen(this.client, this.#voices);
+  }
+
+  /** The one press: microphone, account, connection, queue. @param {import("./identity.js").Persona} persona */
+  async #start(persona) {
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#form.busy("Waiting for your microphone…");
+    wakeAudio();
+    try {
+      await this.#media.openMicrophone();
+      this.#form.busy("Opening the door…");
+      await this.#become(persona);
+      await this.client.connect();
+      await this.client.joinQueue(persona.intent, persona.sides.length > 0 ? { sides: persona.sides } : {});
+    } catch (error) {
+      this.#form.fail(failure(error));
+      byId("ended-error").textContent = failure(error);
+      byId("ended-error").hidden = false;
+    } finally {
+      this.#busy = false;
+      this.#form.ready();
+    }
+  }
+
+  /** Makes a new account unless this tab already is that person. @param {import("./identity.js").Persona} persona */
+  async #become(persona) {
+    const before = this.#persona;
+    const same = before && (["first_name", "gender", "age"]).every((key) => /** @type {any} */ (before)[key] === /** @type {any} */ (persona)[key]);
+    if (!same || !this.client.account.signedIn) {
+      forget();
+      this.#replaceClient();
+      await this.client.account.register(registration(persona));
+    }
+    this.#persona = persona;
+    remember(persona);
+    setInitial("self", persona.first_name);
+  }
+
+  /** @param {import("../sdk/protocol.js").QueueStatus | null} status */
+  #waiting(status) {
+    byId("searching-text").textContent = searching(status);
+    this.#voices.listenToMine(this.#media.microphone);
+    const active = this.client.call && this.client.call.state !== "deciding";
+    if (!active && screen() !== "searching") {
+      show("searching", "Looking for somebody – Minuet");
+      say("Looking for somebody");
+    }
+  }
+
+  /** @param {string} why */
+  #stoppedWaiting(why) {
+    if (screen() !== "searching") return;
+    this.#media.closeMicrophone();
+    show("welcome");
+    toast(why);
+  }
+
+  /** @param {Call} call */
+  #matched(call) {
+    this.#take(call);
+    navigator.vibrate?.(60);
+    show("call", `${call.peer.first_name} – Minuet`);
+    say(`Found ${call.peer.first_name}, ${call.peer.age}`);
+  }
+
+  /** @param {Call} call */
+  #restored(call) {
+    this.#take(call);
+    if (call.state === "deciding") {
+      this.#follow(call);
+      return;
+    }
+    byId("rejoin-text").textContent = `${call.peer.first_name} is still there. Press to be heard again.`;
+    show("rejoin", `${call.peer.first_name} – Minuet`);
+  }
+
+  /** @param {Call} call */
+  #take(call) {
+    this.#call = call;
+    this.#calls.open(call);
+    byId("safety-open").hidden = false;
+    call.on("change", () => this.#follow(call));
+    call.on("mediaerror", (error) => toast(failure(error)));
+  }
+
+  /** @param {Call} call */
+  #follow(call) {
+    if (call !== this.client.call) return;
+    if (call.state === "deciding" && call.mayConnect && screen() !== "deciding") {
+      const { title, text } = decision(call.peer.first_name, call.role);
+      byId("deciding-title").textContent = title;
+      byId("deciding-text").textContent = text;
+      this.#decidingMs = call.stateRemainingMs ?? 0;
+      this.#decidingCountdown = new Countdown([10_000], () => say("10 seconds left to decide"));
+      this.#keepAwake(false);
+      show("deciding", `Stay in touch? – Minuet`);
+      say(`The time is over. ${title}`);
+    } else if (call.state === "live") {
+      this.#keepAwake(true);
+    }
+  }
+
+  /** @param {Call} call @param {import("../sdk/call.js").CallEnd} end */
+  #ended(call, end) {
+    const byUs = this.#calls.left;
+    this.#calls.close();
+    this.#keepAwake(false);
+    if (end.requeued) {
+      toast("That did not work out. Looking for somebody else.");
+      this.#waiting(null);
+      byId("safety-open").hidden = true;
+      return;
+    }
+    this.#media.closeMicrophone();
+    const [title, text] = ending(call, end, byUs);
+    const joined = call.connected || end.reason === "connected";
+    byId("ended-title").textContent = title;
+    byId("ended-text").textContent = text;
+    byId("ended-error").hidden = true;
+    byId("ended-pair").className = joined ? "pair pair--joined" : "pair pair--parted";
+    byId("safety-open").hidden = true;
+    show("ended", `${title} – Minuet`);
+    say(`${title}. ${text}`);
+  }
+
+  /** @param {number} code */
+  #closed(code) {
+    this.#calls.close();
+    this.#media.closeMicrophone();
+    byId("safety-open").hidden = true;
+    byId("link-state").hidden = true;
+    const [title, text] = stopped(code);
+    byId("stopped-title").textContent = title;
+    byId("stopped-text").textContent = text;
+    show("stopped", `${title} – Minuet`);
+  }
+
+  /** @param {import("../sdk/connection.js").ConnectionState} state */
+  #linkChanged(state) {
+    const away = (state === "waiting" || state === "connecting") && screen() !== "welcome";
+    byId("link-state").hidden = !away;
+    byId("link-state").textContent = "Reconnecting";
+    this.#calls?.render();
+  }
+
+  /** @param {boolean} awake */
+  async #keepAwake(awake) {
+    if (awake && !this.#wakeLock) {
+      this.#wakeLock = "asked";
+      this.#wakeLock = await navigator.wakeLock?.request("screen").catch(() => null);
+    } else if (!awake && this.#wakeLock) {
+      this.#wakeLock.release?.();
+      this.#wakeLock = null;
+    }
+  }
+
+  #bind() {
+    /** @param {string} id @param {() => unknown} act */
+    const press = (id, act) => byId(id).addEventListener("click", () => void act());
+    press("mute", () => this.#calls.mute());
+    press("video", () => this.#calls.video());
+    press("camera", () => this.#calls.camera());
+    press("stay", () => this.#calls.stayInTouch());
+    press("extend", () => this.#calls.extend());
+    press("hangup", () => this.#calls.hangup());
+    press("safety-open", () => this.#safety());
+    press("ended-safety", () => this.#safety());
+    press("decide-yes", () => this.#decide(true));
+    press("decide-no", () => this.#decide(false));
+    press("cancel", () => this.#cancel());
+    press("again", () => this.#persona && this.#start(this.#persona));
+    press("change", () => show("welcome"));
+    press("rejoin", () => this.#rejoin());
+    press("rejoin-leave", () => this.#call?.hangup());
+    press("stopped-again", () => this.#beginAgain());
+    addEventListener("online", () => this.client.nudge());
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.client.nudge();
+    });
+  }
+
+  async #cancel() {
+    this.#media.closeMicrophone();
+    await this.client.leaveQueue().catch(() => {});
+    // A match that was quicker than the press has its own screen by now.
+    if (screen() === "searching") show("welcome");
+  }
+
+  async #rejoin() {
+    const call = this.#call;
+    if (!call) return;
+    wakeAudio();
+    try {
+      await call.rejoin();
+      show("call", `${call.peer.first_name} – Minuet`);
+    } catch (error) {
+      toast(failure(error));
+    }
+  }
+
+  /** @param {boolean} yes */
+  async #decide(yes) {
+    const call = this.#call;
+    if (!call) return;
+    try {
+      await (yes ? call.connect() : call.pass());
+      if (yes && call.role === "mutual" && !call.end) toast(`Your yes is kept secret until ${call.peer.first_name} says it too.`);
+    } catch (error) {
+      if (!call.end) toast(failure(error));
+    }
+  }
+
+  async #safety() {
+    const call = this.#call;
+    if (!call) return;
+    const choice = await askSafety(call);
+    try {
+      if (choice.act === "block") {
+        this.#calls.left = true;
+        await call.block();
+        toast(`${call.peer.first_name} is blocked. You will not meet again.`);
+      } else if (choice.act === "report") {
+        await call.report(choice.category, choice.note);
+        toast("Thank you. A moderator will look at it.");
+      }
+    } catch (error) {
+      toast(failure(error));
+    }
+  }
+
+  #beginAgain() {
+    forget();
+    this.#persona = null;
+    this.#replaceClient();
+    show("welcome");
+  }
+
+  #frame() {
+    requestAnimationFrame(() => this.#frame());
+    if (screen() === "call") this.#calls.draw();
+    else if (screen() === "searching") this.#voices.drawWaiting();
+    else if (screen() === "deciding") {
+      const leftMs = this.#call?.stateRemainingMs ?? 0;
+      this.#decidingRing.draw(leftMs, this.#decidingMs);
+      this.#decidingCountdown.at(leftMs);
+    }
+  }
+}
+
+const demo = new Demo();
+// For tests and the curious: what the page is made of, only when asked for.
+if (new URLSearchParams(location.search).has("debug")) {
+  Object.defineProperty(window, "__minuet", {
+    value: {
+      get client() {
+        return demo.client;
+      },
+      get call() {
+        return demo.client.call;
+      },
+      get pc() {
+        return demo.client.call?.pc ?? null;
+      },
+    },
+  });
+}
+void demo.begin();
