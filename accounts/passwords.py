@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
 from typing import TypeVar
 
 from argon2 import PasswordHasher, Type
@@ -29,8 +30,7 @@ class Passwords:
 
     def __init__(self, metrics: AccountMetrics, *, threads: int = 2, waiting: int = 32) -> None:
         self._metrics = metrics
-        self._limit = threads + waiting
-        self._taken = 0
+        self._places = BoundedSemaphore(threads + waiting)
         self._hasher = PasswordHasher(
             time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES, type=Type.ID
         )
@@ -73,15 +73,11 @@ class Passwords:
             return False
 
     async def _run(self, work: Callable[[], Result]) -> Result:
-        if self._taken >= self._limit:
+        if not self._places.acquire(blocking=False):
             self._metrics.password_queue_full.inc()
             raise Unavailable("Too many sign-ins at the moment.", retry_after_ms=RETRY_AFTER_MS)
-        self._taken += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        # Counted until the thread is done, also when the caller has gone: the work goes on without it.
-        future.add_done_callback(self._release)
+        submitted = self._threads.submit(work)
+        # A place is free when the thread is done, not when its caller has gone: the work goes on without it.
+        submitted.add_done_callback(lambda _: self._places.release())
         with self._metrics.password_seconds.time():
-            return await future
-
-    def _release(self, _: object) -> None:
-        self._taken -= 1
+            return await asyncio.wrap_future(submitted)
