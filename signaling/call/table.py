@@ -98,7 +98,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         (PROPOSED,),
         Accepted,
-        (PROPOSED, CONNECTING),
+        (None, CONNECTING),
         "both in: `connecting`, and both get `call.ice_servers`",
     ),
     Row(_MEDIA, Accepted, _STAYS, "in effect already: `ok`"),
@@ -119,8 +119,12 @@ TABLE: Final[tuple[Row, ...]] = (
     # --- live and reconnecting: media ---
     Row((LIVE,), MediaConnected, _STAYS, "in effect already: `ok`"),
     Row((RECONNECTING,), MediaConnected, (None, LIVE), "`live` when both have a socket and both have media"),
-    Row(_TALK, MediaDisconnected, (RECONNECTING,), "`reconnecting`, from the first loss on"),
-    Row(_TALK, MediaFailed, (RECONNECTING,), "`reconnecting`; `call.reset` to both"),
+    Row((LIVE,), MediaDisconnected, (RECONNECTING,), "`reconnecting`; the clock runs on"),
+    Row((LIVE,), MediaFailed, (RECONNECTING,), "`reconnecting`; `call.reset` to both"),
+    Row(
+        (RECONNECTING,), MediaDisconnected, _STAYS, "that side's claim is void; the first loss' timer runs on"
+    ),
+    Row((RECONNECTING,), MediaFailed, _STAYS, "both claims are void; `call.reset` to both"),
     # --- live and reconnecting: video ---
     Row(
         (LIVE,),
@@ -130,7 +134,14 @@ TABLE: Final[tuple[Row, ...]] = (
         ASKERS,
         (ErrorCode.ALREADY_REQUESTED, ErrorCode.ALREADY_ALLOWED, ErrorCode.LIMIT_REACHED, ErrorCode.COOLDOWN),
     ),
-    Row((RECONNECTING,), VideoRequested, (), "", ASKERS, (ErrorCode.PEER_RECONNECTING,)),
+    Row(
+        (RECONNECTING,),
+        VideoRequested,
+        (),
+        "one side is away: wait for `live`",
+        ASKERS,
+        (ErrorCode.PEER_RECONNECTING,),
+    ),
     Row(
         (LIVE,),
         VideoApproved,
@@ -172,8 +183,20 @@ TABLE: Final[tuple[Row, ...]] = (
         "yes puts the clock forward, no closes the request",
         refuses=(ErrorCode.NO_PENDING_EXTENSION,),
     ),
-    Row((RECONNECTING,), ExtensionRequested, (), "", refuses=(ErrorCode.PEER_RECONNECTING,)),
-    Row((RECONNECTING,), ExtensionAnswered, (), "", refuses=(ErrorCode.PEER_RECONNECTING,)),
+    Row(
+        (RECONNECTING,),
+        ExtensionRequested,
+        (),
+        "one side is away: wait for `live`",
+        refuses=(ErrorCode.PEER_RECONNECTING,),
+    ),
+    Row(
+        (RECONNECTING,),
+        ExtensionAnswered,
+        (),
+        "one side is away: wait for `live`",
+        refuses=(ErrorCode.PEER_RECONNECTING,),
+    ),
     # --- live, reconnecting and deciding: staying in touch, leaving ---
     Row(
         _TALK,
@@ -208,7 +231,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row((DECIDING,), ConnectPassed, (ENDED,), "`ended completed`", DECIDERS),
     Row((DECIDING,), HungUp, (ENDED,), "`ended completed`", DECIDERS),
     # --- the queue ---
-    Row(_UNDER_WAY, QueueJoined, (), "", refuses=(ErrorCode.IN_CALL,)),
+    Row(_UNDER_WAY, QueueJoined, (), "one call at a time", refuses=(ErrorCode.IN_CALL,)),
     Row((DECIDING,), QueueJoined, (ENDED,), "`ended completed`", DECIDERS),
     Row((DECIDING,), QueueJoined, _STAYS, "free to queue", GUEST),
     Row((ENDED,), QueueJoined, _STAYS, "free to queue"),
@@ -236,7 +259,8 @@ TABLE: Final[tuple[Row, ...]] = (
         (ErrorCode.WRONG_DEVICE,),
     ),
     Row(_SET_UP, SeatDetached, _STAYS, "the seat is away"),
-    Row(_TALK, SeatDetached, (None, RECONNECTING), "`reconnecting`"),
+    Row((LIVE,), SeatDetached, (None, RECONNECTING), "`reconnecting`; the clock runs on"),
+    Row((RECONNECTING,), SeatDetached, _STAYS, "the seat is away; the first loss' timer runs on"),
     Row((DECIDING,), SeatDetached, _STAYS, "the seat is away", DECIDERS),
     Row((PROPOSED,), SessionEnded, (None, ENDED), "as hanging up"),
     Row((CONNECTING,), SessionEnded, (None, ENDED), "as hanging up"),
