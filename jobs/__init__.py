@@ -1,0 +1,1 @@
+"""What runs after: taking what happened to where it is kept."""

@@ -5,8 +5,9 @@ Decides nothing that `leases.py` could decide. Knows the store by its port, and 
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
+
+import structlog
 
 from base.clock import ServerClock
 from base.errors import Unavailable
@@ -16,7 +17,7 @@ from presence.metrics import PresenceMetrics
 from presence.nodes import Incarnation, NodeStats, UserState
 from presence.ports import LeaseStore
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # A try that hangs must leave time for another before the lease ends.
 TRY_TIMEOUT_S = 1.0
@@ -100,7 +101,7 @@ class NodeLease:
         try:
             await self._store.release(self.node_id)
         except Unavailable as error:
-            logger.warning("could not release the lease of node %s: %s", self.node_id, error.message)
+            log.warning("lease.not_released", node_id=self.node_id, error=error.message)
         self._lease.ended(self._clock.monotonic_ms())
 
     async def _keep(self, tasks: asyncio.TaskGroup) -> None:
@@ -138,7 +139,7 @@ class NodeLease:
             self._lapse(f"it was not renewed for {age} ms")
 
     def _lapse(self, why: str) -> None:
-        logger.warning("the lease of node %s has ended: %s", self.node_id, why)
+        log.warning("lease.lapsed", node_id=self.node_id, why=why)
         self._metrics.leases_lapsed.inc()
         self._lease.ended(self._clock.monotonic_ms())
         self._next = self._another_self()
@@ -149,17 +150,17 @@ class NodeLease:
         self._show(now)
         if not self._is_away:
             self._is_away = True
-            logger.warning("could not renew the lease of node %s: %s", self.node_id, error or "no answer")
+            log.warning("lease.not_renewed", node_id=self.node_id, error=str(error) or "no answer")
 
     def _succeeded(self, tasks: asyncio.TaskGroup) -> None:
         if self._is_away:
             self._is_away = False
-            logger.info("the store answers again; the lease of node %s is renewed", self.node_id)
+            log.info("lease.renewed_again", node_id=self.node_id)
         self._acquired.set()
         if self._next is None:
             return
         old, self._me, self._next = self.node_id, self._next, None
-        logger.warning("node %s goes on as %s", old, self.node_id)
+        log.warning("lease.new_incarnation", node_id=self.node_id, was=old)
         if self._restoring is not None:
             self._restoring.cancel()
         self._restoring = tasks.create_task(self._restore(old, self.node_id))
@@ -178,7 +179,7 @@ class NodeLease:
                 pass
             except Exception:
                 # Without the others' work this process would stay mute for ever: log, and try again.
-                logger.exception("a hook failed for the new incarnation %s", new)
+                log.exception("lease.hook_failed", node_id=new)
             else:
                 return
             await asyncio.sleep(HOOK_BACKOFF_S[min(attempt, len(HOOK_BACKOFF_S) - 1)])

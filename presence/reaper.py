@@ -5,8 +5,9 @@ may be told twice.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
+
+import structlog
 
 from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
@@ -14,7 +15,7 @@ from presence.metrics import PresenceMetrics
 from presence.ports import DeadNodeStore
 from presence.sessions import LostSession
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 BATCH = 200
@@ -42,7 +43,7 @@ class Reaper:
             except Unavailable:
                 pass  # nothing can be reaped that nobody can look up; the next round tries again
             except Exception:
-                logger.exception("reaping failed")
+                log.exception("reaper.failed")
             await asyncio.sleep(EVERY_S)
 
     async def reap_all(self) -> int:
@@ -57,7 +58,7 @@ class Reaper:
         for node_id in dead:
             if node_id not in self._seen:
                 self._seen.add(node_id)
-                logger.warning("node %s is gone; its sessions are being cleared up", node_id)
+                log.warning("reaper.node_gone", node_id=node_id)
             lost += await self.reap(node_id)
         return lost
 
@@ -92,6 +93,6 @@ class Reaper:
             raise
         except Exception:
             # One session that cannot be dealt with must not keep the others; it stays on the list.
-            logger.exception("nobody could be told of the lost session %s", session.session_id)
+            log.exception("reaper.session_stays", session_id=session.session_id)
             return False
         return True

@@ -9,7 +9,6 @@ inbox must hear its canary, which the node's lease publishes: after 3 s without 
 """
 
 import asyncio
-import logging
 import random
 import secrets
 from collections import deque
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 
 from base.clock import ServerClock
@@ -26,7 +26,7 @@ from storage.redis.bus_link import BusLink, open_link
 from storage.redis.client import UNAVAILABLE_ERRORS
 from storage.redis.keys import Keys
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 CANARY = b"~"
@@ -194,7 +194,7 @@ class RedisBus:
             self._waiting_bytes -= len(frame)
             dropped += 1
         self._metrics.dropped.labels("overflow").inc(dropped)
-        self._warn("overflow", "frames to other nodes are being dropped: they cannot leave fast enough")
+        self._warn("overflow", dropped=dropped)
 
     # --- in --------------------------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class RedisBus:
             batch = self._decoder.decode(payload)
         except msgspec.MsgspecError as error:
             self._metrics.dropped.labels("undecodable").inc()
-            self._warn("undecodable", f"a publication of another node cannot be read: {error}")
+            self._warn("undecodable", error=str(error))
             return
         self._metrics.batches_in.inc()
         self._metrics.frames_in.inc(len(batch.frames))
@@ -243,7 +243,7 @@ class RedisBus:
                 inbox.receive(frame)
             except Exception:
                 # The other frames, and the connection, are not to blame.
-                logger.exception("a frame from another node could not be handled")
+                log.exception("bus.frame_failed")
 
     def _check_numbers(self, inbox: _Inbox, batch: Batch) -> None:
         expected = inbox.expected.pop(batch.sender, 1)
@@ -270,7 +270,7 @@ class RedisBus:
 
     def on_refused(self, reason: str) -> None:
         self._metrics.dropped.labels("refused").inc()
-        self._warn("refused", f"the store refuses what the bus sends: {reason}")
+        self._warn("refused", reason=reason)
 
     def on_writable(self) -> None:
         self._flush()
@@ -280,7 +280,7 @@ class RedisBus:
             try:
                 hook(gap)
             except Exception:
-                logger.exception("a hook failed to handle %s", gap)
+                log.exception("bus.gap_hook_failed", sender=gap.sender, missed=gap.missed)
 
     # --- the connection --------------------------------------------------------------------------------------
 
@@ -291,7 +291,7 @@ class RedisBus:
             try:
                 link = await open_link(self._redis, self, self._clock.monotonic_ms)
             except UNAVAILABLE_ERRORS as error:
-                self._warn("away", f"the store cannot be reached for the bus: {error}")
+                self._warn("away", error=str(error))
             else:
                 opened_at = self._clock.monotonic_ms()
                 await self._use(link)
@@ -311,7 +311,7 @@ class RedisBus:
         self._flush()
         try:
             reason = await self._watch(link)
-            self._warn("lost", f"the bus connects anew: {reason}")
+            self._warn("lost", reason=reason)
             self._link = None
             await link.abort()
         finally:
@@ -345,8 +345,8 @@ class RedisBus:
                 pinged_at = now
                 link.ping()
 
-    def _warn(self, kind: str, text: str) -> None:
+    def _warn(self, kind: str, **facts: object) -> None:
         now = self._clock.monotonic_ms()
         if now - self._logged_at.get(kind, -LOG_EVERY_MS) >= LOG_EVERY_MS:
             self._logged_at[kind] = now
-            logger.warning("%s", text)
+            log.warning(f"bus.{kind}", **facts)

@@ -1,0 +1,138 @@
+"""Blocking and reporting: in effect at once, kept for good soon after, and lost never.
+
+Decides what a block and a report are. Refuses to know calls (whoever blocks tells the call) and how the archive is
+written: that is the recorder's.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from base.errors import ErrorCode, MinuetError, Unavailable
+from base.ids import CallId, UserId
+from safety.metrics import SafetyMetrics
+from safety.ports import BlockArchive, SafetyLog
+from safety.records import Block, Report, ReportCategory
+
+log = structlog.get_logger(__name__)
+
+NOTE_LENGTH = 2_000
+RETRY_RESTORING_S = 2.0
+MOST_UNRESTORED = 100_000
+
+
+class SelfDirected(MinuetError):
+    """Somebody tried to block or report themselves."""
+
+    code = ErrorCode.CONFLICT
+
+
+class Safety:
+    """The service. `new_id` makes UUIDv7 text.
+
+    def __init__(
+        self, log: SafetyLog, archive: BlockArchive, new_id: Callable[[], str], metrics: SafetyMetrics
+    ) -> None:
+        self._log = log
+        self._archive = archive
+        self._new_id = new_id
+        self._metrics = metrics
+        self._unrestored: dict[UserId, None] = {}
+
+    async def block(self, by: UserId, other: UserId, *, call_id: CallId | None, now_ms: int) -> str:
+        """The two do not meet again, from now on; answers with the block's id.
+
+        Raises:
+            SelfDirected: the two are one.
+            Unavailable: Redis is away. Nothing is lost if the caller tries again; twice is once.
+        """
+        _refuse_self(by, other)
+        block = Block(id=self._new_id(), by_id=by, other_id=other, call_id=call_id, made_at=now_ms)
+        await self._log.add_block(block)
+        self._metrics.made.labels("block").inc()
+        return block.id
+
+    async def report(
+        self,
+        by: UserId,
+        other: UserId,
+        *,
+        call_id: CallId | None,
+        category: ReportCategory,
+        note: str,
+        now_ms: int,
+    ) -> str:
+        """Tells the moderators; answers with the report's id.
+
+        Raises:
+            SelfDirected: the two are one.
+            Unavailable: Redis is away.
+        """
+        _refuse_self(by, other)
+        report = Report(
+            id=self._new_id(),
+            by_id=by,
+            other_id=other,
+            call_id=call_id,
+            category=category,
+            # PostgreSQL cannot hold NUL in a text.
+            note=note.replace("\0", "")[:NOTE_LENGTH],
+            made_at=now_ms,
+        )
+        await self._log.add_report(report)
+        self._metrics.made.labels("report").inc()
+        return report.id
+
+    async def blocks(self, user_id: UserId) -> set[UserId]:
+        """Whom the user does not meet.
+
+        Raises:
+            Unavailable: Redis is away.
+        """
+        return await self._log.blocks(user_id)
+
+    async def restore_blocks(self, user_id: UserId) -> bool:
+        """Brings a user's blocks back from the archive, after Redis lost them or before it ever knew them.
+
+        Called when a session registers and the user's blocks are not known. Where something is away it is tried again
+        in the background: people get in, rather than waiting for a database.
+
+        Returns:
+            Whether they are known now.
+        """
+        try:
+            others = await self._archive.blocks(user_id)
+            await self._log.restore_blocks(user_id, others)
+        except Unavailable as error:
+            if not self._unrestored:
+                log.warning("safety.restoring_waits", error=error.message)
+            if len(self._unrestored) < MOST_UNRESTORED:
+                self._unrestored[user_id] = None
+            self._metrics.restored.labels("later").inc()
+            return False
+        self._unrestored.pop(user_id, None)
+        self._metrics.restored.labels("restored").inc()
+        return True
+
+    async def run(self) -> None:
+        """Restores, until cancelled, what could not be restored when it was asked for."""
+        while True:
+            await asyncio.sleep(RETRY_RESTORING_S)
+            try:
+                await self._restore_the_rest()
+            except Exception:
+                log.exception("safety.restoring_failed")
+
+    async def _restore_the_rest(self) -> None:
+        waiting = len(self._unrestored)
+        for user_id in list(self._unrestored):
+            if not await self.restore_blocks(user_id):
+                return
+        if waiting:
+            log.info("safety.restored", users=waiting)
+
+
+def _refuse_self(by: UserId, other: UserId) -> None:
+    if by == other:
+        raise SelfDirected("Nobody can block or report themselves.")
