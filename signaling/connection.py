@@ -19,13 +19,17 @@ from base.errors import CloseCode
 from signaling import frames
 
 try:
-    # Compiled, in place; five times faster than whole-number arithmetic on a session description.
-    from aiohttp._websocket.helpers import websocket_mask as unmask
+    from aiohttp._websocket.helpers import websocket_mask
 except ImportError:  # pragma: no cover  moved by some later aiohttp: slower, as correct
-    unmask = frames.unmask
+    websocket_mask = frames.unmask
 
 logger = logging.getLogger(__name__)
 
+# Compiled, in place: ten times faster than arithmetic on a session description.
+unmask: Final[frames.Unmask] = websocket_mask
+# After our close frame a client may still have sent this much before it saw it. A flood is not parsed to its end:
+# a read of 256 kB can hold 40,000 empty frames.
+MAX_LATE_FRAMES: Final = 1000
 LISTENER_FAILED: Final = int(CloseCode.INTERNAL)
 
 
@@ -92,6 +96,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_close_code",
         "_encode",
+        "_late_frames",
         "_listener",
         "_parser",
         "_paused",
@@ -120,6 +125,7 @@ class Connection(asyncio.Protocol):
         self._close_code = frames.ABNORMAL
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
+        self._late_frames = 0
         transport.set_write_buffer_limits(settings.high_water_bytes, settings.low_water_bytes)
 
     # What the owner calls.
@@ -187,9 +193,13 @@ class Connection(asyncio.Protocol):
             return
         try:
             for opcode, payload in self._parser.feed(data):
-                if opcode > frames.BINARY:
+                if self._writer is None:  # closed on an earlier message, maybe of this very read
+                    if self._state > _State.CLOSING:
+                        return
+                    self._take_late(opcode, payload)
+                elif opcode > frames.BINARY:
                     self._take_control(opcode, payload)
-                elif self._writer is not None:  # the listener may have closed on the message before
+                else:
                     self._listener.message_received(payload, opcode == frames.BINARY)
         except frames.FrameError as error:
             self._fail(error)
@@ -210,6 +220,13 @@ class Connection(asyncio.Protocol):
         except Exception:
             self._listener_failed()
 
+    def eof_received(self) -> None:
+        """Take the client's end for the end of all: half a WebSocket is of no use. The transport closes itself."""
+        if self._writer is not None:
+            # A client that ended and does not read either would keep what is unsent for ever: hence the timer.
+            self._stop_writing(_State.LEAVING)
+            self._tell_closed(clean=False)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._writer = self._transport = None
         self._state = _State.CLOSED
@@ -223,11 +240,20 @@ class Connection(asyncio.Protocol):
     def _take_control(self, opcode: int, payload: bytes) -> None:
         if opcode == frames.CLOSE:
             self._take_close(payload)
-        elif (writer := self._writer) is not None:
-            self._listener.traffic_seen()
-            # A client that does not read gets no pongs: they would pile up without bound.
-            if opcode == frames.PING and not self._paused:
-                writer.write(frames.encode_pong(payload))
+            return
+        self._listener.traffic_seen()
+        # A client that does not read gets no pongs: they would pile up without bound.
+        if opcode == frames.PING and not self._paused and (writer := self._writer) is not None:
+            writer.write(frames.encode_pong(payload))
+
+    def _take_late(self, opcode: int, payload: bytes) -> None:
+        """Wait for the answer to our close frame; what the client sent before it is of no use any more."""
+        if opcode == frames.CLOSE:
+            self._take_close(payload)
+            return
+        self._late_frames += 1
+        if self._late_frames > MAX_LATE_FRAMES:
+            raise frames.FrameError(frames.POLICY_VIOLATION, "the client goes on after our close frame")
 
     def _take_close(self, payload: bytes) -> None:
         writer, transport = self._writer, self._transport

@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 
+from signaling.connection import MAX_LATE_FRAMES
 from signaling.frames import encode_binary, encode_text
 from signaling.upgrade import MSGPACK
 from tests.integration.edge.edge_server import Edge, RawClient, Recorder, handshake, running_edge
@@ -154,6 +155,45 @@ async def test_a_client_that_closes_without_reading_is_let_go_of(edge: Edge) -> 
     assert await listener.end() == (1001, True)
     await asyncio.sleep(CLOSE_TIMEOUT_S + 0.1)
     assert connection.unsent_bytes == 0
+    await client.hang_up()
+
+
+async def test_a_client_that_ends_its_side_without_reading_is_let_go_of(edge: Edge) -> None:
+    """Half-closed and deaf, it would keep what is unsent in our memory for as long as it likes."""
+    client = await RawClient.connect(edge)
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    listener = await edge.listener()
+    connection = listener.connection
+    while connection.unsent_bytes < 256 * 1024:
+        connection.send(b"x" * 60_000)
+        await asyncio.sleep(0)
+    client.writer.write_eof()
+
+    assert await listener.end() == (1006, False)
+    assert not connection.is_open
+    await asyncio.sleep(CLOSE_TIMEOUT_S + 0.1)
+    assert connection.unsent_bytes == 0
+    await client.hang_up()
+
+
+async def test_a_flood_after_our_close_is_not_parsed_to_its_end(edge: Edge) -> None:
+    """Some late frames are usual; a thousand are not: the connection ends without waiting for an answer."""
+    client = await RawClient.connect(edge)
+    listener = await edge.listener()
+    listener.connection.close(4007, "rate")
+    assert await client.close_frame() == (4007, "rate")
+    client.send(frame(TEXT) * MAX_LATE_FRAMES + frame(CLOSE, close_payload(1000)))
+    assert await client.rest() == b""
+    assert await listener.end() == (4007, True)
+
+    client = await RawClient.connect(edge)
+    listener = await edge.listener(1)
+    listener.connection.close(4007, "rate")
+    assert await client.close_frame() == (4007, "rate")
+    client.send((frame(TEXT) + frame(PING)) * MAX_LATE_FRAMES + frame(CLOSE, close_payload(1000)))
+    assert await client.rest() == b""
+    assert await listener.end() == (4007, False)
+    assert (listener.messages, listener.traffic) == ([], 0)
     await client.hang_up()
 
 
