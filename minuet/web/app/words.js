@@ -60,7 +60,7 @@ export function decision(name, role) {
   const text =
     role === "mutual"
       ? `${name} is asked the same, and learns your answer only if it is the same yes.`
-      : `It is up to you. If you say no, ${name} simply is not told.`;
+      : `It is up to you. If you say no, ${name} is not told.`;
   return { title: `Stay in touch with ${name}?`, text };
 }
 
