@@ -115,8 +115,8 @@ def websocket_handler(
             ConnectionInfo(
                 remote=remote,
                 subprotocol=subprotocol,
-                user_agent=request.headers.get(hdrs.USER_AGENT, "")[:_MAX_USER_AGENT],
-                origin=origin,
+                user_agent=_clean(request.headers.get(hdrs.USER_AGENT, ""))[:_MAX_USER_AGENT],
+                origin=None if origin is None else _clean(origin),
                 bearer_token=_bearer_token(request),
             ),
         )
@@ -249,7 +249,12 @@ def _tokens(request: web.Request, name: str, *, fold_case: bool = True) -> list[
 
 def _bearer_token(request: web.Request) -> str | None:
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    return _clean(token.strip()) or None if scheme.lower() == "bearer" else None
+
+
+def _clean(value: str) -> str:
+    """Replace the bytes that aiohttp could not decode: as surrogates they break whoever encodes them again."""
+    return value.encode(errors="replace").decode()
 
 
 def _switching_protocols(key: bytes, subprotocol: str) -> bytes:

@@ -346,6 +346,18 @@ async def test_a_mobile_client_may_bring_its_token(
     assert "abc" not in repr(info)
 
 
+async def test_headers_that_are_not_text_can_be_logged() -> None:
+    """Bytes beyond UTF-8 come through as question marks: they must not break the log or the check of a token."""
+    async with running_edge(settings=UpgradeSettings(allowed_origins="*")) as edge:
+        request = handshake(User_Agent="UA", Authorization="Bearer TOKEN", Origin="ORIGIN")
+        for word in (b"UA", b"TOKEN", b"ORIGIN"):
+            request = request.replace(word, b"a\xff\xfeb")
+        assert (await answer(edge, request))[0] == 101
+        info = (await edge.listener()).info
+
+        assert (info.user_agent, info.bearer_token, info.origin) == ("a??b", "a??b", "a??b")
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
 async def test_only_get_is_a_handshake(edge: Edge, method: str) -> None:
     """HEAD, which aiohttp routes like GET, would get a socket that the RFC does not know."""
