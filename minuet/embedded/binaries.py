@@ -94,10 +94,9 @@ def readable(binary: Binary, user: RunAs | None) -> Binary:
     """
     if user is None or reachable(binary.path, user):
         return binary
-    found = binary.path.stat()
-    key = hashlib.sha256(f"{binary.path.resolve()}:{found.st_mtime_ns}:{found.st_size}".encode()).hexdigest()[
-        :16
-    ]
+    # Named by what it is and not where it came from: the environments of many checkouts share one copy.
+    with binary.path.open("rb") as program:
+        key = hashlib.file_digest(program, "sha256").hexdigest()[:16]
     copy = cache_folder() / f"{binary.path.name}-{key}"
     if not copy.exists():
         # Copied aside and renamed: a copy that was cut short must never be taken for a whole one.
