@@ -205,6 +205,8 @@ async def _connect(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":
             server_settings={
                 "application_name": "minuet-migrate",
                 "timezone": "UTC",
+                # By default a schema named like the user comes first, and there is one named `minuet`.
+                "search_path": "public",
                 "lock_timeout": str(LOCK_TIMEOUT_MS),
                 "statement_timeout": str(STATEMENT_TIMEOUT_MS),
             },

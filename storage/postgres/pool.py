@@ -57,6 +57,7 @@ async def open_pool(
             server_settings={
                 "application_name": name,
                 "timezone": "UTC",
+                "search_path": "public",  # as in migrations
                 # The server must not work on for a client that has given up.
                 "statement_timeout": str(round(timeout_s * 1000)),
                 "lock_timeout": str(round(timeout_s * 1000)),
