@@ -44,7 +44,13 @@ class Relayed(msgspec.Struct, frozen=True, tag="relay", tag_field="kind"):
     data: dict[str, Any]
 
 
-NodeFrame = MatchAnnounced | CallCommitted | Relayed
+class SessionTaken(msgspec.Struct, frozen=True, tag="taken", tag_field="kind"):
+    """A device has a newer session elsewhere: close this one."""
+
+    session_id: str
+
+
+NodeFrame = MatchAnnounced | CallCommitted | Relayed | SessionTaken
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[NodeFrame] = msgspec.msgpack.Decoder(NodeFrame)

@@ -1,0 +1,104 @@
+"""Matches that arrive on this node: from a claimed pair of tickets to a proposed call.
+
+Decides the steps and what is done when one fails: create the call if it is absent, move the user's slot into it,
+acknowledge, then tell. May be repeated: the matchmaker announces again until it hears of it.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from base.clock import ServerClock
+from base.errors import MinuetError, Unavailable
+from base.policy import IntentPolicy
+from matchmaker.lobby import Lobby
+from matchmaker.matches import SEATS, Match, Seat
+from matchmaker.ports import Entered
+from signaling.call import events
+from signaling.call.states import State
+from signaling.call.view import call_state, match_found
+from signaling.calls import CallService
+from signaling.hub import Hub
+from signaling.live_session import LiveSession
+from signaling.local_call import LocalCall
+from signaling.router import Router
+
+logger = structlog.get_logger(__name__)
+
+
+class Arrivals:
+    """Brings matched people into their call."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        router: Router,
+        calls: CallService,
+        lobby: Lobby,
+        policies: Mapping[str, IntentPolicy],
+        clock: ServerClock,
+    ) -> None:
+        self._hub = hub
+        self._router = router
+        self._calls = calls
+        self._lobby = lobby
+        self._policies = policies
+        self._clock = clock
+
+    async def announced(self, match: Match) -> None:
+        """Does what this node has to do for a match; errors are logged, the matchmaker's review finishes it."""
+        policy = self._policies.get(match.intent)
+        if policy is None:
+            logger.error("match of an intent that is not configured here", intent=match.intent)
+            return
+        try:
+            call = await self._calls.open(match, policy)
+            if call is not None:
+                await asyncio.gather(*(self._bring_in(match, call, seat) for seat in SEATS))
+        except Unavailable:
+            logger.warning("match waits for the store", call_id=match.call_id)
+
+    async def _bring_in(self, match: Match, call: LocalCall, seat: Seat) -> None:
+        person = match.seat(seat)
+        live = self._hub.on_device(person.user_id, person.device_id)
+        if live is None:
+            if person.node_id == self._router.node_id:
+                # It ended while the match was made: the other side need not wait for it.
+                await self._decide(call, events.PartnerUnavailable(seat))
+            return
+        if live.call_id == match.call_id:
+            await self._lobby.accept_match(match, seat)
+            return
+        match await self._lobby.accept_match(match, seat):
+            case Entered.ENTERED:
+                await self._enter(call, seat, live)
+            case Entered.BLOCKED:
+                await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
+            case Entered.GONE:
+                await self._decide(call, events.PartnerUnavailable(seat))
+
+    async def _enter(self, call: LocalCall, seat: Seat, live: LiveSession) -> None:
+        if live.is_over:
+            await self._decide(call, events.PartnerUnavailable(seat))
+            return
+        if call.view.state is State.ENDED:
+            return  # the other side failed first, and with it both tickets were settled
+        live.enter_call(call.id)
+        self._hub.wake(live)
+        now_ms = self._clock.now_ms()
+        live.push(match_found(call.view, seat, now_ms))
+        live.push(call_state(call.view, seat, now_ms))
+        if call.view.seat(seat).session_id != live.id:
+            attached = events.SeatAttached(seat, live.id, self._router.node_id, live.device_id)
+            await self._decide(call, attached)
+        if not live.is_attached:
+            await self._decide(call, events.SeatDetached(seat, live.id))
+
+    async def _decide(self, call: LocalCall, event: events.Event) -> None:
+        try:
+            await self._calls.decide(call, event)
+        except Unavailable:
+            raise
+        except MinuetError as error:
+            logger.debug("call did not care", call_id=call.id, code=error.code)

@@ -1,0 +1,94 @@
+"""From message to service: who does what a client asks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from base.errors import CloseCode, ErrorCode, MinuetError
+from base.ids import CallId
+from signaling.authentication import Authentication
+from signaling.calls import CallService
+from signaling.dispatch.call import CallCommands, CallMessage
+from signaling.dispatch.queue import QueueCommands
+from signaling.dispatch.safety import SafetyCommands
+from signaling.live_session import LiveSession
+from signaling.protocol.codec import Request
+from signaling.protocol.messages import call as call_wire
+from signaling.protocol.messages import queue as queue_wire
+from signaling.protocol.messages import session as session_wire
+from signaling.protocol.messages.call import IceServer
+from signaling.relays import RelayMessage, Relays
+
+
+class MessageDispatcher:
+    """Hands each message to the service of its family."""
+
+    def __init__(
+        self,
+        relays: Relays,
+        queue: QueueCommands,
+        calls: CallCommands,
+        safety: SafetyCommands,
+        authentication: Authentication,
+        ice: "IceServersCommand",
+    ) -> None:
+        self._relays = relays
+        self._queue = queue
+        self._calls = calls
+        self._safety = safety
+        self._authentication = authentication
+        self._ice = ice
+
+    def relay(self, live: LiveSession, request: Request) -> None:
+        """Passes a description or candidates on, at once. Raises: MinuetError."""
+        message = request.message
+        if not isinstance(message, RelayMessage):
+            raise TypeError(f"{message.TYPE} is not relayed")
+        self._relays.relay(live, message)
+
+    async def handle(self, live: LiveSession, request: Request) -> Mapping[str, Any] | None:
+        """Does a command; the result is the data of its `ok`. Raises: MinuetError."""
+        match request.message:
+            case queue_wire.QueueJoin() as message:
+                return await self._queue.join(live, message)
+            case queue_wire.QueueLeave():
+                return await self._queue.leave(live)
+            case session_wire.SessionRefresh(token=token):
+                return await self._refresh(live, token)
+            case session_wire.SessionEnd():
+                live.reply(request.id, None)
+                live.end(CloseCode.NORMAL, "ended")
+                return None
+            case call_wire.CallIceServersRequest() as message:
+                return await self._ice.handle(live, message)
+            case call_wire.SafetyBlock() as message:
+                return await self._safety.block(live, message)
+            case call_wire.SafetyReport() as message:
+                return await self._safety.report(live, message)
+            case message if isinstance(message, CallMessage):
+                return await self._calls.handle(live, message)
+            case message:
+                raise MinuetError(f"{message.TYPE} only begins a session", code=ErrorCode.BAD_STATE)
+
+    async def _refresh(self, live: LiveSession, token: str) -> Mapping[str, Any]:
+        identity = await self._authentication.identify(token)
+        if identity.user_id != live.user_id:
+            raise MinuetError("the token is another user's", code=ErrorCode.UNAUTHENTICATED)
+        live.renew(identity)
+        return {"token_expires_at": identity.expires_at_ms}
+
+
+class IceServersCommand:
+    """Answers with the ICE servers of a call."""
+
+    def __init__(self, calls: CallService, servers: Sequence[IceServer]) -> None:
+        self._calls = calls
+        self._servers = [msgspec.to_builtins(server) for server in servers]
+
+    async def handle(self, live: LiveSession, message: call_wire.CallIceServersRequest) -> Mapping[str, Any]:
+        """The servers, for a participant of a call that is not over. Raises: MinuetError."""
+        call, seat = await self._calls.participant(CallId(message.call_id), live.user_id)
+        if call.ended_at is not None or call.seat(seat).freed:
+            raise MinuetError(code=ErrorCode.CALL_ENDED)
+        return {"call_id": call.call_id, "ice_servers": self._servers, "expires_at": None}

@@ -1,0 +1,79 @@
+"""The `queue` family: joining and leaving."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from base.clock import ServerClock
+from base.errors import MinuetError, Unavailable
+from matchmaker.lobby import JoinRequest, Lobby
+from matchmaker.ticket import Person
+from signaling.call import events
+from signaling.call.states import State
+from signaling.calls import CallService
+from signaling.live_session import LiveSession
+from signaling.protocol.messages.queue import QueueJoin
+from signaling.router import Router
+
+
+class Directory(Protocol):
+    """Knows people. Raises: MinuetError (no account, banned), Unavailable."""
+
+    async def person(self, user_id: str) -> Person: ...
+
+
+class QueueCommands:
+    """Lets a device wait for a partner."""
+
+    def __init__(
+        self, lobby: Lobby, calls: CallService, directory: Directory, router: Router, clock: ServerClock
+    ) -> None:
+        self._lobby = lobby
+        self._calls = calls
+        self._directory = directory
+        self._router = router
+        self._clock = clock
+
+    async def join(self, live: LiveSession, message: QueueJoin) -> Mapping[str, Any]:
+        """Starts waiting; whoever still decides about a call passes by that. Raises: as `Lobby.join`."""
+        person = await self._directory.person(live.user_id)
+        await self._decide_nothing_more(live)
+        joined = await self._lobby.join(
+            JoinRequest(
+                user_id=live.user_id,
+                device_id=live.device_id,
+                session_id=live.id,
+                node_id=self._router.node_id,
+                intent=message.intent,
+                preferences=message.preferences,
+                person=person,
+            )
+        )
+        # The match may have been quicker than this answer; then the ticket is in the call already.
+        if live.call_id is None or live.ticket is None:
+            live.ticket = joined.ticket
+        return {
+            "intent": joined.ticket.intent,
+            "ticket_id": joined.ticket_id,
+            "queued_at": joined.queued_at,
+            "server_now": self._clock.now_ms(),
+        }
+
+    async def leave(self, live: LiveSession) -> Mapping[str, Any]:
+        """Stops waiting; nothing to leave is fine. Raises: as `Lobby.leave`."""
+        await self._lobby.leave(live.user_id, live.device_id)
+        live.ticket = None
+        return {}
+
+    async def _decide_nothing_more(self, live: LiveSession) -> None:
+        call_id = live.call_id
+        if call_id is None:
+            return
+        try:
+            call, _ = await self._calls.participant(call_id, live.user_id)
+            if call.state is State.DECIDING:
+                await self._calls.act(call_id, live.user_id, events.QueueJoined, device_id=live.device_id)
+        except Unavailable:
+            raise
+        except MinuetError:
+            # The call is gone or over; the lobby has the last word on whether its user may queue.
+            live.leave_call(call_id)

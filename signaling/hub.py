@@ -1,0 +1,85 @@
+"""The live sessions of this node, and the one timer that serves them all.
+
+Decides nothing about users or calls: it finds sessions, counts them, and asks each one when its time has come.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+
+from base.clock import Clock
+from base.ids import DeviceId, SessionId, UserId
+from signaling.live_session import LiveSession
+from signaling.metrics import SessionMetrics
+from signaling.wheel import TimerWheel
+
+TURN_S = 0.25
+
+
+class Hub:
+    """Sessions by id and by device."""
+
+    def __init__(self, clock: Clock, metrics: SessionMetrics) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._by_id: dict[SessionId, LiveSession] = {}
+        self._by_device: dict[tuple[UserId, DeviceId], LiveSession] = {}
+        self._wheel: TimerWheel[LiveSession] = TimerWheel(round(TURN_S * 1000), clock.monotonic_ms())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[LiveSession]:
+        return iter(tuple(self._by_id.values()))
+
+    def add(self, live: LiveSession) -> None:
+        """Keeps the session; it becomes the one of its device."""
+        self._by_id[live.id] = live
+        self._by_device[live.user_id, live.device_id] = live
+        self.wake(live)
+
+    def remove(self, live: LiveSession) -> None:
+        self._by_id.pop(live.id, None)
+        key = (live.user_id, live.device_id)
+        if self._by_device.get(key) is live:
+            del self._by_device[key]
+
+    def session(self, session_id: SessionId) -> LiveSession | None:
+        return self._by_id.get(session_id)
+
+    def on_device(self, user_id: UserId, device_id: DeviceId) -> LiveSession | None:
+        return self._by_device.get((user_id, device_id))
+
+    def of_user(self, user_id: UserId) -> list[LiveSession]:
+        """The sessions of a user, on any device; rare enough to look at all."""
+        return [live for live in self._by_id.values() if live.user_id == user_id]
+
+    def wake(self, live: LiveSession) -> None:
+        """Has the session asked at the next turn, because what it waits for has changed."""
+        self._schedule(live, self._clock.monotonic_ms())
+
+    def count_by_state(self) -> dict[str, int]:
+        return dict(Counter(live.state for live in self._by_id.values()))
+
+    async def keep_time(self) -> None:
+        """Turns the wheel until cancelled."""
+        while True:
+            before = self._clock.monotonic_ms()
+            await asyncio.sleep(TURN_S)
+            now_ms = self._clock.monotonic_ms()
+            self._metrics.loop_lag.observe(max(0.0, (now_ms - before) / 1000 - TURN_S))
+            self.turn(now_ms, self._clock.wall_ms())
+
+    def turn(self, now_ms: int, wall_ms: int) -> None:
+        """Asks every session that is due."""
+        for live in self._wheel.turn(now_ms):
+            # An entry made before a later one is stale, else each `wake` would stay in the wheel for ever.
+            if self._by_id.get(live.id) is not live or now_ms < live.asked_at:
+                continue
+            next_at = live.tick(now_ms, wall_ms)
+            if next_at is not None:
+                self._schedule(live, next_at)
+
+    def _schedule(self, live: LiveSession, at_ms: int) -> None:
+        live.asked_at = at_ms
+        self._wheel.add(live, at_ms)

@@ -1,0 +1,84 @@
+"""Frames from other processes: bus to hub.
+
+Decides who takes a frame, and that a relay which was judged by a newer record than ours waits until we have it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from base.errors import Unavailable
+from base.ids import CallId, SessionId
+from signaling.arrivals import Arrivals
+from signaling.calls import CallService
+from signaling.local_call import LocalCalls
+from signaling.node_frames import CallCommitted, MatchAnnounced, Relayed, SessionTaken, decode_frame
+from signaling.relays import Relays
+from signaling.sessions import Sessions
+
+logger = structlog.get_logger(__name__)
+
+_MAX_HELD: Final = 64
+
+
+class Inbox:
+    """Takes what the bus brings."""
+
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        calls: CallService,
+        local: LocalCalls,
+        relays: Relays,
+        sessions: Sessions,
+    ) -> None:
+        self._arrivals = arrivals
+        self._calls = calls
+        self._local = local
+        self._relays = relays
+        self._sessions = sessions
+        self._run_soon: Callable[[Coroutine[Any, Any, None]], None] = sessions.run_soon
+        self._held: dict[CallId, deque[Relayed]] = {}
+
+    def receive(self, payload: bytes) -> None:
+        """Takes one frame; one that no known release sends is logged and dropped."""
+        try:
+            frame = decode_frame(payload)
+            match frame:
+                case MatchAnnounced(match):
+                    self._run_soon(self._arrivals.announced(match))
+                case CallCommitted():
+                    self._calls.committed(frame)
+                case Relayed():
+                    self._relayed(frame)
+                case SessionTaken(session_id):
+                    self._sessions.taken(SessionId(session_id))
+        except msgspec.MsgspecError as error:
+            logger.warning("frame of another release", error=str(error))
+
+    def _relayed(self, frame: Relayed) -> None:
+        call_id = CallId(frame.call_id)
+        held = self._held.get(call_id)
+        if held is not None:
+            if len(held) < _MAX_HELD:
+                held.append(frame)
+            return
+        call = self._local.get(call_id)
+        if call is not None and frame.version <= call.stored.call.version:
+            self._relays.arrived(frame)
+            return
+        self._held[call_id] = deque((frame,))
+        self._run_soon(self._catch_up(call_id))
+
+    async def _catch_up(self, call_id: CallId) -> None:
+        try:
+            await self._calls.catch_up(call_id)
+        except Unavailable:
+            logger.warning("relays dropped: the record could not be loaded", call_id=call_id)
+            del self._held[call_id]
+            return
+        for frame in self._held.pop(call_id):
+            self._relays.arrived(frame)

@@ -1,0 +1,458 @@
+"""A session on this node: the pure session, the socket it has at the moment, and its commands in order.
+
+Decides what is done at once and what waits its turn: relays go from the read of one socket to the write of the
+other without a task, unless a command of the same session is still running; whatever has to await runs one at a
+time, so that a slow command delays only its own session. Refuses to know what a command does.
+"""
+
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from accounts.model import Identity
+from base.clock import Clock
+from base.errors import CloseCode, ErrorCode, MinuetError
+from base.ids import CallId, DeviceId, SessionId, UserId
+from matchmaker.ticket import Ticket
+from signaling.connection import DEAF, Connection
+from signaling.metrics import SessionMetrics
+from signaling.protocol.codec import InvalidMessage, Request
+from signaling.protocol.messages import session as wire
+from signaling.protocol.messages.call import CallAnswer, CallCandidates, CallOffer
+from signaling.protocol.messages.family import ServerMessage
+from signaling.session.heartbeat import CALL_BEAT, IDLE_BEAT, Heartbeat, Pulse
+from signaling.session.limits import SessionLimits
+from signaling.session.outbox import OutboxOverflow
+from signaling.session.session import RefusedRequest, Session, SessionBroken
+
+logger = structlog.get_logger(__name__)
+
+DETACHED_MS = 60_000
+DETACHED_IN_CALL_MS = 120_000
+EXPIRY_WARNING_MS = 60_000
+EXPIRY_GRACE_MS = 30_000
+
+_RELAYS = (CallOffer, CallAnswer, CallCandidates)
+_SILENT = (wire.Ack, wire.Pong)
+
+
+class Dispatcher(Protocol):
+    """What messages are handed to."""
+
+    def relay(self, live: "LiveSession", request: Request) -> None:
+        """Does a relay at once and replies."""
+        ...
+
+    async def handle(self, live: "LiveSession", request: Request) -> Mapping[str, Any] | None:
+        """Does a command; the result is the `data` of its `ok`. Raises: MinuetError."""
+        ...
+
+
+class Lifecycle(Protocol):
+    """Who is told how a session goes; none of these may raise or block."""
+
+    def detached(self, live: "LiveSession") -> None:
+        """The socket is gone; the client may come back."""
+        ...
+
+    def ended(self, live: "LiveSession", reason: str) -> None:
+        """The session is over."""
+        ...
+
+    def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a coroutine of this session in the hub's task group."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionShell:
+    """What all sessions of a node share."""
+
+    clock: Clock
+    limits: SessionLimits
+    dispatcher: Dispatcher
+    lifecycle: Lifecycle
+    metrics: SessionMetrics
+    strict: bool
+    """Refuse unknown fields instead of counting them."""
+
+
+class LiveSession:
+    """One device of one user, as long as its session lives; listens to the socket it has."""
+
+    __slots__ = (
+        "_commands",
+        "_connection",
+        "_detached_at",
+        "_expiry_told",
+        "_heartbeat",
+        "_lost_messages",
+        "_paused_at",
+        "_running",
+        "_shell",
+        "asked_at",
+        "call_id",
+        "device_id",
+        "generation",
+        "identity",
+        "is_over",
+        "session",
+        "ticket",
+    )
+
+    def __init__(
+        self,
+        shell: SessionShell,
+        session: Session,
+        identity: Identity,
+        device_id: DeviceId,
+        generation: int,
+    ) -> None:
+        now_ms = shell.clock.monotonic_ms()
+        self._shell = shell
+        self.session = session
+        self.identity = identity
+        self.device_id = device_id
+        self.generation = generation
+        self.ticket: Ticket | None = None
+        """The ticket that this device waits with."""
+        self.call_id: CallId | None = None
+        """The call that this device is in."""
+        self.is_over = False
+        self.asked_at = now_ms
+        """When the hub asks next (monotonic ms)."""
+        self._connection: Connection | None = None
+        self._detached_at: int | None = now_ms
+        self._paused_at: int | None = None
+        self._expiry_told = False
+        self._lost_messages = False
+        self._heartbeat = Heartbeat(IDLE_BEAT, now_ms)
+        self._commands: deque[Request] = deque()
+        self._running = False
+
+    # Who this is.
+
+    @property
+    def id(self) -> SessionId:
+        return self.session.id
+
+    @property
+    def user_id(self) -> UserId:
+        return UserId(self.identity.user_id)
+
+    @property
+    def is_attached(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether a replay from the outbox would be complete."""
+        return not self.is_over and not self._lost_messages
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a command is running or in line."""
+        return self._running
+
+    @property
+    def state(self) -> str:
+        """For counters: what this session is doing."""
+        if not self.is_attached:
+            return "reconnecting"
+        if self.call_id is not None:
+            return "in_call"
+        return "queued" if self.ticket is not None else "idle"
+
+    # Its socket.
+
+    def attach(self, connection: Connection, head_start_ms: int = 0) -> None:
+        """Makes `connection` the session's socket; an older one is superseded."""
+        old, self._connection = self._connection, None
+        if old is not None:
+            _cut(old, CloseCode.SUPERSEDED, "superseded")
+        self._connection = connection
+        self._detached_at = None
+        self._paused_at = None
+        beat = IDLE_BEAT if self.call_id is None else CALL_BEAT
+        self._heartbeat = Heartbeat(beat, self._shell.clock.monotonic_ms(), head_start_ms=head_start_ms)
+        connection.set_message_limit(self._shell.limits.max_frame_bytes)
+        connection.listen(self)
+
+    def replay(self, last_seq: int) -> bool:
+        """Sends what the client has not seen after `last_seq`; False where some of it is gone."""
+        payloads = self.session.outbox.since(last_seq)
+        if payloads is None:
+            return False
+        if self._connection is not None:
+            self._connection.send_many(payloads)
+        return True
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Closes the socket; the session lives on, detached, until it is resumed or expires."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _cut(connection, code, reason)
+            self._note_closed(code)
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """Ends the session and closes the socket."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _cut(connection, code, reason)
+            self._shell.metrics.closed(code)
+        self._finish(reason)
+
+    def hand_over(self) -> None:
+        """Ends the session silently: another session of the same device has taken over all it was doing."""
+        self.is_over = True
+        self._commands.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.send(self.session.frame_of(wire.SessionSuperseded.TYPE, None, reliable=False))
+            _cut(connection, CloseCode.SUPERSEDED, "superseded")
+            self._shell.metrics.closed(CloseCode.SUPERSEDED)
+
+    def enter_call(self, call_id: CallId) -> None:
+        self.ticket = None
+        self.call_id = call_id
+        self._heartbeat.pace(CALL_BEAT)
+
+    def leave_call(self, call_id: CallId) -> None:
+        if self.call_id == call_id:
+            self.call_id = None
+            self._heartbeat.pace(IDLE_BEAT)
+
+    # What goes out.
+
+    def push_reply(self, message: ServerMessage, request_id: int | None) -> None:
+        """Sends a message that answers a request of another type than `ok`."""
+        try:
+            payload = self.session.frame(message, request_id=request_id)
+        except OutboxOverflow:
+            self._overflowed()
+            return
+        self._write(payload, message.TYPE, reliable=message.RELIABLE)
+
+    def push(self, message: ServerMessage) -> None:
+        """Sends a message, or keeps a reliable one for when the client is back."""
+        self.push_reply(message, None)
+
+    def push_raw(self, type_: str, data: Mapping[str, Any] | None) -> None:
+        """As `push`, of a reliable message in plain form."""
+        try:
+            payload = self.session.frame_of(type_, data)
+        except OutboxOverflow:
+            self._overflowed()
+            return
+        self._write(payload, type_, reliable=True)
+
+    def reply(self, request_id: int | None, data: Mapping[str, Any] | None) -> None:
+        """Answers `ok`."""
+        self._answer(wire.Ok.TYPE, data, request_id)
+
+    def refuse(self, request_id: int | None, error: MinuetError) -> None:
+        """Answers `error`."""
+        self._shell.metrics.refused(error.code)
+        data: dict[str, Any] = {
+            "code": str(error.code),
+            "message": error.message,
+            "retryable": error.spec.retryable,
+        }
+        if error.retry_after_ms is not None:
+            data["retry_after_ms"] = error.retry_after_ms
+        self._answer(wire.ErrorReply.TYPE, data, request_id)
+
+    # What the connection tells.
+
+    def message_received(self, payload: bytes, binary: bool, /) -> None:
+        now_ms = self._shell.clock.monotonic_ms()
+        self._heartbeat.heard(now_ms)
+        try:
+            request = self.session.receive(payload, binary, now_ms)
+        except InvalidMessage as error:
+            self.refuse(error.request_id, error)
+            return
+        except RefusedRequest as refused:
+            self.refuse(refused.request_id, refused.error)
+            return
+        except SessionBroken as broken:
+            self.end(broken.close_code, broken.reason)
+            return
+        if request is None:
+            return
+        if request.unknown_fields and self._refuses_unknown(request):
+            return
+        self.take(request)
+
+    def traffic_seen(self) -> None:
+        self._heartbeat.heard(self._shell.clock.monotonic_ms())
+
+    def writing_paused(self) -> None:
+        self._paused_at = self._shell.clock.monotonic_ms()
+
+    def writing_resumed(self) -> None:
+        self._paused_at = None
+
+    def connection_closed(self, code: int, clean: bool, /) -> None:
+        self._connection = None
+        if code == CloseCode.NORMAL and clean:
+            self._shell.metrics.closed(code)
+            self._finish("closed")
+        else:
+            self._note_closed(code)
+
+    # Commands, in order.
+
+    def take(self, request: Request) -> None:
+        """Does a request at once or puts it in line."""
+        message = request.message
+        if isinstance(message, _SILENT):
+            return
+        if not self._running and isinstance(message, _RELAYS):
+            self._relay(request)
+            return
+        if len(self._commands) >= self._shell.limits.pending_commands:
+            self.refuse(request.id, MinuetError(code=ErrorCode.RATE_LIMITED, retry_after_ms=1000))
+            return
+        self._commands.append(request)
+        if not self._running:
+            self._running = True
+            self._shell.lifecycle.run_soon(self._work_off())
+
+    async def _work_off(self) -> None:
+        try:
+            while self._commands and not self.is_over:
+                request = self._commands.popleft()
+                if isinstance(request.message, _RELAYS):
+                    self._relay(request)
+                else:
+                    await self._command(request)
+        finally:
+            self._running = False
+
+    async def _command(self, request: Request) -> None:
+        try:
+            data = await self._shell.dispatcher.handle(self, request)
+        except MinuetError as error:
+            if not self.is_over:
+                self.refuse(request.id, error)
+        except Exception:
+            logger.exception("command failed", message_type=request.message.TYPE, session_id=self.id)
+            self.refuse(request.id, MinuetError())
+        else:
+            if not self.is_over:
+                self.reply(request.id, data)
+
+    def _relay(self, request: Request) -> None:
+        try:
+            self._shell.dispatcher.relay(self, request)
+        except MinuetError as error:
+            self.refuse(request.id, error)
+            return
+        self.reply(request.id, None)
+
+    # Time.
+
+    def tick(self, now_ms: int, wall_ms: int) -> int | None:
+        """Does what is due; returns when to be asked again (monotonic ms), None when the session is over."""
+        if self.is_over:
+            return None
+        if self._connection is None:
+            return self._tick_detached(now_ms)
+        expires_at = self.identity.expires_at_ms
+        if wall_ms >= expires_at + EXPIRY_GRACE_MS:
+            self.close(CloseCode.TOKEN_EXPIRED, "token expired")
+            return self._tick_detached(now_ms)
+        if wall_ms >= expires_at - EXPIRY_WARNING_MS and not self._expiry_told:
+            self._expiry_told = True
+            self.push(wire.SessionExpiring(token_expires_at=expires_at))
+        if self._paused_at is not None and now_ms - self._paused_at >= self._shell.limits.slow_after_ms:
+            self.close(CloseCode.TOO_SLOW, "no progress")
+            return self._tick_detached(now_ms)
+        match self._heartbeat.check(now_ms):
+            case Pulse.PING:
+                self.push(wire.Ping(server_now=wall_ms))
+            case Pulse.DEAD:
+                self.close(CloseCode.NO_PONG, "no pong")
+                return self._tick_detached(now_ms)
+            case Pulse.FINE:
+                pass
+        expiry_at = expires_at + EXPIRY_GRACE_MS if self._expiry_told else expires_at - EXPIRY_WARNING_MS
+        slow_at = now_ms + self._shell.limits.slow_after_ms // 4 if self._paused_at is not None else None
+        times = [self._heartbeat.next_at, now_ms + max(0, expiry_at - wall_ms)]
+        return min(times if slow_at is None else [*times, slow_at])
+
+    def renew(self, identity: Identity) -> None:
+        """Goes on under a newer token of the same user."""
+        self.identity = identity
+        self._expiry_told = False
+
+    def _tick_detached(self, now_ms: int) -> int | None:
+        if self._detached_at is None:
+            self._detached_at = now_ms
+        window_ms = DETACHED_MS if self.call_id is None else DETACHED_IN_CALL_MS
+        expires_at = self._detached_at + window_ms
+        if now_ms < expires_at:
+            return expires_at
+        self._finish("expired")
+        return None
+
+    # How it goes on inside.
+
+    def _answer(self, type_: str, data: Mapping[str, Any] | None, request_id: int | None) -> None:
+        try:
+            payload = self.session.frame_of(type_, data, request_id=request_id)
+        except OutboxOverflow:
+            self._overflowed()
+            return
+        self._write(payload, type_, reliable=True)
+
+    def _write(self, payload: bytes, type_: str, *, reliable: bool) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.writing_is_paused:
+            if not reliable:
+                self._shell.metrics.dropped(type_)
+                return
+            if connection.unsent_bytes > self._shell.limits.close_slow_above:
+                self.close(CloseCode.TOO_SLOW, "too slow")
+                return
+        connection.send(payload)
+
+    def _refuses_unknown(self, request: Request) -> bool:
+        self._shell.metrics.unknown_fields(request.message.TYPE, len(request.unknown_fields))
+        if not self._shell.strict:
+            return False
+        names = ", ".join(f"`{name}`"[:64] for name in request.unknown_fields[:5])
+        self.refuse(
+            request.id,
+            MinuetError(f"{request.message.TYPE}: unknown field {names}", code=ErrorCode.INVALID_MESSAGE),
+        )
+        return True
+
+    def _overflowed(self) -> None:
+        # What was promised to arrive no longer can: the client has to start over, and is told so.
+        self._lost_messages = True
+        self.close(CloseCode.RESYNC, "outbox overflow")
+
+    def _note_closed(self, code: int) -> None:
+        self._shell.metrics.closed(code)
+        self._detached_at = self._shell.clock.monotonic_ms()
+        if not self.is_over:
+            self._shell.lifecycle.detached(self)
+
+    def _finish(self, reason: str) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self._commands.clear()
+            self._shell.lifecycle.ended(self, reason)
+
+
+def _cut(connection: Connection, code: CloseCode, reason: str) -> None:
+    # From here on the connection belongs to nobody: its late events must not reach the session.
+    connection.close(code, reason)
+    connection.listen(DEAF)

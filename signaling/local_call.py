@@ -1,0 +1,111 @@
+"""The calls that this node takes part in, as it knows them right now.
+
+Decides what the node acts on: the stored record, narrowed by restrictions that are told but not committed yet.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+from base.clock import Clock
+from base.ids import CallId
+from signaling.call.record import Call
+from signaling.call.states import Seat, State, other
+from signaling.negotiation import Negotiations
+from signaling.ports import StoredCall
+from signaling.sdp import Allowance
+
+KEPT_AFTER_END_MS = 60_000
+
+
+class LocalCall:
+    """One call: what is stored, what this node acts on, and its open negotiations."""
+
+    __slots__ = ("lock", "negotiations", "stored", "view")
+
+    def __init__(self, stored: StoredCall) -> None:
+        self.stored = stored
+        self.view: Call = stored.call
+        self.lock = asyncio.Lock()
+        """Commands of this node on this call run one at a time; other nodes are met at the commit."""
+        self.negotiations = self._fresh_negotiations()
+
+    @property
+    def id(self) -> CallId:
+        return self.stored.call.call_id
+
+    def take(self, stored: StoredCall) -> None:
+        """Goes on from a newer record."""
+        if stored.call.resets != self.stored.call.resets:
+            self.negotiations = self._fresh_negotiations()
+        self.stored = stored
+        self.view = stored.call
+
+    def allowance(self, seat: Seat) -> Allowance:
+        """What a description of this seat may do at this moment."""
+        view = self.view
+        return Allowance(
+            send_video=view.seat(seat).video_allowed,
+            receive_video=view.seat(other(seat)).video_allowed,
+            data_channels=view.policy.data_channels,
+        )
+
+    @property
+    def next_timer_at(self) -> int | None:
+        """The earliest of the call's own timers and of its open offers, Unix ms."""
+        times = (self.view.next_deadline_at, self.negotiations.next_deadline_ms)
+        return min((at for at in times if at is not None), default=None)
+
+    def _fresh_negotiations(self) -> Negotiations:
+        return Negotiations(round(self.stored.call.policy.negotiation_s * 1000))
+
+
+class LocalCalls:
+    """Calls by id. Ended ones stay for a minute, so that late messages get a true answer without a load."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._calls: dict[CallId, LocalCall] = {}
+        self._ended: dict[CallId, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[LocalCall]:
+        return iter(tuple(self._calls.values()))
+
+    def get(self, call_id: CallId) -> LocalCall | None:
+        return self._calls.get(call_id)
+
+    def keep(self, stored: StoredCall) -> LocalCall:
+        """The local call of this record, made or brought up to date."""
+        call = self._calls.get(stored.call.call_id)
+        if call is None:
+            call = LocalCall(stored)
+            self.adopt(call)
+        elif stored.call.version > call.stored.call.version:
+            call.take(stored)
+        if stored.call.state is State.ENDED:
+            self._ended.setdefault(call.id, self._clock.monotonic_ms() + KEPT_AFTER_END_MS)
+        return call
+
+    def adopt(self, call: LocalCall) -> None:
+        """Keeps a call that was worked on without being kept."""
+        self._forget_old()
+        self._calls[call.id] = call
+
+    def count_by_state(self) -> dict[str, int]:
+        """The calls of this node by state, but the ended ones."""
+        counts: dict[str, int] = {}
+        for call in self._calls.values():
+            if call.view.state is not State.ENDED:
+                counts[call.view.state] = counts.get(call.view.state, 0) + 1
+        return counts
+
+    def _forget_old(self) -> None:
+        # Insertion order is order of time, so the first that must stay ends the search.
+        now_ms = self._clock.monotonic_ms()
+        for call_id, until_ms in tuple(self._ended.items()):
+            if until_ms > now_ms:
+                break
+            del self._ended[call_id]
+            self._calls.pop(call_id, None)

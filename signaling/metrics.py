@@ -1,0 +1,97 @@
+"""What the hub counts, in a registry that is handed in. No label names a user, a call or an address."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_RELAY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025)
+_COMMAND_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
+_LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+
+
+class SessionMetrics:
+    """Sockets and sessions."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.connections = Gauge("minuet_ws_connections", "Open WebSocket connections.", registry=registry)
+        self.sessions = Gauge("minuet_sessions", "Sessions by state.", ["state"], registry=registry)
+        self.handshakes = Counter(
+            "minuet_session_starts_total", "First messages by result.", ["result"], registry=registry
+        )
+        self.resumes = Counter(
+            "minuet_resume_total", "Attempts to resume a session by result.", ["result"], registry=registry
+        )
+        self._closed = Counter(
+            "minuet_ws_closed_total", "Closed connections by close code.", ["code"], registry=registry
+        )
+        self._refused = Counter(
+            "minuet_requests_refused_total", "Requests answered with an error.", ["code"], registry=registry
+        )
+        self._dropped = Counter(
+            "minuet_dropped_total",
+            "Ephemeral messages dropped for slow readers.",
+            ["type"],
+            registry=registry,
+        )
+        self._unknown = Counter(
+            "minuet_unknown_fields_total",
+            "Fields of client messages that no schema names.",
+            ["type"],
+            registry=registry,
+        )
+        self.loop_lag = Histogram(
+            "minuet_event_loop_lag_seconds",
+            "How late the hub's timer fires.",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+
+    def closed(self, code: int) -> None:
+        # Clients choose codes too: only those of the closed list and of RFC 6455 become labels.
+        known = 1000 <= code <= 1015 or 4000 <= code <= 4007 or 4500 <= code <= 4506
+        self._closed.labels(str(int(code)) if known else "other").inc()
+
+    def refused(self, code: str) -> None:
+        self._refused.labels(str(code)).inc()
+
+    def dropped(self, type_: str) -> None:
+        self._dropped.labels(type_).inc()
+
+    def unknown_fields(self, type_: str, count: int) -> None:
+        self._unknown.labels(type_).inc(count)
+
+
+class CallMetrics:
+    """Calls and what is relayed in them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.relay_seconds = Histogram(
+            "minuet_relay_seconds",
+            "From a read description or candidate to the peer's socket.",
+            buckets=_RELAY_BUCKETS,
+            registry=registry,
+        )
+        self.command_seconds = Histogram(
+            "minuet_call_command_seconds",
+            "From a call event to its effects.",
+            buckets=_COMMAND_BUCKETS,
+            registry=registry,
+        )
+        self.ended = Counter(
+            "minuet_call_end_total",
+            "Ended calls by reason, counted where the end was committed.",
+            ["reason"],
+            registry=registry,
+        )
+        self.sdp_rejected = Counter(
+            "minuet_sdp_rejected_total", "Refused descriptions by code.", ["code"], registry=registry
+        )
+        self.conflicts = Counter(
+            "minuet_call_commit_conflicts_total",
+            "Commits that lost a race and were decided again.",
+            registry=registry,
+        )
+        self.late_timers = Histogram(
+            "minuet_call_timer_lateness_seconds",
+            "How long after its deadline a call's timer was fired.",
+            buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
+            registry=registry,
+        )

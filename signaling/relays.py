@@ -1,0 +1,241 @@
+"""Descriptions and candidates, from one seat of a call to the other.
+
+Decides by this node's view of the call whether they may pass; the recipient's node decides again by its own. All
+of it is synchronous and in memory: between two sockets of one node nothing waits for Redis.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Protocol
+
+import msgspec
+
+from base.clock import ServerClock
+from base.errors import ErrorCode, MinuetError
+from base.ids import CallId
+from signaling.call.states import RELAYING, SEATS, Seat, State, other
+from signaling.live_session import LiveSession
+from signaling.local_call import LocalCall, LocalCalls
+from signaling.metrics import CallMetrics
+from signaling.negotiation import AnswerRefused, Candidates
+from signaling.node_frames import Relayed
+from signaling.protocol.messages import call as wire
+from signaling.protocol.messages.family import ServerMessage
+from signaling.router import Router
+from signaling.sdp import SdpRefused
+
+RelayMessage = wire.CallOffer | wire.CallAnswer | wire.CallCandidates
+
+
+class RelayWatcher(Protocol):
+    """What calls want to know of relays."""
+
+    def answered(self, call: LocalCall, seat: Seat, /) -> None:
+        """An answer of this seat has passed."""
+        ...
+
+    def retime(self, call: LocalCall, /) -> None:
+        """The open offers have changed, and with them the earliest timer."""
+        ...
+
+    def count_refusal(self, call: LocalCall, seat: Seat, code: ErrorCode, /) -> None:
+        """A description or candidate of this seat was refused."""
+        ...
+
+
+class Relays:
+    """Passes on what may pass."""
+
+    def __init__(
+        self,
+        calls: LocalCalls,
+        router: Router,
+        clock: ServerClock,
+        metrics: CallMetrics,
+        watcher: RelayWatcher,
+    ) -> None:
+        self._calls = calls
+        self._router = router
+        self._clock = clock
+        self._metrics = metrics
+        self._watcher = watcher
+
+    def relay(self, live: LiveSession, message: RelayMessage) -> None:
+        """Passes a client's message to its peer.
+
+        Raises: MinuetError with the code of the refusal; a refused answer has failed its negotiation for both.
+        """
+        started = perf_counter()
+        call, seat = self._seat_of(live, CallId(message.call_id))
+        try:
+            self._pass(call, seat, message)
+        except MinuetError as error:
+            self._watcher.count_refusal(call, seat, error.code)
+            raise
+        self._metrics.relay_seconds.observe(perf_counter() - started)
+
+    def arrived(self, frame: Relayed) -> None:
+        """Takes a relay from the peer's node, judges it by this node's own view and passes it on.
+
+        What may not pass here is dropped, and its sender is told that the negotiation failed.
+        """
+        call = self._calls.get(CallId(frame.call_id))
+        if call is None or call.view.state not in RELAYING:
+            return
+        if frame.type == wire.CallNegotiationFailed.TYPE:
+            failed = msgspec.convert(frame.data, wire.CallNegotiationFailed)
+            call.negotiations.withdraw(
+                frame.to_seat if failed.of == "self" else other(frame.to_seat), failed.negotiation
+            )
+            self._deliver(call, frame.to_seat, failed)
+            return
+        try:
+            message = _AS_SENT[frame.type](frame)
+        except (KeyError, msgspec.ValidationError):
+            return  # a newer release relays something that this one does not know
+        try:
+            self._pass(call, other(frame.to_seat), message)
+        except AnswerRefused:
+            pass  # both have been told
+        except MinuetError as error:
+            if isinstance(message, wire.CallOffer):
+                offerer = other(frame.to_seat)
+                self._tell_failed(call, offerer, offerer, message.negotiation, error.code)
+
+    def expire(self, call: LocalCall, now_ms: int) -> None:
+        """Tells the sides on this node of offers that nobody answered in time; the peer's node has its own watch."""
+        for offerer, number in call.negotiations.expire(now_ms):
+            for seat in SEATS:
+                if call.view.seat(seat).node_id == self._router.node_id:
+                    self._tell_failed(call, seat, offerer, number, "timeout")
+
+    def _seat_of(self, live: LiveSession, call_id: CallId) -> tuple[LocalCall, Seat]:
+        call = self._calls.get(call_id)
+        seat = None if call is None else call.view.seat_of(live.user_id)
+        if call is None or seat is None:
+            raise MinuetError(code=ErrorCode.NOT_A_PARTICIPANT)
+        if call.view.seat(seat).device_id != live.device_id:
+            raise MinuetError(code=ErrorCode.WRONG_DEVICE)
+        if call.view.state not in RELAYING:
+            ended = call.view.state is State.ENDED
+            raise MinuetError(code=ErrorCode.CALL_ENDED if ended else ErrorCode.BAD_STATE)
+        return call, seat
+
+    def _pass(self, call: LocalCall, seat: Seat, message: RelayMessage) -> None:
+        match message:
+            case wire.CallOffer():
+                self._offer(call, seat, message)
+            case wire.CallAnswer():
+                self._answer(call, seat, message)
+            case wire.CallCandidates():
+                self._candidates(call, seat, message)
+
+    def _offer(self, call: LocalCall, seat: Seat, message: wire.CallOffer) -> None:
+        try:
+            call.negotiations.offer(
+                seat, message.negotiation, message.sdp, call.allowance(seat), self._clock.now_ms()
+            )
+        except SdpRefused as refusal:
+            self._metrics.sdp_rejected.labels(refusal.code).inc()
+            raise
+        self._watcher.retime(call)
+        self._deliver(
+            call,
+            other(seat),
+            wire.CallOfferRelayed(call_id=message.call_id, negotiation=message.negotiation, sdp=message.sdp),
+        )
+        self._release(call, seat, seat, message.negotiation)
+
+    def _answer(self, call: LocalCall, seat: Seat, message: wire.CallAnswer) -> None:
+        offerer = other(seat)
+        if message.of != "peer":
+            raise MinuetError("an answer is to an offer of the peer", code=ErrorCode.STALE_NEGOTIATION)
+        try:
+            call.negotiations.answer(seat, message.negotiation, message.sdp, call.allowance(seat))
+        except AnswerRefused as refusal:
+            # The answerer may have applied it, the offerer waits for it: both have to roll back.
+            self._metrics.sdp_rejected.labels(refusal.code).inc()
+            for told in SEATS:
+                self._tell_failed(call, told, offerer, message.negotiation, refusal.code)
+            raise
+        self._watcher.retime(call)
+        self._deliver(
+            call,
+            offerer,
+            wire.CallAnswerRelayed(
+                call_id=message.call_id, negotiation=message.negotiation, of="self", sdp=message.sdp
+            ),
+        )
+        self._release(call, seat, offerer, message.negotiation)
+        self._watcher.answered(call, seat)
+
+    def _candidates(self, call: LocalCall, seat: Seat, message: wire.CallCandidates) -> None:
+        offerer: Seat = seat if message.of == "self" else other(seat)
+        passing = call.negotiations.candidates(
+            seat, offerer, message.negotiation, message.candidates, message.complete
+        )
+        if passing is not None:
+            self._deliver_candidates(call, seat, passing)
+
+    def _release(self, call: LocalCall, seat: Seat, offerer: Seat, number: int) -> None:
+        waiting = call.negotiations.release(seat, offerer, number)
+        if waiting is not None:
+            self._deliver_candidates(call, seat, waiting)
+
+    def _deliver_candidates(self, call: LocalCall, seat: Seat, passing: Candidates) -> None:
+        self._deliver(
+            call,
+            other(seat),
+            wire.CallCandidatesRelayed(
+                call_id=call.id,
+                negotiation=passing.number,
+                of="peer" if passing.offerer == seat else "self",
+                candidates=passing.candidates,
+                complete=passing.complete,
+            ),
+        )
+
+    def _tell_failed(self, call: LocalCall, seat: Seat, offerer: Seat, number: int, code: str) -> None:
+        self._deliver(
+            call,
+            seat,
+            wire.CallNegotiationFailed(
+                call_id=call.id,
+                negotiation=number,
+                of="self" if seat == offerer else "peer",
+                code=str(code),
+            ),
+        )
+
+    def _deliver(self, call: LocalCall, seat: Seat, message: ServerMessage) -> None:
+        record = call.view.seat(seat)
+        if record.node_id == self._router.node_id:
+            live = self._router.here(record.node_id, record.session_id)
+            if live is not None and not live.is_over:
+                live.push(message)
+            return
+        self._router.forward(
+            record.node_id,
+            Relayed(call.id, seat, call.view.version, message.TYPE, msgspec.to_builtins(message)),
+        )
+
+
+def _as_offer(frame: Relayed) -> RelayMessage:
+    return msgspec.convert(frame.data, wire.CallOffer)
+
+
+def _as_answer(frame: Relayed) -> RelayMessage:
+    return msgspec.convert({**frame.data, "of": "peer"}, wire.CallAnswer)
+
+
+def _as_candidates(frame: Relayed) -> RelayMessage:
+    turned = "self" if frame.data.get("of") == "peer" else "peer"
+    return msgspec.convert({**frame.data, "of": turned}, wire.CallCandidates)
+
+
+_AS_SENT: dict[str, Callable[[Relayed], RelayMessage]] = {
+    wire.CallOfferRelayed.TYPE: _as_offer,
+    wire.CallAnswerRelayed.TYPE: _as_answer,
+    wire.CallCandidatesRelayed.TYPE: _as_candidates,
+}
+"""A relayed message as its sender wrote it, so that both nodes judge the same thing by the same code."""

@@ -1,0 +1,434 @@
+"""How sessions come, come back and go.
+
+Decides who is let in and what a device takes over: its queue ticket, its call. Refuses to know what a ticket or a
+call does; those are told that a device is there, is away, or has left.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from accounts.model import Identity
+from base.clock import ServerClock
+from base.errors import CloseCode, MinuetError, Unavailable
+from base.ids import CallId, DeviceId, IdFactory, SessionId, UserId
+from matchmaker.activity import InCall, Queued, parse_activity
+from matchmaker.lobby import Lobby, Standing
+from presence.errors import RegistrationRefused
+from presence.registry import Registry
+from presence.sessions import Registered, Registration
+from signaling.authentication import Authentication, close_code_for
+from signaling.connection import Connection
+from signaling.greeting import FirstMessage, Greeting
+from signaling.hub import Hub
+from signaling.live_session import (
+    DETACHED_MS,
+    Dispatcher,
+    LiveSession,
+    SessionShell,
+)
+from signaling.metrics import SessionMetrics
+from signaling.node_frames import SessionTaken
+from signaling.protocol.messages import session as wire
+from signaling.protocol.messages.call import CallState
+from signaling.protocol.messages.queue import QueueLeft
+from signaling.router import Router
+from signaling.sdp import MAX_BYTES
+from signaling.session.heartbeat import IDLE_BEAT
+from signaling.session.limits import SessionLimits
+from signaling.session.session import Session
+from signaling.upgrade import ConnectionInfo
+
+logger = structlog.get_logger(__name__)
+
+FEATURES: Final = ("video", "extend", "connect", "resume")
+_TICKET_CHECK_S: Final = 5.0
+_FAREWELL_BACKOFF_S: Final = (0.1, 0.5, 1.0, 2.0, 4.0)
+_DRAIN_SPREAD_MS: Final = 3_000
+
+
+class Calls(Protocol):
+    """What calls are told of their participants' devices."""
+
+    async def attach(self, call_id: CallId, live: LiveSession) -> CallState | None:
+        """The device is here; the call as it sees it, None where it is over or not this device's."""
+        ...
+
+    async def detach(self, call_id: CallId, live: LiveSession) -> None:
+        """The device lost its socket and may come back."""
+        ...
+
+    async def leave(self, call_id: CallId, live: LiveSession) -> None:
+        """The device has left for good."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """What is told to every new session, and how strict the hub is with messages."""
+
+    limits: SessionLimits
+    intents: Sequence[str]
+    strict: bool
+
+
+class Sessions:
+    """Opens, resumes and ends the sessions of this node; the `Lifecycle` of each."""
+
+    def __init__(  # the services a session stands on; grouping them would only hide the number
+        self,
+        hub: Hub,
+        router: Router,
+        policy: SessionPolicy,
+        dispatcher: Dispatcher,
+        metrics: SessionMetrics,
+        *,
+        authentication: Authentication,
+        registry: Registry,
+        lobby: Lobby,
+        calls: Calls,
+        clock: ServerClock,
+        ids: IdFactory,
+        random: Random,
+    ) -> None:
+        self._hub = hub
+        self._router = router
+        self._policy = policy
+        self._metrics = metrics
+        self._authentication = authentication
+        self._registry = registry
+        self._lobby = lobby
+        self._calls = calls
+        self._clock = clock
+        self._ids = ids
+        self._random = random
+        self._shell = SessionShell(clock, policy.limits, dispatcher, self, metrics, policy.strict)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._draining = False
+
+    async def run(self) -> None:
+        """Serves sessions until cancelled: their commands, their timers, the check of their tickets."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._hub.keep_time())
+            tasks.create_task(self._check_tickets())
+
+    # Coming.
+
+    def accept(self, connection: Connection, info: ConnectionInfo) -> Greeting:
+        """Greets a new socket; it has 5 s to say who it is."""
+        greeting = Greeting(connection, info, self._begin)
+        asyncio.get_running_loop().call_later(
+            self._policy.limits.start_timeout_ms / 1000, greeting.start_is_late
+        )
+        return greeting
+
+    def _begin(self, greeting: Greeting, first: FirstMessage) -> None:
+        if self._draining:
+            greeting.close(CloseCode.DRAIN, "draining")
+            return
+        self.run_soon(self._open(greeting, first))
+
+    async def _open(self, greeting: Greeting, first: FirstMessage) -> None:
+        try:
+            identity = await self._authentication.identify(first.token or greeting.info.bearer_token)
+            live = None
+            if isinstance(first, wire.SessionResume):
+                live = await self._resume(greeting, first, identity)
+            if live is None and not greeting.gone:
+                live = await self._start(greeting, first, identity)
+        except RegistrationRefused as refused:
+            self._refuse(greeting, refused.close_code, refused)
+        except MinuetError as error:
+            self._refuse(greeting, close_code_for(error), error)
+        except Exception:
+            logger.exception("session did not open", device_id=first.device_id)
+            self._refuse(greeting, CloseCode.INTERNAL, MinuetError())
+        else:
+            if live is not None:
+                for payload, binary in greeting.hand_over():
+                    live.message_received(payload, binary)
+
+    def _refuse(self, greeting: Greeting, close_code: CloseCode, error: MinuetError) -> None:
+        self._metrics.handshakes.labels(str(error.code)).inc()
+        if not greeting.gone:
+            greeting.refuse(close_code, error)
+
+    async def _start(self, greeting: Greeting, first: FirstMessage, identity: Identity) -> LiveSession:
+        device_id = DeviceId(first.device_id)
+        session = Session(
+            SessionId(self._ids.new()), greeting.codec, self._policy.limits, self._clock.monotonic_ms()
+        )
+        session.last_id = greeting.request_id or 0
+        registered = await self._registry.register(self._registration(identity, device_id, session.id))
+        live = LiveSession(self._shell, session, identity, device_id, registered.generation)
+        before = self._hub.on_device(live.user_id, device_id)
+        if before is not None:
+            before.hand_over()
+            self._hub.remove(before)
+        elif registered.superseded is not None and registered.superseded.node_id != self._router.node_id:
+            self._router.forward(
+                registered.superseded.node_id, SessionTaken(registered.superseded.session_id)
+            )
+        self._hub.add(live)
+        call = await self._take_over(live, before, registered)
+        if greeting.gone:
+            # The client left while its session was being opened; it has its minute to come back.
+            self.detached(live)
+            return live
+        live.attach(greeting.connection, self._random.randrange(IDLE_BEAT.silence_ms))
+        live.push_reply(self._ready(live, registered, call), greeting.request_id)
+        self._hub.wake(live)
+        self._metrics.handshakes.labels("ok").inc()
+        return live
+
+    async def _resume(
+        self, greeting: Greeting, first: wire.SessionResume, identity: Identity
+    ) -> LiveSession | None:
+        live = self._hub.session(SessionId(first.session_id))
+        resumable = (
+            live is not None
+            and live.can_resume
+            and live.user_id == identity.user_id
+            and live.device_id == first.device_id
+            and live.session.codec is greeting.codec
+            and live.session.outbox.since(first.last_seq) is not None
+        )
+        if live is None or not resumable:
+            self._metrics.resumes.labels("lost").inc()
+            return None
+        generation = await self._registry.reassert(
+            self._registration(identity, live.device_id, live.id), live.generation
+        )
+        # While we waited the session may have ended, or gone on losing messages.
+        if generation is None or not live.can_resume or greeting.gone:
+            self._metrics.resumes.labels("lost").inc()
+            return None
+        live.generation = generation
+        live.renew(identity)
+        live.session.outbox.acknowledge(first.last_seq)
+        live.attach(greeting.connection)
+        live.push_reply(
+            wire.SessionResumed(
+                session_id=live.id,
+                replay_from=first.last_seq,
+                last_id=live.session.last_id,
+                token_expires_at=identity.expires_at_ms,
+                server_now=self._clock.now_ms(),
+            ),
+            greeting.request_id,
+        )
+        live.replay(first.last_seq)
+        self._hub.wake(live)
+        self._metrics.resumes.labels("ok").inc()
+        await self._come_back(live)
+        return live
+
+    async def _come_back(self, live: LiveSession) -> None:
+        if live.call_id is not None:
+            await self._calls.attach(live.call_id, live)
+        elif live.ticket is not None:
+            await self._resume_ticket(live)
+
+    async def _take_over(
+        self, live: LiveSession, before: LiveSession | None, registered: Registered
+    ) -> CallState | None:
+        """Gives the new session what its device was doing."""
+        if registered.activity_device != live.device_id:
+            return None
+        match parse_activity(registered.activity):
+            case InCall(call_id):
+                call = await self._calls.attach(call_id, live)
+                if call is None:
+                    await self._lobby.free(UserId(live.user_id), call_id)
+                return call
+            case Queued(_, ticket_id):
+                if before is not None and before.ticket is not None and before.ticket.ticket_id == ticket_id:
+                    live.ticket = before.ticket
+                    await self._resume_ticket(live)
+                else:
+                    await self._leave_queue(live)
+        return None
+
+    async def _resume_ticket(self, live: LiveSession) -> None:
+        ticket = live.ticket
+        if ticket is None:
+            return
+        live.ticket = ticket = msgspec.structs.replace(
+            ticket, session_id=live.id, node_id=self._router.node_id
+        )
+        if await self._lobby.resume(ticket) is Standing.LEFT and live.ticket is ticket:
+            self._lose_ticket(live)
+
+    def _ready(self, live: LiveSession, registered: Registered, call: CallState | None) -> wire.SessionReady:
+        limits = self._policy.limits
+        ticket = live.ticket
+        presence = registered.activity.partition(":")[0] or "idle"
+        if registered.activity_device == live.device_id:
+            presence = "call" if call is not None else "queued" if ticket is not None else "idle"
+        return wire.SessionReady(
+            session_id=live.id,
+            user_id=live.user_id,
+            heartbeat_s=IDLE_BEAT.silence_ms / 1000,
+            resume_window_s=DETACHED_MS / 1000,
+            token_expires_at=live.identity.expires_at_ms,
+            limits=wire.Limits(
+                max_frame_bytes=limits.max_frame_bytes,
+                max_sdp_bytes=MAX_BYTES,
+                messages_per_s=limits.messages.per_s,
+                messages_burst=int(limits.messages.burst),
+                outbox_messages=limits.outbox_messages,
+                outbox_bytes=limits.outbox_bytes,
+                unanswered_pings_ms=IDLE_BEAT.answer_ms,
+            ),
+            features=list(FEATURES),
+            intents=list(self._policy.intents),
+            server_now=self._clock.now_ms(),
+            snapshot=wire.Snapshot(
+                presence=presence,
+                ticket=None
+                if ticket is None
+                else wire.TicketView(
+                    intent=ticket.intent, ticket_id=ticket.ticket_id, queued_at=ticket.queued_at
+                ),
+                call=call,
+            ),
+        )
+
+    # Going. What a session tells of itself.
+
+    def detached(self, live: LiveSession) -> None:
+        self._hub.wake(live)
+        self.run_soon(self._step_away(live))
+
+    def ended(self, live: LiveSession, reason: str) -> None:
+        self._hub.remove(live)
+        logger.debug("session ended", session_id=live.id, reason=reason)
+        self.run_soon(self._say_farewell(live))
+
+    def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._tasks is None:
+            work.close()
+            raise RuntimeError("sessions are not being served")
+        self._tasks.create_task(_logged(work))
+
+    async def _step_away(self, live: LiveSession) -> None:
+        try:
+            if live.call_id is not None:
+                await self._calls.detach(live.call_id, live)
+            elif live.ticket is not None and not live.is_attached:
+                await self._lobby.pause(live.ticket)
+        except Unavailable:
+            # The pool's owner pauses what a session no longer keeps alive, and calls have their own timers.
+            logger.warning("could not note that a device is away", session_id=live.id)
+
+    async def _say_farewell(self, live: LiveSession) -> None:
+        live.ticket = None
+        if live.call_id is not None:
+            await self._insist(live, partial(self._calls.leave, live.call_id, live))
+        else:
+            await self._insist(live, partial(self._leave_queue, live))
+        await self._insist(live, partial(self._unregister, live))
+
+    async def _insist(self, live: LiveSession, step: Callable[[], Awaitable[None]]) -> None:
+        for pause_s in _FAREWELL_BACKOFF_S:
+            try:
+                await step()
+            except Unavailable:
+                await asyncio.sleep(pause_s)
+            else:
+                return
+        # What is left names a session that nobody has: the reaper and the timers clear it.
+        logger.warning("could not clear up after a session", session_id=live.id)
+
+    async def _leave_queue(self, live: LiveSession) -> None:
+        try:
+            await self._lobby.leave(UserId(live.user_id), live.device_id)
+        except Unavailable:
+            raise
+        except MinuetError as error:
+            # Matched at this very moment, or another device's: both are settled where the match is.
+            logger.debug("left without a ticket", code=error.code, session_id=live.id)
+
+    async def _unregister(self, live: LiveSession) -> None:
+        await self._registry.unregister(
+            self._registration(live.identity, live.device_id, live.id), live.generation
+        )
+
+    # Tickets of sessions that believe to wait.
+
+    async def _check_tickets(self) -> None:
+        while True:
+            await asyncio.sleep(_TICKET_CHECK_S)
+            for live in self._hub:
+                ticket = live.ticket
+                if ticket is None or not live.is_attached:
+                    continue
+                try:
+                    standing = await self._lobby.verify(ticket)
+                except MinuetError as error:
+                    logger.warning("could not check a ticket", code=error.code, session_id=live.id)
+                    continue
+                if standing is Standing.LEFT and live.ticket is ticket:
+                    self._lose_ticket(live)
+
+    def _lose_ticket(self, live: LiveSession) -> None:
+        ticket, live.ticket = live.ticket, None
+        if ticket is not None:
+            live.push(QueueLeft(intent=ticket.intent, reason="expired"))
+
+    # The node.
+
+    def taken(self, session_id: SessionId) -> None:
+        """The session's device has a newer one on another node."""
+        live = self._hub.session(session_id)
+        if live is not None:
+            live.hand_over()
+            self._hub.remove(live)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Lets nobody in any more and sends everybody elsewhere, each after another delay."""
+        self._draining = True
+        for live in self._hub:
+            live.push(wire.SessionDrain(reconnect_after_ms=self._random.randrange(_DRAIN_SPREAD_MS)))
+            live.close(CloseCode.DRAIN, "draining")
+        deadline = self._clock.monotonic_ms() + round(timeout_s * 1000)
+        # Any of thousands may be the last to finish: looking is cheaper than being told by each.
+        while (  # noqa: ASYNC110
+            any(live.is_busy for live in self._hub) and self._clock.monotonic_ms() < deadline
+        ):
+            await asyncio.sleep(0.02)
+
+    async def reassert_all(self) -> None:
+        """Registers every session again, for a new incarnation of this node. Raises: Unavailable."""
+        for live in self._hub:
+            registration = self._registration(live.identity, live.device_id, live.id)
+            try:
+                generation = await self._registry.reassert(registration, live.generation)
+            except RegistrationRefused as refused:
+                live.end(refused.close_code, str(refused.code))
+                continue
+            if generation is None:
+                live.end(CloseCode.SUPERSEDED, "superseded")
+                continue
+            live.generation = generation
+            await self._come_back(live)
+
+    def _registration(self, identity: Identity, device_id: DeviceId, session_id: SessionId) -> Registration:
+        return Registration(
+            UserId(identity.user_id), device_id, session_id, self._router.node_id, identity.issued_at_ms
+        )
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    # One session's failure must not end the task group that serves all of them.
+    try:
+        await work
+    except Exception:
+        logger.exception("work of a session failed")
