@@ -1,0 +1,77 @@
+"""Logs and the metrics registry of one process."""
+
+import logging
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector
+
+from minuet.settings import Settings
+
+# What a description or a token looks like must never reach a log, however it got into an event.
+_PRIVATE_KEYS = frozenset(
+    ("sdp", "candidate", "candidates", "token", "access_token", "refresh_token", "password", "authorization")
+)
+
+
+def configure_logs(settings: Settings) -> None:
+    """Sends structured events to standard error, in the format and from the level of the settings."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _drop_private,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+    )
+    last: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if settings.log_format == "json":
+        last.append(structlog.processors.format_exc_info)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*last, renderer])
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # One line per HTTP request is the middleware's, with the request id.
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+
+
+def new_registry(role: str) -> CollectorRegistry:
+    """A registry with the process's own figures and `minuet_build_info`."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    Gauge("minuet_build_info", "Which release runs, in which role.", ["version", "role"], registry=registry).labels(
+        release(), role
+    ).set(1)
+    return registry
+
+
+def release() -> str:
+    """The version of the installed package; `dev` in a checkout that is not installed."""
+    try:
+        return version("minuet")
+    except PackageNotFoundError:
+        return "dev"
+
+
+def _drop_private(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    for key in _PRIVATE_KEYS & event.keys():
+        event[key] = "[private]"
+    return event
