@@ -15,7 +15,7 @@ from signaling.connection import Connection, ConnectionSettings
 from signaling.upgrade import Admission, ConnectionInfo, UpgradeSettings, websocket_handler
 
 ORIGIN = "https://app.example"
-PATIENCE_S = 5.0
+PATIENCE_S = 15.0
 
 
 class Recorder:
@@ -96,7 +96,7 @@ async def running_edge(
         connection = ConnectionSettings(max_message_bytes=65_536, close_timeout_s=close_timeout_s)
         settings = UpgradeSettings(allowed_origins=frozenset({ORIGIN}), connection=connection)
     app = web.Application()
-    runner = web.AppRunner(app, shutdown_timeout=2.0, **runner_options)
+    runner = web.AppRunner(app, shutdown_timeout=10.0, **runner_options)
     edge = Edge(runner, 0, "wss" if tls else "ws")
 
     def accept(connection: Connection, info: ConnectionInfo) -> Any:

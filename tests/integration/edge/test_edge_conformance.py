@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 
 from signaling.connection import ConnectionSettings
 from signaling.upgrade import JSON, MSGPACK, UpgradeSettings
-from tests.integration.edge.edge_server import Edge, running_edge
+from tests.integration.edge.edge_server import PATIENCE_S, Edge, running_edge
 
 SUBPROTOCOL = {False: Subprotocol(JSON), True: Subprotocol(MSGPACK)}
 
@@ -26,7 +26,7 @@ def dial(edge: Edge, *, binary: bool = False) -> connect:
 async def closing(client: ClientConnection) -> tuple[int, str]:
     """How the server ends this connection."""
     with pytest.raises(ConnectionClosed) as caught:
-        await asyncio.wait_for(client.recv(), 5)
+        await asyncio.wait_for(client.recv(), PATIENCE_S)
     assert caught.value.rcvd is not None
     return caught.value.rcvd.code, caught.value.rcvd.reason
 
@@ -60,12 +60,12 @@ async def test_fragments_of_websockets_make_one_message(edge: Edge) -> None:
 async def test_pings_are_answered_and_count_as_traffic(edge: Edge) -> None:
     """The pong carries what the ping did, also between two fragments; an unasked pong is welcome."""
     async with dial(edge) as client:
-        await asyncio.wait_for(await client.ping(b"are you there"), 5)
+        await asyncio.wait_for(await client.ping(b"are you there"), PATIENCE_S)
         await client.pong(b"nobody asked")
 
         async def in_pieces() -> AsyncIterator[str]:
             yield "left "
-            await asyncio.wait_for(await client.ping(), 5)
+            await asyncio.wait_for(await client.ping(), PATIENCE_S)
             yield "right"
 
         await client.send(in_pieces())
@@ -91,7 +91,7 @@ async def test_a_client_may_close_without_a_code(edge: Edge) -> None:
     async with aiohttp.ClientSession() as session:
         client = await session.ws_connect(edge.url, protocols=[JSON], autoclose=False)
         await client._writer.send_frame(b"", aiohttp.WSMsgType.CLOSE)  # its close() always sends a code
-        reply = await client.receive(5)
+        reply = await client.receive(PATIENCE_S)
         listener = await edge.listener()
 
         assert reply.type is aiohttp.WSMsgType.CLOSE
@@ -119,17 +119,17 @@ async def test_messages_come_and_go_with_aiohttp(edge: Edge, subprotocol: str) -
                 if subprotocol == MSGPACK
                 else client.send_str("x" * 3000)
             )
-            message = await client.receive(5)
+            message = await client.receive(PATIENCE_S)
             assert len(message.data) == 3000
             await client.ping(b"hello")
-            pong = await client.receive(5)
+            pong = await client.receive(PATIENCE_S)
             assert (pong.type, pong.data) == (aiohttp.WSMsgType.PONG, b"hello")
         assert await (await edge.listener(0)).end() == (1000, True)
 
         async with session.ws_connect(edge.url, protocols=[subprotocol]) as client:
             listener = await edge.listener(1)
             listener.connection.close(4001, "drain")
-            message = await client.receive(5)
+            message = await client.receive(PATIENCE_S)
             assert (message.type, message.data, message.extra) == (aiohttp.WSMsgType.CLOSE, 4001, "drain")
         assert await listener.end() == (4001, True)
 
@@ -147,7 +147,7 @@ async def test_compression_is_not_agreed_to(edge: Edge) -> None:
     ):
         assert other.compress == 0
         await other.send_str("plain")
-        assert (await other.receive(5)).data == "plain"
+        assert (await other.receive(PATIENCE_S)).data == "plain"
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -205,7 +205,7 @@ async def test_all_of_it_works_over_tls(tls_contexts: tuple[ssl.SSLContext, ssl.
             for size in (0, 235, 3000, 65_536):
                 await client.send("x" * size)
                 assert await client.recv() == "x" * size
-            await asyncio.wait_for(await client.ping(), 5)
+            await asyncio.wait_for(await client.ping(), PATIENCE_S)
         assert await (await edge.listener(0)).end() == (1000, True)
 
         client = await connect(edge.url, subprotocols=[SUBPROTOCOL[False]], ssl=trusting)

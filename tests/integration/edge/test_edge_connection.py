@@ -121,7 +121,7 @@ async def test_a_client_that_does_not_answer_our_close_is_cut_off(
         assert await client.close_frame() == (4002, "no pong")
         assert await listener.end() == (4002, False)
 
-        assert CLOSE_TIMEOUT_S * 0.9 < loop.time() - began < CLOSE_TIMEOUT_S + 1.0
+        assert CLOSE_TIMEOUT_S * 0.9 < loop.time() - began < CLOSE_TIMEOUT_S + 5.0
         await client.hang_up()
 
 

@@ -317,5 +317,5 @@ async def test_the_server_stops_at_once_with_open_sockets(closing: bool) -> None
                 assert await client.frame() == (0x81, b"still")
             await client.hang_up()
 
-    assert took < 1.0
+    assert took < 5.0
     assert await settled(lambda: asyncio.all_tasks() == tasks)
