@@ -16,6 +16,8 @@ import sys
 from typing import NoReturn, TypedDict
 
 PR_SET_PDEATHSIG = 1
+FOLDER = 99
+"""The descriptor under which the server finds its folder opened, when asked for."""
 FAREWELL = b"."
 """What the parent writes when the server was stopped in good order and the guardian should just leave."""
 
@@ -25,6 +27,7 @@ class Launch(TypedDict):
 
     argv: list[str]
     cwd: str
+    folder: str | None
     env: dict[str, str]
     parent: int
     lifeline: int
@@ -45,8 +48,10 @@ def main() -> NoReturn:
 
 def become(launch: Launch) -> None:
     """Turn this process into the server. Returns only by raising OSError."""
-    # The folder first: as the unprivileged user we might not reach it by its path, but may well stand in it.
+    # Folders first: the unprivileged user may use one that it owns without being able to reach it by its path.
     os.chdir(launch["cwd"])
+    if launch["folder"] is not None:
+        os.dup2(os.open(launch["folder"], os.O_RDONLY | os.O_DIRECTORY), FOLDER, inheritable=True)
     if launch["uid"] is not None and launch["gid"] is not None:
         os.setgroups([])
         os.setgid(launch["gid"])

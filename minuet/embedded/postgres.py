@@ -18,6 +18,7 @@ import asyncpg
 
 from minuet.embedded.binaries import Binary, choose, inspect, on_path, package_folder, readable
 from minuet.embedded.errors import StateFolderUnusable
+from minuet.embedded.launcher import FOLDER
 from minuet.embedded.processes import name_of
 from minuet.embedded.runner import Child, Command, RunAs, reachable
 from minuet.embedded.server import LOOPBACK, EmbeddedServer
@@ -30,6 +31,7 @@ ADVICE = (
 USER = "minuet"
 DATABASE = "minuet"
 DISTRIBUTION = Path("/usr/lib/postgresql")
+HERE = Path("/")
 INITDB_TIMEOUT_S = 120.0
 GHOST_TIMEOUT_S = 10.0
 FIND_DATABASE = "SELECT 1 FROM pg_database WHERE datname = $1"
@@ -94,7 +96,7 @@ class EmbeddedPostgres(EmbeddedServer):
             ]
             child = Child("initdb", self._state.log, run_as)
             try:
-                child.launch(Command(tuple(argv), aside, secret))
+                child.launch(Command(tuple(argv), HERE, aside, secret))
                 if not await child.until_ended(INITDB_TIMEOUT_S) or child.exit_code != 0:
                     raise child.failed(f"ended with code {child.exit_code}")
             finally:
@@ -125,7 +127,7 @@ class EmbeddedPostgres(EmbeddedServer):
         argv = [os.fspath(self._binary.path), "-D", _folder_argument(self._state.data, self._state.run_as())]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
-        return Command(tuple(argv), self._state.data)
+        return Command(tuple(argv), HERE, self._state.data)
 
     async def _ready(self, child: Child, port: int) -> bool:
         # PostgreSQL writes there how far it is, and this asks nothing of a server that is still recovering.
@@ -229,9 +231,12 @@ def _folder_version(folder: Path) -> int:
 
 
 def _folder_argument(folder: Path, run_as: RunAs | None) -> str:
-    """How the server names its own folder. It stands in it from the start, but may not be able to go there by path."""
+    """How the server names its own folder: by an open descriptor where it cannot go there by path.
+
+    Not by its working folder: before version 16 PostgreSQL leaves that one for a moment, and could not come back.
+    """
     if run_as and sys.platform.startswith("linux") and not reachable(folder.parent, run_as):
-        return "/proc/self/cwd"
+        return f"/proc/self/fd/{FOLDER}"
     return os.fspath(folder)
 
 

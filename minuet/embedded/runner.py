@@ -43,10 +43,11 @@ class RunAs:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run. `cwd` becomes the working folder before root is given up."""
+    """What to run. Root is given up only after going to `cwd` and opening `folder` as descriptor `launcher.FOLDER`."""
 
     argv: tuple[str, ...]
     cwd: Path
+    folder: Path | None = None
     stdin: IO[bytes] | None = None
 
 
@@ -100,6 +101,7 @@ class Child:
         request = {
             "argv": command.argv,
             "cwd": str(command.cwd),
+            "folder": str(command.folder) if command.folder else None,
             # Nothing of our own environment: it holds secrets, and PG* variables would change the server.
             "env": {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
             "parent": os.getpid(),

@@ -59,7 +59,7 @@ class EmbeddedValkey(EmbeddedServer):
         configuration = tempfile.TemporaryFile()  # noqa: SIM115 - the child reads it after we return
         configuration.write("\n".join(self._configuration(port)).encode())
         configuration.seek(0)
-        return Command((os.fspath(self._binary.path), "-"), self._state.data, configuration)
+        return Command((os.fspath(self._binary.path), "-"), self._state.data, stdin=configuration)
 
     def _configuration(self, port: int) -> list[str]:
         lines = [

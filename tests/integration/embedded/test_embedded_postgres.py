@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from minuet.embedded import EmbeddedPostgres, ServerNotFound, StateFolderUnusable
-from minuet.embedded.postgres import find_postgres
+from minuet.embedded.postgres import DISTRIBUTION, find_postgres
 from minuet.embedded.processes import children_of, name_of
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
@@ -194,6 +194,21 @@ async def test_a_distribution_folder_is_searched_where_the_wheel_is_not_installe
     monkeypatch.setenv("PATH", str(tmp_path))
     async with EmbeddedPostgres(tmp_path / "state", durable=False) as server:
         assert await query(server.url, "SELECT 1") == 1
+
+
+@pytest.mark.skipif(not list(DISTRIBUTION.glob("*/bin/initdb")), reason="no distribution's PostgreSQL here")
+async def test_the_distribution_own_server_serves_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older major version than the wheel's, with a folder that its user cannot reach by path."""
+    monkeypatch.setattr("minuet.embedded.postgres.package_folder", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    async with EmbeddedPostgres(tmp_path / "state", durable=False) as server:
+        await server.kill()
+        await server.start()
+
+        assert str(await query(server.url, "SHOW data_directory"))
+        assert Path(os.readlink(f"/proc/{server.pid}/exe")).is_relative_to(DISTRIBUTION)
 
 
 @NEEDS_PROC
