@@ -1,0 +1,110 @@
+"""Growing delays on a real Valkey, against `accounts.ports.LoginGuard`."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from base.errors import Unavailable
+from minuet.embedded import EmbeddedValkey
+from storage.redis.client import connect
+from storage.redis.keys import Keys
+from storage.redis.rate_limits import Delays, RedisLoginGuard
+
+KEYS = Keys("test:")
+PAIR = Delays(free=3, first_s=0.1, longest_s=0.3, remembered_s=60)
+ACCOUNT = Delays(free=6, first_s=0.1, longest_s=0.1, remembered_s=60)
+HERE, THERE = "192.0.2.1", "198.51.100.1"
+
+
+@pytest.fixture
+def guard(redis: Redis) -> RedisLoginGuard:
+    return RedisLoginGuard(redis, KEYS, pair=PAIR, account=ACCOUNT)
+
+
+async def test_the_first_failures_cost_nothing(guard: RedisLoginGuard) -> None:
+    """People mistype; the one after those comes too early."""
+    waits = [await guard.attempt("ada", HERE) for _ in range(4)]
+
+    assert waits[:3] == [0, 0, 0]
+    assert 0 < waits[3] <= 100
+
+
+async def test_the_delay_doubles_up_to_its_longest(redis: Redis) -> None:
+    """0.1, 0.2, then 0.3 s, told in milliseconds; a refused attempt does not make it longer."""
+    guard = RedisLoginGuard(redis, KEYS, pair=PAIR, account=Delays(1_000, 1, 1, 60))
+    for _ in range(PAIR.free):
+        await guard.attempt("ada", HERE)
+    delays = []
+    for _ in range(4):
+        wait_ms = await guard.attempt("ada", HERE)
+        delays.append(wait_ms)
+        assert await guard.attempt("ada", HERE) <= wait_ms
+        await asyncio.sleep(wait_ms / 1000 + 0.01)
+        assert await guard.attempt("ada", HERE) == 0
+
+    for delay, longest in zip(delays, [100, 200, 300, 300], strict=True):
+        assert longest - 50 < delay <= longest
+
+
+async def test_others_are_not_delayed(guard: RedisLoginGuard) -> None:
+    """Neither another account from there nor, at first, the same account from elsewhere."""
+    while not await guard.attempt("ada", HERE):
+        pass
+
+    assert await guard.attempt("eve", HERE) == 0
+    assert await guard.attempt("ada", THERE) == 0
+
+
+async def test_many_addresses_together_are_delayed_mildly(guard: RedisLoginGuard) -> None:
+    """Guessing one account from everywhere is slowed down too, and the owner never waits long."""
+    waits = [await guard.attempt("ada", f"192.0.2.{number}") for number in range(8)]
+
+    assert waits[:6] == [0] * 6
+    assert 0 < waits[6] <= 100
+
+
+async def test_success_forgets_the_failures(guard: RedisLoginGuard, redis: Redis) -> None:
+    """Nothing is left of them."""
+    await guard.attempt("ada", HERE)
+    await guard.succeeded("ada", HERE)
+
+    assert await redis.dbsize() == 0
+
+
+async def test_attempts_at_once_are_counted_each(guard: RedisLoginGuard) -> None:
+    """A hundred guesses in one moment are three guesses."""
+    waits = await asyncio.gather(*(guard.attempt("ada", HERE) for _ in range(100)))
+
+    assert waits.count(0) == PAIR.free
+
+
+async def test_failures_are_forgotten_in_time(redis: Redis) -> None:
+    """Every key has an end."""
+    guard = RedisLoginGuard(redis, KEYS)
+    await guard.attempt("ada", HERE)
+
+    keys = await redis.keys("*")
+    assert len(keys) == 2
+    for key in keys:
+        assert 0 < await redis.ttl(key) <= 3_600
+
+
+async def test_no_address_of_mail_stands_in_redis(guard: RedisLoginGuard, redis: Redis) -> None:
+    """Accounts are named by a hash, which the service makes; the guard keeps names as they come."""
+    await guard.attempt("0123abcd", HERE)
+
+    assert all(b"@" not in key for key in await redis.keys("*"))
+
+
+async def test_without_redis_there_are_no_attempts(private_valkey: EmbeddedValkey) -> None:
+    """Guessing must not become free by taking Redis away."""
+    client = connect(private_valkey.url, timeout_s=0.5)
+    guard = RedisLoginGuard(client, KEYS)
+    await private_valkey.kill()
+
+    with pytest.raises(Unavailable):
+        await guard.attempt("ada", HERE)
+    with pytest.raises(Unavailable):
+        await guard.succeeded("ada", HERE)
+    await client.aclose()
