@@ -226,12 +226,12 @@ class RedisBus:
         if inbox is None:
             return  # nobody listens any more
         inbox.heard_at = self._clock.monotonic_ms()
-        if payload.startswith(CANARY):
-            self._metrics.lag.observe(max(0, self._clock.now_ms() - int(payload[1:]) // 1000) / 1000)
-            return
         try:
+            if payload.startswith(CANARY):
+                self._measure_lag(int(payload[1:]) // 1000)
+                return
             batch = self._decoder.decode(payload)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             self._metrics.dropped.labels("undecodable").inc()
             self._warn("undecodable", error=str(error))
             return
@@ -244,6 +244,10 @@ class RedisBus:
             except Exception:
                 # The other frames, and the connection, are not to blame.
                 log.exception("bus.frame_failed")
+
+    def _measure_lag(self, sent_at: int) -> None:
+        # Below zero only by what the two clocks disagree.
+        self._metrics.lag.observe(max(0, self._clock.now_ms() - sent_at) / 1000)
 
     def _check_numbers(self, inbox: _Inbox, batch: Batch) -> None:
         expected = inbox.expected.pop(batch.sender, 1)

@@ -44,6 +44,8 @@ class RedisNodes:
     async def release(self, node_id: NodeId) -> None:
         try:
             await self._redis.delete(self._keys.node_lease(node_id), self._keys.node_stats(node_id))
+            # Its last renewal is recent: without this it would pass for alive until that is old.
+            await self._redis.zadd(self._keys.nodes(), {node_id: 0}, xx=True)
             await self._drop_if_empty(node_id)
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error

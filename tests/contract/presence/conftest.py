@@ -1,0 +1,81 @@
+"""Stores on the real server, and sessions to put into them."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from base.clock import SystemClock
+from base.ids import DeviceId, IdFactory, NodeId, SessionId, UserId
+from presence.nodes import Incarnation
+from presence.sessions import Registration
+from storage.redis.client import connect
+from storage.redis.keys import Keys
+from storage.redis.nodes import RedisNodes
+from storage.redis.presence import RedisSessions
+
+MakeRegistration = Callable[..., Registration]
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys("test:")
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def nodes(redis: Redis, keys: Keys) -> RedisNodes:
+    return RedisNodes(redis, keys)
+
+
+@pytest.fixture
+def sessions(redis: Redis, keys: Keys) -> RedisSessions:
+    return RedisSessions(redis, keys)
+
+
+@pytest.fixture
+def new_id() -> Callable[[], str]:
+    return IdFactory(SystemClock().wall_ms, os.urandom).new
+
+
+@pytest.fixture
+def incarnation(new_id: Callable[[], str]) -> Callable[..., Incarnation]:
+    """Makes incarnations of nodes."""
+
+    def make(role: str = "serve", started_at: int = 1_000) -> Incarnation:
+        return Incarnation(NodeId(new_id()), role, started_at)
+
+    return make
+
+
+@pytest.fixture
+def registration(new_id: Callable[[], str]) -> MakeRegistration:
+    """Makes registrations: of one user on one node, each on another device, unless said otherwise."""
+    user, node = UserId(new_id()), NodeId(new_id())
+    numbers = itertools.count(1)
+
+    def make(
+        *,
+        user: UserId = user,
+        device: str | None = None,
+        node: NodeId = node,
+        session: str | None = None,
+        issued_at_ms: int = 1_700_000_000_000,
+    ) -> Registration:
+        return Registration(
+            user,
+            DeviceId(device or f"device {next(numbers)}"),
+            SessionId(session or new_id()),
+            node,
+            issued_at_ms,
+        )
+
+    return make
