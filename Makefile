@@ -58,7 +58,7 @@ imports: $(TEST)
 docs-check: $(TEST)
 	$(BIN)/python -m minuet docs --check
 sdk-test:
-	@if command -v node >/dev/null; then set -x; node --test $$(find tests/sdk -name '*.test.js'); \
+	@if command -v node >/dev/null; then set -x; node --test $$(find tests/sdk -name '*.test.mjs' -o -name '*.test.js'); \
 	elif [ "$${CI:-}" = true ]; then echo "node is missing: in CI the SDK must be tested" >&2; exit 1; \
 	else echo "node is missing: the SDK's tests are skipped"; fi
 

@@ -25,7 +25,7 @@ LOOPBACK = "127.0.0.1"
 # Below every system's ephemeral range: a client that dials a dead port from that range can connect to itself.
 PORTS = range(15_000, 30_000)
 PORT_ATTEMPTS = 8
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 RETRY_PAUSE_S = 0.1
 
 

@@ -137,7 +137,7 @@ def test_ctrl_c_reaches_the_program_and_not_its_servers(tmp_path: Path) -> None:
 
         assert answer == {"answered": 1}
         assert gone(pids, within_s=0)
-        assert took < 3
+        assert took < 8
 
 
 @NEEDS_PROC

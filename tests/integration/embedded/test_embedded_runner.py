@@ -34,7 +34,7 @@ async def test_a_server_that_ignores_us_is_killed_after_its_time(tmp_path: Path)
     took = time.monotonic() - began
 
     assert child.exit_code == -signal.SIGKILL
-    assert 0.3 <= took < 1.5
+    assert 0.3 <= took < 5
 
 
 async def test_each_step_of_a_stop_is_tried_in_turn(tmp_path: Path) -> None:
