@@ -190,10 +190,14 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class ClaimReply:
-    """The answer to a batch of claims, in its order; `current` is false if the pool has another owner by now."""
+    """The answer to a batch of claims, in its order; `current` is false if the pool has another owner by now.
+
+    `number` is that of the pool's last event before the claim.
+    """
 
     current: bool
     now_ms: int
+    number: int
     claims: Sequence[Claimed]
 
 

@@ -2,10 +2,11 @@
 
 Decides what each event of the pool, each passing of time and each answered claim means, and answers with the pairs
 to claim. Tickets that are being claimed are in neither index nor pause, so that no ticket is in two pairs; what
-happens to them meanwhile is remembered until the claim is answered.
+happens to them meanwhile is remembered until the claim is answered. Events and claims reach the room on two ways:
+the numbers of the pool's events tell which came first.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -25,6 +26,7 @@ class _Proposed:
 
     ticket: Ticket
     heard: PoolEvent | None = None
+    heard_number: int = 0
 
 
 class WaitingRoom:
@@ -37,23 +39,35 @@ class WaitingRoom:
         self._proposed: dict[TicketId, _Proposed] = {}
         self._nodes: dict[NodeId, set[TicketId]] = {}
         self._sides: Counter[Gender] = Counter()
+        # By claimed ticket, the last event before its claim; forgotten when the events have got there.
+        self._claimed: dict[TicketId, int] = {}
+        self._claims: deque[tuple[int, TicketId]] = deque()
         # Entries are checked when they are due: tickets come and go without the heap being searched.
         self._widenings: list[tuple[int, TicketId, int]] = []
 
-    def hear(self, event: PoolEvent, now_ms: int) -> Pair | None:
-        """Takes note of an event; the pair that it makes possible, if any."""
+    def hear(self, number: int, event: PoolEvent, now_ms: int) -> Pair | None:
+        """Takes note of the pool's event `number`; the pair that it makes possible, if any."""
         ticket_id = event.ticket.ticket_id if isinstance(event, Arrived) else event.ticket_id
+        while self._claims and self._claims[0][0] < number:
+            claimed_after, claimed = self._claims.popleft()
+            if self._claimed.get(claimed) == claimed_after:
+                del self._claimed[claimed]
+        if number <= self._claimed.get(ticket_id, -1):
+            return None
         proposed = self._proposed.get(ticket_id)
         if proposed is not None:
-            proposed.heard = event
+            proposed.heard, proposed.heard_number = event, number
             return None
+        return self._apply(event, now_ms)
+
+    def _apply(self, event: PoolEvent, now_ms: int) -> Pair | None:
         match event:
             case Arrived(ticket):
                 return self._arrive(ticket, now_ms)
             case Paused():
-                self._take_out(ticket_id)
-                self._paused[ticket_id] = event
-            case Departed():
+                self._take_out(event.ticket_id)
+                self._paused[event.ticket_id] = event
+            case Departed(ticket_id):
                 self._take_out(ticket_id)
         return None
 
@@ -77,19 +91,24 @@ class WaitingRoom:
         """When `widen` may have something to do, Unix ms."""
         return self._widenings[0][0] if self._widenings else None
 
-    def claimed(self, pair_: Pair, lost: frozenset[Seat], now_ms: int) -> list[Pair]:
+    def claimed(self, pair_: Pair, lost: frozenset[Seat], after: int, now_ms: int) -> list[Pair]:
         """Takes note of a claim's answer: `lost` names the seats whose ticket was not waiting, none means a match.
 
-        A survivor goes back to its place and is tried again; so is a ticket that was heard of meanwhile.
+        `after` is the number of the pool's last event before the claim. A survivor goes back to its place and is
+        tried again. The pairs that come of it.
         """
         pairs = []
         for seat, ticket in (("a", pair_.a), ("b", pair_.b)):
             proposed = self._proposed.pop(ticket.ticket_id)
-            # What was heard may be older than the claim. Then the ticket is only offered in vain, once.
             event = proposed.heard
-            if event is None and lost and seat not in lost:
+            if not lost:
+                # What was heard of it before it was claimed, or is still to be heard, is over by that.
+                self._claimed[ticket.ticket_id] = after
+                self._claims.append((after, ticket.ticket_id))
+                event = event if proposed.heard_number > after else None
+            elif event is None and seat not in lost:
                 event = Arrived(proposed.ticket, now_ms)
-            found = self.hear(event, now_ms) if event is not None else None
+            found = self._apply(event, now_ms) if event is not None else None
             if found is not None:
                 pairs.append(found)
         return pairs

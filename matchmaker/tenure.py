@@ -147,9 +147,11 @@ class Tenure:
         stored = await self._queues.scan(self._pool)
         for count, each in enumerate(sorted(stored, key=lambda each: each.ticket.seniority)):
             if each.state is TicketState.WAITING:
-                self._propose(self._room.hear(Arrived(each.ticket, each.ticket.queued_at), self._now()))
+                arrived = Arrived(each.ticket, each.ticket.queued_at)
+                self._propose(self._room.hear(self._number, arrived, self._now()))
             elif each.state is TicketState.PAUSED:
-                self._room.hear(PausedEvent(each.ticket.ticket_id, each.paused_at), self._now())
+                paused = PausedEvent(each.ticket.ticket_id, each.paused_at)
+                self._room.hear(self._number, paused, self._now())
             if count % _EVENTS_BETWEEN_BREATHS == 0:
                 await asyncio.sleep(0)
         logger.info("pool rebuilt", pool=self._pool, tickets=len(stored), matches=len(self._reviews))
@@ -163,7 +165,7 @@ class Tenure:
                 if number != self._number + 1:
                     raise EventsMissed(f"event {number} follows {self._number}")
                 self._number = number
-                found = self._room.hear(event, self._now())
+                found = self._room.hear(number, event, self._now())
                 if found is not None and isinstance(event, Arrived):
                     self._arrived_at[event.ticket.ticket_id] = event.at_ms
                 self._propose(found)
@@ -209,7 +211,7 @@ class Tenure:
                     self._ports.metrics.claims_refused.labels(self._pool).inc()
                 else:
                     claimed.append(msgspec.structs.replace(match, claimed_at_ms=reply.now_ms))
-                for found in self._room.claimed(pair, claim.lost, self._now()):
+                for found in self._room.claimed(pair, claim.lost, reply.number, self._now()):
                     self._propose(found)
                 self._observe_latency(pair, reply.now_ms)
             self._propose(None)

@@ -186,12 +186,12 @@ class RedisQueues:
         args: list[str | bytes] = [token]
         for match in matches:
             args += (match.a.ticket_id, match.b.ticket_id, match.call_id, encode_match(match))
-        current, now_ms, *codes = await self._run(
+        current, now_ms, number, *codes = await self._run(
             "claim",
             [keys.tickets(pool), keys.matches(pool), keys.pool_counts(pool), keys.pool_owner(pool)],
             *args,
         )
-        return ClaimReply(bool(current), now_ms, tuple(Claimed(_LOST[code]) for code in codes))
+        return ClaimReply(bool(current), now_ms, number, tuple(Claimed(_LOST[code]) for code in codes))
 
     async def _lease(self, verb: str, pool: str, who: str, ttl_ms: int) -> Lease:
         keys = self._keys

@@ -4,13 +4,13 @@
 --
 -- KEYS[1] {q}:tickets    KEYS[2] {q}:matches    KEYS[3] {q}:counts    KEYS[4] {q}:owner
 -- ARGV[1] the owner's token, then for each pair: ticket a, ticket b, call, payload
--- Result: {current 0|1, now ms, for each pair 0 claimed | 1 a does not wait | 2 b does not wait | 3 neither does}
+-- Result: {current 0|1, now ms, number of the last event, for each pair 0 claimed | 1 a does not wait | 2 b does not wait | 3 neither does}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('GET', KEYS[4]) ~= ARGV[1] then
-  return {0, now}
+  return {0, now, 0}
 end
-local result = {1, now}
+local result = {1, now, tonumber(redis.call('HGET', KEYS[3], 'events') or 0)}
 for i = 2, #ARGV, 4 do
   local stored_a = redis.call('HGET', KEYS[1], ARGV[i]) or ''
   local stored_b = redis.call('HGET', KEYS[1], ARGV[i + 1]) or ''

@@ -1,0 +1,150 @@
+"""A matchmaker on a real Valkey; calls, nodes and announcements are played by the test."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from base.clock import SystemClock
+from base.ids import CallId, DeviceId, IdFactory, NodeId, SessionId, UserId
+from base.policy import Gender, IntentPolicy, default_intents
+from matchmaker.lobby import Joined, JoinRequest, Lobby
+from matchmaker.matches import Match
+from matchmaker.metrics import MatchmakerMetrics
+from matchmaker.ports import CallOutcome, CallStage
+from matchmaker.tenure import WorkerPorts
+from matchmaker.ticket import Preferences
+from storage.redis.activities import RedisActivities
+from storage.redis.keys import Keys
+from storage.redis.queues import RedisQueues
+from tests.unit.matchmaker.people import Somebody
+
+NODE = NodeId("node-1")
+
+
+@dataclass
+class PlayedCalls:
+    """Calls as the test says they are; any other is absent."""
+
+    outcomes: dict[CallId, CallOutcome] = field(default_factory=dict)
+
+    async def stage(self, call_id: CallId) -> CallOutcome:
+        return self.outcomes.get(call_id, CallOutcome(CallStage.ABSENT))
+
+    def set(self, call_id: CallId, stage: CallStage, returns: str = "") -> None:
+        self.outcomes[call_id] = CallOutcome(stage, frozenset(returns))  # type: ignore[arg-type]
+
+
+@dataclass
+class PlayedNodes:
+    """Node incarnations as the test says they are."""
+
+    alive: set[NodeId] = field(default_factory=lambda: {NODE})
+
+    async def living(self) -> set[NodeId]:
+        return set(self.alive)
+
+
+@dataclass
+class HeardMatches:
+    """What both seats' nodes are told."""
+
+    matches: list[Match] = field(default_factory=list)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def announce(self, match: Match) -> None:
+        self.matches.append(match)
+        self.heard.set()
+
+    async def next(self, count: int = 1, timeout_s: float = 5.0) -> list[Match]:
+        """The matches heard, once there are `count` different ones."""
+        async with asyncio.timeout(timeout_s):
+            while len({match.call_id for match in self.matches}) < count:
+                self.heard.clear()
+                await self.heard.wait()
+        return self.matches
+
+
+@dataclass
+class Scene:
+    """All parts, with what a hub would do for its users."""
+
+    redis: Redis
+    keys: Keys
+    queues: RedisQueues
+    activities: RedisActivities
+    lobby: Lobby
+    calls: PlayedCalls
+    nodes: PlayedNodes
+    announcer: HeardMatches
+    metrics: MatchmakerMetrics
+    registry: CollectorRegistry
+    policies: dict[str, IntentPolicy]
+    ids: IdFactory
+
+    @classmethod
+    def on(cls, redis: Redis, **policy: float) -> "Scene":
+        keys, ids = Keys(), IdFactory(SystemClock().wall_ms, secrets.token_bytes)
+        queues, activities, calls = RedisQueues(redis, keys), RedisActivities(redis, keys), PlayedCalls()
+        registry = CollectorRegistry()
+        metrics, policies = MatchmakerMetrics(registry), default_intents()
+        lobby = Lobby(queues, activities, calls, ids, policies, metrics)
+        announcer, nodes = HeardMatches(), PlayedNodes()
+        return cls(
+            redis, keys, queues, activities, lobby, calls, nodes, announcer, metrics, registry, policies, ids
+        )
+
+    @property
+    def worker_ports(self) -> WorkerPorts:
+        return WorkerPorts(
+            queues=self.queues,
+            activities=self.activities,
+            calls=self.calls,
+            announcer=self.announcer,
+            nodes=self.nodes,
+            lobby=self.lobby,
+            ids=self.ids,
+            clock=SystemClock(),
+            metrics=self.metrics,
+        )
+
+    async def join(
+        self,
+        name: str,
+        *,
+        intent: str = "friends",
+        device: str = "phone",
+        node: NodeId = NODE,
+        person: Somebody | None = None,
+        preferences: Preferences | None = None,
+    ) -> Joined:
+        return await self.lobby.join(
+            JoinRequest(
+                user_id=UserId(name),
+                device_id=DeviceId(device),
+                session_id=SessionId(f"session-{name}-{device}"),
+                node_id=node,
+                intent=intent,
+                preferences=preferences or Preferences(),
+                person=person or Somebody(first_name=name.title()),
+            )
+        )
+
+    async def depth(self, intent: str = "friends") -> dict[str, int]:
+        """How many tickets stand where, all sides together."""
+        depths = await self.queues.depths(intent)
+        total: dict[str, int] = {}
+        for side in Gender:
+            for state, count in depths[side].items():
+                total[state.name.lower()] = total.get(state.name.lower(), 0) + count
+        return total
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Waits until a condition that needs no I/O holds."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
