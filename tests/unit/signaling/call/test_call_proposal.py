@@ -155,12 +155,11 @@ def test_sockets_come_and_go_without_changing_a_proposal() -> None:
     """The deadline decides, not the network."""
     talk = Conversation.proposed()
 
-    talk.does(detached("a"))
-    assert not talk.a.attached
-    talk.does(attached("a", node="node-elsewhere"))
+    away = talk.does(detached("a")).call
+    back = talk.does(attached("a", node="node-elsewhere")).call
 
     assert talk.state() is State.PROPOSED
-    assert talk.a.attached
+    assert (away.a.attached, back.a.attached) == (False, True)
     assert talk.a.node_id == "node-elsewhere"
     assert talk.call.next_deadline_at == START_MS + 10_000
 
