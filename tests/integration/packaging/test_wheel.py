@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+import tomllib
 import urllib.error
 import urllib.request
 import zipfile
@@ -126,12 +127,14 @@ def test_every_list_names_every_package() -> None:
     checked = linter["importlinter"]["root_packages"].split()
     layers = linter["importlinter:contract:layers"]["layers"].replace("|", " ").split()
     image = (ROOT / ".dockerignore").read_text().split()
+    typed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["packages"]
 
     for package in packages():
         assert {package, f"{package}.*"} <= set(shipped)
         assert package in checked
         assert {package, f"({package})"} & set(layers)
         assert f"!{package}" in image
+    assert sorted(typed) == packages()
 
 
 def test_everything_imports_from_another_folder(wheel: Path, installed: Path, elsewhere: Path) -> None:
