@@ -30,7 +30,7 @@ class Pace:
 
     batch: int = 100
     """Calls in one transaction."""
-    idle_s: float = 0.25
+    idle_s: float = 0.5
     """Between looks at an empty list."""
     first_retry_s: float = 0.5
     last_retry_s: float = 10.0

@@ -39,6 +39,12 @@ class PostgresCallArchive:
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
             raise Refused(_reason(error)) from error
 
+    # Redis forgets a call once it is written here: the commit must have reached the disk, whatever the server's default.
+    COMMIT_TO_DISK = """
+    SELECT set_config('synchronous_commit', 'on', true)
+    WHERE current_setting('synchronous_commit') = 'off'
+    """
+
     # Returns only the calls that were unknown, or known in an earlier version.
     UPSERT_CALLS = """
     INSERT INTO calls.calls AS known (
@@ -65,6 +71,7 @@ class PostgresCallArchive:
     async def _record(
         self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
     ) -> Recorded:
+        await connection.execute(self.COMMIT_TO_DISK)
         rows = await connection.fetch(self.UPSERT_CALLS, *_columns(map(_call_row, calls), 11))
         by_id = {UUID(call.call_id): call for call in calls}
         written = [by_id[row["id"]] for row in rows]

@@ -1,18 +1,19 @@
 """Call records in Redis: `signaling.ports.CallStore`, `matchmaker.ports.CallStages` and `jobs.ports.EndedCalls`.
 
 Decides the stored form of a call (a hash of rev, state, version and payload, in the partition of the call's id) and
-how the 256 partitions are read in one round trip. Every rule is in the scripts `call_*.lua`, each of which touches one
+how the 256 partitions are read in few round trips. Every rule is in the scripts `call_*.lua`, each of which touches one
 partition only. What a call may do next is decided by `signaling.call`, never here.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from base.errors import Unavailable
 from base.ids import CallId
@@ -25,6 +26,8 @@ from signaling.ports import CallStore, StoredCall
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
 
+_Item = TypeVar("_Item")
+
 CLAIM_AGE_MS = 10_000
 """For how long after its claim a match may become a call: nobody is rung later than that."""
 
@@ -35,6 +38,8 @@ _REV_BYTES = 8
 _RETRY_AFTER_MS = 1_000
 # Of each partition at once: 256 of these bound what one reading of the recorder's list brings.
 _SHARE = 8
+# Commands in one pipeline: packing and parsing them blocks the event loop, which has frames to relay.
+_AT_ONCE = 32
 
 _STAGES = {
     State.PROPOSED: CallStage.SETTING_UP,
@@ -115,19 +120,21 @@ class RedisCallStore:
         with _redis_may_be_away():
             # Asked first: time that passes until the partitions are read makes a timer late, never early.
             latest = await _now_ms(self._redis) - overdue_ms
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for key in self._deadline_keys:
-                    pipe.zrangebyscore(key, "-inf", latest, start=0, num=limit, withscores=True)
-                replies: list[list[tuple[bytes, float]]] = await pipe.execute()
+            replies: list[list[tuple[bytes, float]]] = await _ask(
+                self._redis,
+                self._deadline_keys,
+                lambda pipe, key: pipe.zrangebyscore(
+                    key, "-inf", latest, start=0, num=limit, withscores=True
+                ),
+            )
         found = sorted((score, member) for reply in replies for member, score in reply)
         return [CallId(member.decode()) for _, member in found[:limit]]
 
     async def count_by_state(self) -> dict[str, int]:
         with _redis_may_be_away():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for key in self._state_keys:
-                    pipe.hgetall(key)
-                replies: list[dict[bytes, bytes]] = await pipe.execute()
+            replies: list[dict[bytes, bytes]] = await _ask(
+                self._redis, self._state_keys, lambda pipe, key: pipe.hgetall(key)
+            )
         counts = {state.value: 0 for state in State if state is not State.ENDED}
         for reply in replies:
             for state, count in reply.items():
@@ -159,33 +166,39 @@ class RedisEndedCalls:
         beside = Counter(call_partition(call_id) for call_id in passing_over)
         with _redis_may_be_away():
             now_ms = await _now_ms(self._redis)
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for partition, key in enumerate(self._ended_keys):
-                    # As many more as are passed over, so that these cannot hide the others.
-                    pipe.zrange(key, 0, _SHARE + beside[partition] - 1, withscores=True)
-                replies: list[list[tuple[bytes, float]]] = await pipe.execute()
-            full = [n for n, reply in enumerate(replies) if len(reply) >= _SHARE + beside[n]]
+            # As many more as are passed over, so that these cannot hide the others.
+            shares = [_SHARE + beside[n] for n in range(CALL_PARTITIONS)]
+            replies: list[list[tuple[bytes, float]]] = await _ask(
+                self._redis,
+                list(zip(self._ended_keys, shares, strict=True)),
+                lambda pipe, asked: pipe.zrange(asked[0], 0, asked[1] - 1, withscores=True),
+            )
             total = sum(map(len, replies))
+            full = [n for n, reply in enumerate(replies) if len(reply) == shares[n]]
             if full:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for partition in full:
-                        pipe.zcard(self._ended_keys[partition])
-                    total += sum(await pipe.execute()) - sum(len(replies[n]) for n in full)
+                sizes = await _ask(self._redis, full, lambda pipe, n: pipe.zcard(self._ended_keys[n]))
+                total += sum(sizes) - sum(shares[n] for n in full)
         found = sorted((int(score), CallId(member.decode())) for reply in replies for member, score in reply)
         calls = [WaitingCall(call_id, since) for since, call_id in found if call_id not in passing_over]
         return Waiting(calls, total, now_ms)
 
     async def load(self, call_ids: Sequence[CallId]) -> Loaded:
         with _redis_may_be_away():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for call_id in call_ids:
-                    pipe.hmget(self._keys.call(call_id), ["rev", "payload"])
-                    pipe.zscore(self._ended_keys[call_partition(call_id)], call_id)
-                replies: list[Any] = await pipe.execute()
+            records = await _ask(
+                self._redis,
+                call_ids,
+                lambda pipe, call_id: pipe.hmget(self._keys.call(call_id), "rev", "payload"),
+            )
+            # After the records: a call that is still on the list now was on it when its record was read.
+            waits = await _ask(
+                self._redis,
+                call_ids,
+                lambda pipe, call_id: pipe.zscore(self._ended_keys[call_partition(call_id)], call_id),
+            )
         calls: list[StoredCall] = []
         lost: list[CallId] = []
         unreadable: list[CallId] = []
-        for call_id, row, score in zip(call_ids, replies[::2], replies[1::2], strict=True):
+        for call_id, row, score in zip(call_ids, records, waits, strict=True):
             if score is None:
                 continue
             if row[0] is None:
@@ -232,6 +245,19 @@ def _states_key(keys: Keys, partition: int) -> str:
 
 def _new_rev() -> str:
     return token_hex(_REV_BYTES)
+
+
+async def _ask(
+    redis: Redis, items: Sequence[_Item], command: Callable[[Pipeline, _Item], object]
+) -> list[Any]:
+    """The replies to one command for each item, in order."""
+    replies: list[Any] = []
+    for start in range(0, len(items), _AT_ONCE):
+        async with redis.pipeline(transaction=False) as pipe:
+            for item in items[start : start + _AT_ONCE]:
+                command(pipe, item)
+            replies += await pipe.execute()
+    return replies
 
 
 async def _now_ms(redis: Redis) -> int:
