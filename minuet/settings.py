@@ -70,9 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth_issuer: Annotated[str, msgspec.Meta(description="`iss` of access tokens.")] = "minuet"
     auth_audience: Annotated[str, msgspec.Meta(description="`aud` of access tokens.")] = "minuet"
     access_token_s: Annotated[int, msgspec.Meta(ge=10, description="Life of an access token, seconds.")] = 900
-    refresh_token_s: Annotated[
-        int, msgspec.Meta(ge=60, description="Life of a refresh token, seconds.")
-    ] = 30 * 86_400
+    refresh_token_s: Annotated[int, msgspec.Meta(ge=60, description="Life of a refresh token, seconds.")] = (
+        30 * 86_400
+    )
     allowed_origins: Annotated[
         tuple[str, ...],
         msgspec.Meta(
@@ -84,7 +84,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         msgspec.Meta(description="Networks (CIDR) whose `X-Forwarded-For` is believed."),
     ] = ()
     stun_urls: Annotated[
-        tuple[str, ...], msgspec.Meta(description="STUN servers told to clients, e.g. `stun:stun.example:3478`.")
+        tuple[str, ...],
+        msgspec.Meta(description="STUN servers told to clients, e.g. `stun:stun.example:3478`."),
     ] = ()
     max_sessions: Annotated[
         int, msgspec.Meta(ge=1, description="WebSocket sessions of one node; more are answered 503.")
@@ -159,11 +160,8 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         name = key.removeprefix(PREFIX).lower()
         if name.endswith("_file") and name.removesuffix("_file") in SECRETS:
-            name = name.removesuffix("_file")
-            try:
-                value = Path(value).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise InvalidSettings(f"{key}: cannot read {value}: {error}") from None
+            raw[name.removesuffix("_file")] = _read_secret(key, Path(value))
+            continue
         if name.startswith("rate_limits_"):
             raw.setdefault("rate_limits", {})[name.removeprefix("rate_limits_")] = value
         elif name not in fields or name == "intents":
@@ -173,6 +171,13 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         else:
             raw[name] = value
     return raw
+
+
+def _read_secret(key: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{key}: cannot read {path}: {error}") from None
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

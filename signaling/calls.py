@@ -15,9 +15,11 @@ import structlog
 
 from base.clock import ServerClock
 from base.errors import ErrorCode, MinuetError, Unavailable
-from base.ids import CallId, UserId
+from base.ids import CallId, SessionId, UserId
 from base.policy import IntentPolicy
+from matchmaker.activity import InCall
 from matchmaker.matches import Match
+from matchmaker.ports import Slot
 from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
 from signaling.call.change import CallRefused, Decision
@@ -178,6 +180,15 @@ class CallService:
         if stored is not None:
             await self._decide(LocalCall(stored), events.TimerFired())
 
+    async def lost(self, user_id: UserId, session_id: SessionId, slot: Slot) -> None:
+        """A session died with its node; a call that it was in waits for its device to come back. Raises: Unavailable."""
+        if not isinstance(slot.activity, InCall):
+            return
+        stored = await self._store.load(slot.activity.call_id)
+        seat = None if stored is None else stored.call.seat_of(user_id)
+        if stored is not None and seat is not None:
+            await self._decide_quietly(LocalCall(stored), events.SeatDetached(seat, session_id))
+
     # What relays tell.
 
     def answered(self, call: LocalCall, _seat: Seat) -> None:
@@ -303,10 +314,17 @@ class CallService:
             logger.debug("call did not care", call_id=call_id, code=error.code)
 
     async def _decide_quietly(self, call: LocalCall, event: events.Event) -> None:
-        try:
-            await self._decide(call, event)
-        except MinuetError as error:
-            logger.warning("event of a call was lost", call_id=call.id, code=error.code)
+        for pause_s in _OWED_BACKOFF_S:
+            try:
+                await self._decide(call, event)
+            except Unavailable:
+                await asyncio.sleep(pause_s)
+            except MinuetError as error:
+                logger.debug("call did not care", call_id=call.id, code=error.code)
+                return
+            else:
+                return
+        logger.warning("event of a call was lost", call_id=call.id, event_type=type(event).__name__)
 
     async def _commit_refusals(self, call: LocalCall) -> None:
         await asyncio.sleep(_REFUSALS_KEPT_S)

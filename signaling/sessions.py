@@ -69,6 +69,14 @@ class Calls(Protocol):
         ...
 
 
+class Blocks(Protocol):
+    """Whom people do not meet."""
+
+    async def restore_blocks(self, user_id: UserId) -> bool:
+        """Brings back what the store does not know of a user; what cannot be brought now comes later by itself."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
     """What is told to every new session, and how strict the hub is with messages."""
@@ -91,6 +99,7 @@ class Sessions:
         *,
         authentication: Authentication,
         registry: Registry,
+        blocks: Blocks,
         lobby: Lobby,
         calls: Calls,
         clock: ServerClock,
@@ -103,6 +112,7 @@ class Sessions:
         self._metrics = metrics
         self._authentication = authentication
         self._registry = registry
+        self._blocks = blocks
         self._lobby = lobby
         self._calls = calls
         self._clock = clock
@@ -167,6 +177,8 @@ class Sessions:
         )
         session.last_id = greeting.request_id or 0
         registered = await self._registry.register(self._registration(identity, device_id, session.id))
+        if not registered.blocks_known:
+            await self._blocks.restore_blocks(UserId(identity.user_id))
         live = LiveSession(self._shell, session, identity, device_id, registered.generation)
         before = self._hub.on_device(live.user_id, device_id)
         if before is not None:

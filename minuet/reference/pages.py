@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from base.errors import CLOSE_MEANINGS, ERROR_SPECS, CloseCode
+from base.errors import CLOSE_MEANINGS, ERROR_SPECS
 from base.policy import IntentPolicy
 from minuet.settings import PREFIX, SECRETS, RateLimitSettings, Settings
 from signaling.call.describe import states_markdown
@@ -56,7 +56,6 @@ def errors_page() -> str:
         "a message above the limit (4 kB before the session starts, 64 kB after).",
         "",
     ]
-    assert set(CLOSE_MEANINGS) == set(CloseCode)
     return "\n".join(lines)
 
 
@@ -102,17 +101,17 @@ def settings_page() -> str:
         if field.name in ("intents", "rate_limits"):
             continue
         env = f"`{PREFIX}{field.name.upper()}`" + (" (or `_FILE`)" if field.name in SECRETS else "")
-        lines.append(f"| `{field.name}` | {env} | {_shown(field.default)} | {_described(field.type)} |")
-    for field in msgspec.structs.fields(RateLimitSettings):
-        lines.append(
-            f"| `rate_limits.{field.name}` | `{PREFIX}RATE_LIMITS_{field.name.upper()}` | {_shown(field.default)} |"
-            f" {_described(field.type)} |"
-        )
+        lines.append(f"| `{field.name}` | {env} | {_shown(field.default)} | {described(field.type)} |")
+    lines += [
+        f"| `rate_limits.{field.name}` | `{PREFIX}RATE_LIMITS_{field.name.upper()}` | {_shown(field.default)} |"
+        f" {described(field.type)} |"
+        for field in msgspec.structs.fields(RateLimitSettings)
+    ]
     lines += [
         "",
         "## `[intents.<name>]`",
         "",
-        "`dating` (`control = \"female\"`, `pairing = \"dating\"`) and `friends` (`control = \"mutual\"`) exist by",
+        '`dating` (`control = "female"`, `pairing = "dating"`) and `friends` (`control = "mutual"`) exist by',
         "default; a table of the same name changes only what it names, another name adds an intent.",
         "",
         "| key | type | default |",
@@ -209,7 +208,7 @@ def _bounds(meta: msgspec.Meta) -> Iterator[str]:
             yield text.format(value)
 
 
-def _described(kind: Any) -> str:
+def described(kind: Any) -> str:
     for meta in get_args(kind)[1:]:
         if isinstance(meta, msgspec.Meta) and meta.description:
             return str(meta.description)

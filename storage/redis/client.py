@@ -5,8 +5,6 @@ ARGV and result in its header; they run by EVALSHA and are loaded again where th
 """
 
 from importlib.resources import files
-from typing import Any
-
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -19,7 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 UNAVAILABLE_ERRORS = (RedisError, OSError, TimeoutError)
 
 
-def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0) -> "Redis[Any]":
+def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0) -> Redis:
     """A client whose commands wait at most `timeout_s` for a connection and for an answer."""
     pool = BlockingConnectionPool.from_url(
         url,
@@ -35,7 +33,7 @@ def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0) -> "
     return Redis.from_pool(pool)
 
 
-def load_script(redis: "Redis[Any]", name: str) -> AsyncScript:
+def load_script(redis: Redis, name: str) -> AsyncScript:
     """The script `storage/redis/scripts/<name>.lua`, ready to be called with `keys=` and `args=`."""
     source = files("storage.redis").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
     return redis.register_script(source)

@@ -1,0 +1,64 @@
+"""The command line: `minuet <command>`; one file for each command in `minuet.commands`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from minuet.commands import (
+    check_config,
+    create_admin,
+    default_config,
+    default_env,
+    dev,
+    docs,
+    healthcheck,
+    matchmaker,
+    migrate,
+    openapi,
+    serve,
+    token,
+    worker,
+)
+from minuet.embedded.errors import EmbeddedServerError
+from minuet.settings import InvalidSettings
+from storage.postgres.migrations import MigrationError
+
+_COMMANDS = (
+    dev,
+    serve,
+    matchmaker,
+    worker,
+    migrate,
+    create_admin,
+    token,
+    check_config,
+    default_config,
+    default_env,
+    healthcheck,
+    openapi,
+    docs,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status. What an operator can mend is said in one line, not as a traceback."""
+    parser = argparse.ArgumentParser(
+        prog="minuet", description="Server core for timed one-to-one voice calls."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="<command>")
+    for command in _COMMANDS:
+        command.add(commands)
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except (InvalidSettings, MigrationError, EmbeddedServerError) as error:
+        print(f"minuet: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"minuet: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""`minuet check-config`: whether the configuration can be used, and what it comes to."""
+
+import argparse
+from typing import Any
+
+import msgspec
+
+from minuet.commands.running import settings_from_environment
+from minuet.settings import SECRETS
+
+
+def add(commands: Any) -> None:
+    commands.add_parser(
+        "check-config", help="read the configuration and print what it comes to"
+    ).set_defaults(run=run)
+
+
+def run(_options: argparse.Namespace) -> int:
+    values = msgspec.to_builtins(settings_from_environment())
+    for name, value in values.items():
+        shown = "[set]" if name in SECRETS and value is not None else value
+        print(f"{name} = {shown}")
+    return 0

@@ -1,0 +1,60 @@
+"""What every role stands on: clocks, ids, Redis, PostgreSQL, the registry of metrics."""
+
+import secrets
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from random import Random
+
+import asyncpg
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from base.clock import ServerClock, SystemClock
+from base.ids import IdFactory
+from minuet.settings import Settings, require
+from minuet.telemetry import new_registry
+from storage.postgres.pool import open_pool
+from storage.redis.client import connect
+from storage.redis.keys import Keys
+
+_REDIS_CONNECTIONS = 64
+_DATABASE_CONNECTIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """Open resources and shared values of one process."""
+
+    settings: Settings
+    role: str
+    clock: ServerClock
+    ids: IdFactory
+    random: Random
+    redis: Redis
+    keys: Keys
+    database: "asyncpg.Pool[asyncpg.Record]"
+    registry: CollectorRegistry
+
+
+async def open_foundation(stack: AsyncExitStack, settings: Settings, role: str) -> Foundation:
+    """Opens everything; `stack` closes it. Raises: InvalidSettings where an address is missing."""
+    require(settings, "redis_url", "database_url")
+    clock = ServerClock(SystemClock())
+    redis = connect(str(settings.redis_url), max_connections=_REDIS_CONNECTIONS)
+    stack.push_async_callback(redis.aclose)
+    database = await open_pool(
+        str(settings.database_url), max_size=_DATABASE_CONNECTIONS, name=f"minuet-{role}"
+    )
+    stack.callback(database.terminate)
+    return Foundation(
+        settings=settings,
+        role=role,
+        clock=clock,
+        ids=IdFactory(clock.now_ms, secrets.token_bytes),
+        # Spreads load, guards nothing.
+        random=Random(),  # noqa: S311
+        redis=redis,
+        keys=Keys(settings.redis_prefix),
+        database=database,
+        registry=new_registry(role),
+    )

@@ -1,0 +1,243 @@
+"""The public port and the admin port of a hub."""
+
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from aiohttp import web
+
+from accounts.metrics import AccountMetrics
+from accounts.passwords import Passwords
+from accounts.profiles import Profiles
+from accounts.service import AccountPorts, Accounts
+from accounts.tokens import TokenIssuer
+from base.clock import ServerClock
+from base.errors import Unavailable
+from base.policy import IntentPolicy
+from minuet.settings import Settings
+from minuet.telemetry import release
+from minuet.wiring.foundation import Foundation
+from minuet.wiring.node import Node, Stores, Tokens
+from minuet.wiring.pages import add_pages
+from presence.stats import PresenceReport, PresenceStats
+from rest.app import build_admin_app, build_app
+from rest.client_address import TrustedProxies, client_address, subscriber
+from rest.metrics import RestMetrics
+from rest.policies import Policy, declare
+from rest.ports import Check
+from rest.services import RestServices
+from rest.settings import Limits, Rate, RestSettings
+from signaling.admission import AddressLimit
+from signaling.session.limits import Rate as HandshakeRate
+from signaling.upgrade import Admission, UpgradeSettings, websocket_handler
+from storage.postgres.calls import PostgresHistory
+from storage.postgres.pool import ping
+from storage.redis.idempotency import RedisReplies
+from storage.redis.queues import RedisQueues
+from storage.redis.rate_limits import RedisLoginGuard, RedisRateLimiter
+
+MAX_SKEW_MS = 250
+_BACKLOG = 4096
+_FULL_RETRY_S = 2.0
+_SHUTDOWN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A bound socket and the address to show for it."""
+
+    socket: socket.socket
+
+    @property
+    def url(self) -> str:
+        host, port = self.socket.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def listen(host: str, port: int) -> Listening:
+    """Binds and listens, so that the port is known (and a taken one is told) before anything else starts.
+
+    Raises: OSError.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    bound.setblocking(False)
+    return Listening(bound)
+
+
+async def serve_app(stack: AsyncExitStack, app: web.Application, listening: Listening) -> None:
+    """Serves `app` on the socket until the stack closes."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, listening.socket, backlog=_BACKLOG).start()
+
+
+def public_app(
+    foundation: Foundation, stores: Stores, tokens: Tokens, node: Node, origins: Sequence[str]
+) -> web.Application:
+    """Pages, REST and WebSocket."""
+    settings = foundation.settings
+    proxies = TrustedProxies.parse(settings.trusted_proxies)
+    app = build_app(_rest_services(foundation, stores, tokens, node, proxies))
+    allowed: frozenset[str] | Literal["*"] = "*" if "*" in origins else frozenset(origins)
+    limit = AddressLimit(
+        HandshakeRate(settings.handshakes_per_address_s, 2 * settings.handshakes_per_address_s),
+        foundation.clock.monotonic_ms,
+    )
+    upgrade = websocket_handler(
+        UpgradeSettings(allowed_origins=allowed),
+        node.sessions.accept,
+        lambda request: client_address(request, proxies),
+        Admission(
+            address_limit=lambda address: limit.admit(subscriber(address)),
+            accept_gate=lambda: _FULL_RETRY_S if len(node.hub) >= settings.max_sessions else None,
+        ),
+    )
+    declare(app, app.router.add_get("/v1/ws", upgrade, allow_head=False), Policy.PUBLIC)
+    add_pages(app)
+    return app
+
+
+def admin_app(foundation: Foundation, node: Node | None) -> web.Application:
+    """Health, readiness, metrics."""
+    return build_admin_app(foundation.registry, _checks(foundation, node))
+
+
+def own_origins(settings: Settings, listening: Listening) -> tuple[str, ...]:
+    """The origins of the server's own pages, as people type them."""
+    port = listening.socket.getsockname()[1]
+    hosts = {settings.host, "127.0.0.1", "localhost", "[::1]"} - {"0.0.0.0", "::"}  # noqa: S104  not bound here
+    return tuple(f"http://{host}:{port}" for host in sorted(hosts))
+
+
+def _rest_services(
+    foundation: Foundation, stores: Stores, tokens: Tokens, node: Node, proxies: TrustedProxies
+) -> RestServices:
+    settings, redis, keys = foundation.settings, foundation.redis, foundation.keys
+    account_metrics = AccountMetrics(foundation.registry)
+    issuer = TokenIssuer(tokens.ring, tokens.scope, access_s=settings.access_token_s)
+    return RestServices(
+        accounts=Accounts(
+            AccountPorts(
+                store=stores.accounts,
+                revocations=stores.revocations,
+                guard=RedisLoginGuard(redis, keys),
+                passwords=Passwords(account_metrics),
+            ),
+            issuer,
+            foundation.ids,
+            account_metrics,
+            refresh_s=settings.refresh_token_s,
+        ),
+        profiles=Profiles(stores.accounts, foundation.ids),
+        history=PostgresHistory(foundation.database),
+        calls=node.commands,
+        watch=_Watch(foundation, stores),
+        authenticator=node.authenticator,
+        revocations=stores.revocations,
+        limiter=RedisRateLimiter(redis, keys),
+        replies=RedisReplies(redis, keys),
+        clock=foundation.clock,
+        ids=foundation.ids,
+        metrics=RestMetrics(foundation.registry),
+        settings=RestSettings(
+            limits=_limits(settings),
+            trusted_proxies=proxies,
+            refuse_unknown_fields=settings.strict_messages,
+            version=release(),
+        ),
+    )
+
+
+class _Depths:
+    """Queue depths of all configured intents."""
+
+    def __init__(self, queues: RedisQueues, policies: Mapping[str, IntentPolicy]) -> None:
+        self._queues = queues
+        self._policies = policies
+
+    async def depths(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+        return {
+            intent: {
+                side.value: {state.name.lower(): count for state, count in states.items()}
+                for side, states in (await self._queues.depths(intent)).items()
+            }
+            for intent in self._policies
+        }
+
+
+class _Watch:
+    """The operators' picture, for REST."""
+
+    def __init__(self, foundation: Foundation, stores: Stores) -> None:
+        depths = _Depths(stores.queues, foundation.settings.intents)
+        self._stats = PresenceStats(stores.nodes, depths, stores.calls, foundation.clock)
+
+    async def presence(self) -> PresenceReport:
+        return await self._stats.report()
+
+
+def _limits(settings: Settings) -> Limits:
+    def rate(per_minute: int) -> Rate | None:
+        return Rate(per_minute) if per_minute else None
+
+    tiers = settings.rate_limits
+    auth = rate(tiers.auth)
+    return Limits(
+        none=rate(tiers.anonymous),
+        user=rate(tiers.user),
+        moderator=rate(tiers.moderator),
+        admin=rate(tiers.admin),
+        register=auth,
+        login=auth,
+        refresh=auth,
+    )
+
+
+def _checks(foundation: Foundation, node: Node | None) -> dict[str, Check]:
+    checks = {
+        "redis": Check(required=True, probe=partial(_ping_redis, foundation)),
+        # Calls go on and history waits while PostgreSQL is away: no reason to send everybody elsewhere.
+        "postgres": Check(required=False, probe=partial(ping, foundation.database)),
+        "clock": Check(required=True, probe=partial(_check_clock, foundation.clock)),
+    }
+    if node is not None:
+        checks["lease"] = Check(required=True, probe=partial(_check_lease, node))
+        checks["bus"] = Check(required=True, probe=partial(_check_bus, node))
+        checks["turn"] = Check(required=False, probe=_no_turn)
+    return checks
+
+
+async def _ping_redis(foundation: Foundation) -> None:
+    await foundation.redis.ping()
+
+
+async def _check_clock(clock: ServerClock) -> None:
+    if abs(clock.skew_ms) > MAX_SKEW_MS:
+        raise ClockSkewed(f"{clock.skew_ms} ms")
+
+
+async def _check_lease(node: Node) -> None:
+    if not node.lease.is_settled:
+        raise Unavailable("the node has no lease")
+
+
+async def _check_bus(node: Node) -> None:
+    if not node.bus.is_connected:
+        raise Unavailable("the bus is not connected")
+
+
+async def _no_turn() -> None:
+    raise TurnNotConfigured("clients are given STUN servers only")
+
+
+class ClockSkewed(Exception):
+    """This machine's clock and the store's are too far apart."""
+
+
+class TurnNotConfigured(Exception):
+    """There is no TURN server."""

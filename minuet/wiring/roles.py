@@ -1,0 +1,176 @@
+"""Processes: each role as one coroutine that runs until it is told to stop."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from jobs.metrics import RecorderMetrics
+from jobs.recorder import Recorder
+from jobs.safety_recorder import SafetyRecorder
+from jobs.sweep import Sweep
+from matchmaker.tenure import WorkerPorts
+from matchmaker.worker import run_matchmaker
+from minuet.settings import Settings
+from minuet.wiring.foundation import Foundation, open_foundation
+from minuet.wiring.http import admin_app, listen, own_origins, public_app, serve_app
+from minuet.wiring.node import Node, Stores, open_stores, open_tokens
+from presence.reaper import Reaper
+from safety.metrics import SafetyRecorderMetrics
+from storage.postgres.calls import PostgresCallArchive
+from storage.postgres.migrations import check_schema
+from storage.postgres.safety import PostgresSafety
+from storage.redis.announcer import BusAnnouncer
+from storage.redis.calls import RedisEndedCalls
+from storage.redis.safety import RedisPendingRecords
+
+logger = structlog.get_logger(__name__)
+
+DRAIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one process does."""
+
+    hub: bool = False
+    matchmaker: bool = False
+    worker: bool = False
+
+    @property
+    def role(self) -> str:
+        if self.hub:
+            return "all-in-one" if self.matchmaker else "hub"
+        return "matchmaker" if self.matchmaker else "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a process listens."""
+
+    public: str | None
+    admin: str
+
+
+async def run_process(
+    settings: Settings,
+    parts: Parts,
+    *,
+    own_pages: bool = False,
+    started: Callable[[Addresses], None] | None = None,
+) -> None:
+    """Serves until SIGINT or SIGTERM; `own_pages` lets the server's own pages open WebSockets.
+
+    Raises: InvalidSettings, MigrationError where the schema is stale, OSError where a port is taken.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        public = listen(settings.host, settings.port) if parts.hub else None
+        admin = listen(settings.admin_host, settings.admin_port)
+        foundation = await open_foundation(stack, settings, parts.role)
+        await check_schema(foundation.database)
+        stores = open_stores(foundation)
+        tokens = open_tokens(foundation)
+        node = Node(foundation, stores, tokens)
+        async with _Running() as running:
+            ready = asyncio.Event()
+            running.start(node.run(ready))
+            await running.until(ready, stop)
+            if stop.is_set():
+                return
+            _start_jobs(running, foundation, stores, node, parts)
+            async with AsyncExitStack() as servers:
+                addresses = Addresses(public.url if public else None, admin.url)
+                await serve_app(servers, admin_app(foundation, node), admin)
+                if public is not None:
+                    origins = settings.allowed_origins or (own_origins(settings, public) if own_pages else ())
+                    await serve_app(servers, public_app(foundation, stores, tokens, node, origins), public)
+                if started is not None:
+                    started(addresses)
+                logger.info(
+                    "serving",
+                    role=parts.role,
+                    node_id=node.lease.node_id,
+                    public=addresses.public,
+                    admin=addresses.admin,
+                    pid=os.getpid(),
+                )
+                await running.until(stop)
+                await node.sessions.drain(DRAIN_S)
+            await node.lease.release()
+
+
+def _start_jobs(
+    running: "_Running", foundation: Foundation, stores: Stores, node: Node, parts: Parts
+) -> None:
+    if parts.matchmaker:
+        ports = WorkerPorts(
+            queues=stores.queues,
+            activities=stores.activities,
+            calls=stores.calls,
+            announcer=BusAnnouncer(node.bus),
+            nodes=stores.nodes,
+            lobby=node.lobby,
+            ids=foundation.ids,
+            clock=foundation.clock,
+            metrics=node.matchmaker_metrics,
+        )
+        running.start(run_matchmaker(foundation.settings.intents, ports))
+    if parts.worker:
+        redis, keys, jitter = foundation.redis, foundation.keys, foundation.random.random
+        recorder = Recorder(
+            RedisEndedCalls(redis, keys),
+            PostgresCallArchive(foundation.database),
+            RecorderMetrics(foundation.registry),
+            foundation.clock,
+            jitter,
+        )
+        safety_recorder = SafetyRecorder(
+            RedisPendingRecords(redis, keys),
+            PostgresSafety(foundation.database),
+            SafetyRecorderMetrics(foundation.registry),
+            node.lease.node_id,
+            jitter,
+        )
+        running.start(recorder.run())
+        running.start(safety_recorder.run())
+        running.start(Sweep(stores.calls, node.calls).run())
+        running.start(Reaper(stores.nodes, node.lost, node.presence_metrics).run())
+
+
+class _Running:
+    """Tasks that live as long as the process; the first that fails ends it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    async def __aenter__(self) -> "_Running":
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(work))
+
+    async def until(self, *events: asyncio.Event) -> None:
+        """Returns when one of the events is set. Raises what a task failed with, if one does before."""
+        waits = {asyncio.ensure_future(event.wait()) for event in events}
+        try:
+            done, _ = await asyncio.wait({*waits, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done & self._tasks:
+                task.result()
+                raise RuntimeError("a part of the process ended by itself")
+        finally:
+            for wait in waits:
+                wait.cancel()
