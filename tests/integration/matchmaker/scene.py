@@ -35,7 +35,7 @@ class PlayedCalls:
         return self.outcomes.get(call_id, CallOutcome(CallStage.ABSENT))
 
     def set(self, call_id: CallId, stage: CallStage, returns: str = "") -> None:
-        self.outcomes[call_id] = CallOutcome(stage, frozenset(returns))  # type: ignore[arg-type]
+        self.outcomes[call_id] = CallOutcome(stage, frozenset(returns))
 
 
 @dataclass

@@ -111,7 +111,7 @@ class PairingMachine(RuleBasedStateMachine):
         wishes=wishes,
         exclusions=st.frozensets(st.sampled_from(USERS), max_size=4),
     )
-    def join_with_wishes(self, user, side, asked, person, wishes, exclusions):  # type: ignore[no-untyped-def]
+    def join_with_wishes(self, user, side, asked, person, wishes, exclusions):
         if self.pairing is Pairing.DATING and side is not Gender.OTHER:
             asked = asked - {side}
         sides = wanted_sides(side, asked, self.pairing)
