@@ -1,0 +1,54 @@
+/** The fake WebSocket and the real one keep to the same contract. The real one is there from Node 22 on. */
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import { websocketContract } from "./contracts/websocket.mjs";
+import { FakeNetwork } from "./fakes/network.mjs";
+import { startWebSocketServer } from "./fakes/websocket-server.mjs";
+
+describe("the fake WebSocket", () => {
+  for (const { name, run } of websocketContract) {
+    test(name, async () => {
+      const network = new FakeNetwork();
+      const dead = new FakeNetwork();
+      dead.online = false;
+      const place = {
+        url: "ws://fake/",
+        deadUrl: "ws://dead/",
+        WebSocket: function connect(url, protocols) {
+          const socket = new (url === "ws://dead/" ? dead : network).WebSocket(url, protocols);
+          answerAs(network, socket);
+          return socket;
+        },
+      };
+      await run(place, assert);
+    });
+  }
+});
+
+describe("the real WebSocket", { skip: typeof globalThis.WebSocket !== "function" && "this Node has none" }, () => {
+  let server;
+  before(async () => {
+    server = await startWebSocketServer();
+  });
+  after(() => server.stop());
+  for (const { name, run } of websocketContract) {
+    test(name, () => run({ WebSocket: globalThis.WebSocket, url: server.url, deadUrl: "ws://127.0.0.1:1/" }, assert));
+  }
+});
+
+/** What the real server does, for the fake. */
+function answerAs(network, socket) {
+  setImmediate(() =>
+    setImmediate(() => {
+      const endpoint = network.server;
+      if (!endpoint || socket.readyState !== 1) return;
+      endpoint.onframe = (text) => {
+        const [, code, reason] = /^close:(\d+):(.*)$/.exec(text) ?? [];
+        if (code) endpoint.close(Number(code), reason);
+        else endpoint.send(JSON.stringify(text));
+      };
+    }),
+  );
+}
