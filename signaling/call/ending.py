@@ -131,8 +131,14 @@ def _free(change: Change, seat: Seat, reason: EndReason, *, requeued: bool) -> N
     ended = CallEnded(
         call_id=change.call.call_id, reason=reason, duration_ms=change.call.duration_ms, requeued=requeued
     )
-    change.send(seat, ended)
-    change.do(ReturnTicket(seat) if requeued else ReleaseTicket(seat))
+    if requeued:
+        # Told first: the next `match.found` must not overtake the end of this call.
+        change.send(seat, ended)
+        change.do(ReturnTicket(seat))
+    else:
+        # Freed first: whoever hears of the end may queue again at once.
+        change.do(ReleaseTicket(seat))
+        change.send(seat, ended)
 
 
 def _innocent(change: Change, cause: Seat | None) -> tuple[Seat, ...]:

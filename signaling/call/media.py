@@ -47,13 +47,14 @@ def lose(change: Change, seat: Seat) -> None:
 
 def reset(change: Change, seat: Seat) -> None:
     """Lets both build new peer connections, so that both have to claim media again."""
-    change.set_seat(seat, media_connected=False)
     call = change.call
-    if call.resets < MAX_RESETS:
-        change.set(resets=call.resets + 1)
-        change.set_seat("a", media_connected=False)
-        change.set_seat("b", media_connected=False)
-        change.send_both(CallReset(call_id=call.call_id))
+    if call.resets >= MAX_RESETS:
+        lose(change, seat)
+        return
+    change.set(resets=call.resets + 1)
+    for each in SEATS:
+        change.set_seat(each, media_connected=False)
+    change.send_both(CallReset(call_id=call.call_id))
     _follow(change)
 
 

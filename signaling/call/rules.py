@@ -54,14 +54,13 @@ RESTRICTIONS: Final[tuple[type[Event], ...]] = (
     SessionEnded,
     Blocked,
     VideoRevoked,
-    VideoApproved,  # `receive` after `both`; what an approval opens has to wait for the commit
     ConnectPassed,
     QueueJoined,
     SignalingLimitReached,
     Moderated,
     TimerFired,
 )
-"""Events that can take something away."""
+"""Events that can take something away and never give anything. `VideoApproved` may do either: see `restricts`."""
 
 
 def receive(call: Call, event: Event, now_ms: int) -> Decision:
@@ -88,12 +87,23 @@ def receive(call: Call, event: Event, now_ms: int) -> Decision:
     return change.decision()
 
 
+def restricts(call: Call, event: Event) -> bool:
+    """Whether an event, as the call stands, only takes something away.
+
+    Such a change is held to, and may be told, before it is committed; it is never refused because the store is away,
+    but committed when that is back.
+    """
+    if isinstance(event, RESTRICTIONS):
+        return True
+    return isinstance(event, VideoApproved) and video.only_narrows(call, event)
+
+
 def restrict(call: Call, event: Event, now_ms: int) -> Call:
     """What a node holds itself to from the moment it hears of an event, before any commit.
 
-    The version stays: this view is judged by, never stored.
+    The version stays: this view is judged by, never stored. An event that gives and takes binds here in what it takes.
     """
-    if not isinstance(event, RESTRICTIONS):
+    if not isinstance(event, (*RESTRICTIONS, VideoApproved)):
         return call
     try:
         decided = receive(call, event, now_ms).call

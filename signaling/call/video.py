@@ -13,7 +13,7 @@ from typing import Literal
 from base.errors import ErrorCode
 from signaling.call.change import MAX_WHEN_VIDEO_OPENS, CallRefused, Change, ms
 from signaling.call.events import VideoApproved, VideoStopped
-from signaling.call.record import ConsentKind, Pending
+from signaling.call.record import Call, ConsentKind, Pending
 from signaling.call.states import SEATS, Role, Seat, State, other
 from signaling.protocol.messages import call as wire
 
@@ -45,9 +45,7 @@ def approve(change: Change, event: VideoApproved) -> None:
     pending = call.video_request
     # A request that ran out is void, also while its timer has not fired yet.
     asked = pending is not None and pending.by == peer and change.now_ms < pending.until_at
-    wanted: dict[Seat, bool] = {seat: event.direction == "both", peer: True}
-    widens = [sender for sender in SEATS if wanted[sender] and not call.seat(sender).video_allowed]
-    narrows = [sender for sender in SEATS if call.seat(sender).video_allowed and not wanted[sender]]
+    widens, narrows = _differences(call, event)
     if widens:
         if call.seat(seat).role is Role.MUTUAL and not asked:
             raise CallRefused("nobody else has asked for it", code=ErrorCode.NO_PENDING_REQUEST)
@@ -63,6 +61,12 @@ def approve(change: Change, event: VideoApproved) -> None:
         change.note(ConsentKind.VIDEO_ALLOWED, seat, sender=sender)
     if widens:
         change.send_both(wire.VideoAllowed(call_id=call.call_id, video_allowed=flags(change)))
+
+
+def only_narrows(call: Call, event: VideoApproved) -> bool:
+    """Whether an approval takes a permission back and gives none."""
+    widens, narrows = _differences(call, event)
+    return bool(narrows) and not widens
 
 
 def deny(change: Change, seat: Seat) -> None:
@@ -97,6 +101,14 @@ def stop(change: Change, event: VideoStopped) -> None:
 
 def flags(change: Change) -> wire.SeatFlags:
     return wire.SeatFlags(a=change.call.a.video_allowed, b=change.call.b.video_allowed)
+
+
+def _differences(call: Call, event: VideoApproved) -> tuple[list[Seat], list[Seat]]:
+    """Whom an approval would newly allow to send, and whom no longer."""
+    wanted: dict[Seat, bool] = {event.seat: event.direction == "both", other(event.seat): True}
+    widens = [seat for seat in SEATS if wanted[seat] and not call.seat(seat).video_allowed]
+    narrows = [seat for seat in SEATS if call.seat(seat).video_allowed and not wanted[seat]]
+    return widens, narrows
 
 
 def _refuse(change: Change, pending: Pending, *, by: Seat | None) -> None:

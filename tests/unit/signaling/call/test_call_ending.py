@@ -201,7 +201,7 @@ def test_a_spent_signaling_budget_ends_the_call() -> None:
 
 
 def test_what_follows_an_end_is_done_in_order() -> None:
-    """Media first; both kept apart before a ticket moves; each is told before their ticket does."""
+    """Media first; both kept apart before they may queue; each free to queue before hearing of it."""
     talk = Conversation.live()
 
     talk.does(events.HungUp("a"))
@@ -210,12 +210,22 @@ def test_what_follows_an_end_is_done_in_order() -> None:
     expected: list[Effect] = [
         CloseMedia(),
         RememberPartners(),
-        Send("a", told),
         ReleaseTicket("a"),
-        Send("b", told),
+        Send("a", told),
         ReleaseTicket("b"),
+        Send("b", told),
     ]
     assert talk.done == expected
+
+
+def test_who_goes_back_hears_of_the_end_before_the_ticket_waits_again() -> None:
+    """Or the next match could be told before the end of this one."""
+    talk = Conversation.proposed()
+
+    talk.does(events.Declined("a"))
+
+    told = CallEnded(call_id=talk.call.call_id, reason="declined", duration_ms=0, requeued=True)
+    assert talk.done[-2:] == [Send("b", told), ReturnTicket("b")]
 
 
 def test_media_is_closed_once() -> None:

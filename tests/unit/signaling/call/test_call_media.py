@@ -8,7 +8,7 @@ from signaling.call.change import CallRefused
 from signaling.call.effects import CloseMedia, ReleaseTicket, ReturnTicket, Send, SettleMatch
 from signaling.call.media import MAX_RESETS
 from signaling.call.rules import check_relay
-from signaling.call.states import EndReason, Seat, State
+from signaling.call.states import SEATS, EndReason, Seat, State
 from signaling.protocol.messages.call import CallReset, MediaStats
 from tests.unit.signaling.call.conversation import Conversation, attached, detached, session_ended
 
@@ -213,6 +213,10 @@ def test_resets_are_bounded() -> None:
         talk.does(events.MediaFailed("a"))
 
     assert len(talk.told("b", CallReset)) == MAX_RESETS
+    for seat in SEATS:
+        talk.does(claim(seat))
+    talk.does(events.MediaFailed("a"))
+    assert (talk.a.media_connected, talk.b.media_connected) == (False, True)
 
 
 def test_a_lost_network_ends_a_young_call() -> None:
@@ -260,6 +264,7 @@ def test_refusals_of_the_gate_are_counted_by_code() -> None:
     talk.does(events.RelayRefused("b", ErrorCode.SDP_INVALID))
 
     assert talk.call.refusals == {"video_not_allowed": 3, "sdp_invalid": 1}
+    assert talk.a.hidden == talk.b.hidden == 3
 
 
 @pytest.mark.parametrize(

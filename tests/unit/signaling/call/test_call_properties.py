@@ -20,7 +20,7 @@ from signaling.call.effects import (
 )
 from signaling.call.events import COMMANDS, Event
 from signaling.call.record import Call, ConsentEvent, ConsentKind, decode, encode
-from signaling.call.rules import receive, restrict
+from signaling.call.rules import receive, restrict, restricts
 from signaling.call.states import RELAYING, SEATS, Role, Seat, State, other
 from signaling.call.view import call_state, must_hear, view_version
 from signaling.protocol.messages.call import CallEnded
@@ -203,6 +203,11 @@ def test_a_nodes_own_view_is_never_laxer_than_what_is_stored(talk: Conversation,
             assert view.seat(seat).video_allowed <= before.seat(seat).video_allowed
         assert view.state == before.state or view.state in (State.DECIDING, State.ENDED)
         proceed(talk, step)
+        if restricts(before, step.event):
+            # It may be told before it is stored, so it must not give anything.
+            for seat in SEATS:
+                assert talk.call.seat(seat).video_allowed <= before.seat(seat).video_allowed
+            assert talk.call.connected == before.connected
         if step.wait_ms == 0 and view.state in RELAYING:
             # Whatever the step took away, the view had taken away before.
             for seat in SEATS:

@@ -4,7 +4,7 @@ import pytest
 
 from signaling.call import events
 from signaling.call.change import CallRefused
-from signaling.call.rules import check_relay, restrict
+from signaling.call.rules import check_relay, restrict, restricts
 from signaling.call.states import State
 from tests.unit.signaling.call.conversation import Conversation, session_ended, wants_connection
 
@@ -83,3 +83,28 @@ def test_what_is_illegal_does_not_bind() -> None:
 
     assert restrict(talk.call, events.VideoApproved("b", "receive"), talk.now_ms) is talk.call
     assert restrict(talk.call, events.Declined("a"), talk.now_ms) is talk.call
+
+
+def test_only_what_gives_nothing_may_be_told_before_it_is_stored() -> None:
+    """An approval restricts where it narrows; one that opens anything has to wait for the commit."""
+    both = with_video().call
+    none = Conversation.live().call
+
+    assert restricts(both, events.VideoApproved("a", "receive"))
+    assert not restricts(none, events.VideoApproved("a", "receive"))
+    assert not restricts(none, events.VideoApproved("a", "both"))
+    assert not restricts(both, events.VideoApproved("a", "both"))
+    assert restricts(both, events.VideoRevoked("a"))
+    assert restricts(both, events.HungUp("b"))
+    assert not restricts(both, wants_connection("a"))
+    assert not restricts(both, events.ExtensionRequested("a"))
+
+
+def test_an_approval_that_gives_and_takes_has_to_wait_too() -> None:
+    """Mutual: `a` stops sending so that `b` begins."""
+    talk = Conversation.live(mutual=True)
+    talk.does(events.VideoRequested("a"))
+    talk.does(events.VideoApproved("b", "receive"))
+    talk.does(events.VideoRequested("b"))
+
+    assert not restricts(talk.call, events.VideoApproved("a", "receive"))
