@@ -29,7 +29,7 @@ class SelfDirected(MinuetError):
 
 
 class Safety:
-    """The service. `new_id` makes UUIDv7 text.
+    """The service. `new_id` makes UUIDv7 text."""
 
     def __init__(
         self, log: SafetyLog, archive: BlockArchive, new_id: Callable[[], str], metrics: SafetyMetrics
