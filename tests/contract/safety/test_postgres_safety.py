@@ -10,7 +10,7 @@ import pytest
 
 from base.errors import Unavailable
 from base.ids import CallId, UserId
-from safety.records import Block, Report, ReportCategory
+from safety.records import Block, Report, ReportCategory, SafetyRecord
 from storage.postgres.pool import open_pool
 from storage.postgres.safety import PostgresSafety
 
@@ -71,7 +71,7 @@ async def test_writing_again_changes_nothing(
 ) -> None:
     """A recorder that died after its commit leaves its entries to another, which writes them again."""
     ann, bob = await add_person(), await add_person()
-    records = [make.block(ann, bob), make.report(ann, bob)]
+    records: list[SafetyRecord] = [make.block(ann, bob), make.report(ann, bob)]
     for _ in range(3):
         await archive.write(records)
 
@@ -128,7 +128,7 @@ async def test_one_impossible_record_does_not_keep_the_others(
 ) -> None:
     """People who do not exist, ids that are none: named with the reason, which quotes no value."""
     ann, bob = await add_person(), await add_person()
-    good = [make.block(ann, bob), make.report(ann, bob)]
+    good: list[SafetyRecord] = [make.block(ann, bob), make.report(ann, bob)]
     stranger = make.report(ann, UserId(make.new_id()))
     no_id = make.block(ann, UserId("not a uuid"))
     written = await archive.write([good[0], stranger, no_id, good[1]])
@@ -146,7 +146,8 @@ async def test_recorders_that_write_the_same_at_once_do_not_disturb_each_other(
     """Whatever order each has them in: no deadlock, and each once."""
     ann = await add_person()
     others = [await add_person() for _ in range(20)]
-    records = [make.report(ann, other) for other in others] + [make.block(ann, other) for other in others]
+    records: list[SafetyRecord] = [make.report(ann, other) for other in others]
+    records += [make.block(ann, other) for other in others]
     writers = [archive.write(records), archive.write(records[::-1]), archive.write(records)]
     written = await asyncio.gather(*writers)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -114,7 +115,7 @@ async def test_a_refused_entry_is_put_aside_with_the_reason(
     await log.add_report(report())
     (entry,) = await pending.take("one", limit=10, wait_ms=10)
     await pending.refuse(entry.entry_id, "nobody knows them")
-    aside = await redis.xrange(f"{keys.safety_pending()}:refused")
+    aside: Any = await redis.xrange(f"{keys.safety_pending()}:refused")
 
     assert await pending.count() == 0
     assert len(aside) == 1
