@@ -77,6 +77,8 @@ class Client:
         self.last_seq = 0
         self.session_id = ""
         self.ready: Message = {}
+        self.account: Message = {}
+        """Whoever registers the user may keep the account here."""
         self.handlers: dict[str, Callable[[Message], None]] = {}
         """Called with the data of messages of a type, at once, beside the inbox."""
 
