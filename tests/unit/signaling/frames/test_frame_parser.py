@@ -48,6 +48,28 @@ def test_a_message_may_come_byte_by_byte(size: int) -> None:
     assert parse(*(data[i : i + 1] for i in range(len(data))), limit=65_536) == [(TEXT, payload)]
 
 
+@pytest.mark.parametrize("size", [0, 5, 125, 126, 3000, 65_536])
+def test_a_second_frame_may_be_cut_anywhere(size: int) -> None:
+    """Behind a whole frame, every place in the header of the next one, and its last byte."""
+    first, second = frame(PING, b"first"), frame(BINARY, b"x" * size)
+    for place in [*range(min(len(second), 15)), len(second) - 1]:
+        assert parse(first + second[:place], second[place:], limit=65_536) == [
+            (PING, b"first"),
+            (BINARY, b"x" * size),
+        ]
+
+
+def test_a_payload_that_looks_like_a_frame_is_not_taken_for_one() -> None:
+    """Cut where its payload begins, a message could smuggle frames past whoever inspects messages."""
+    inner = frame(TEXT, b"smuggled")
+    for opener in (
+        frame(BINARY, inner, mask=bytes(4)),
+        frame(BINARY, b"", fin=False) + frame(CONTINUATION, inner, mask=bytes(4)),
+    ):
+        place = len(opener) - len(inner)
+        assert parse(opener[:place], opener[place:]) == [(BINARY, inner)]
+
+
 def test_many_frames_in_one_chunk_come_out_in_order() -> None:
     """Pipelined frames, the last one cut, which comes with the next chunk."""
     data = frame(TEXT, b"one") + frame(PING, b"p") + frame(BINARY, b"\xff") + frame(TEXT, b"two")
@@ -120,6 +142,7 @@ def test_text_that_is_not_utf8_is_refused(payload: bytes) -> None:
         pytest.param(
             header(TEXT, 6, masked=False) + b"hihihi", "not masked", id="unmasked, as long as a mask"
         ),
+        pytest.param(b"\x81\x7f\x00\x00\x00", "not masked", id="unmasked, with a long form of length"),
         pytest.param(header(PING, 0, masked=False), "not masked", id="unmasked ping"),
         pytest.param(frame(TEXT, b"x", rsv=0b100), "reserved bits", id="RSV1, compression never agreed"),
         pytest.param(frame(BINARY, b"x", rsv=0b010), "reserved bits", id="RSV2"),
@@ -213,6 +236,14 @@ def test_a_hostile_length_is_refused_from_its_header(length: int) -> None:
     assert refusal(header(BINARY, length), limit=4096).close_code == 1009
 
 
+@pytest.mark.parametrize("top", [126, 200, 4000])
+def test_the_top_of_a_long_length_is_not_taken_for_a_short_one(top: int) -> None:
+    """A frame of exactly the size that the first two of eight length bytes would mean."""
+    head = header(BINARY, top << 48)
+
+    assert refusal(head + bytes(8 + top - len(head))).close_code == 1009
+
+
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1])
 def test_a_length_with_the_highest_bit_is_no_length(length: int) -> None:
     """RFC 6455, 5.2: the most significant bit must be 0."""
@@ -224,14 +255,15 @@ def test_fragments_cannot_be_endless() -> None:
     endless = frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * MAX_FRAGMENTS
 
     assert refusal(endless).close_code == 1008
-    assert parse(fragments(TEXT, *[b"x"] * MAX_FRAGMENTS)) == [(TEXT, b"x" * MAX_FRAGMENTS)]
+    assert refusal(fragments(TEXT, *[b"x"] * (MAX_FRAGMENTS + 1))).close_code == 1008
+    assert MAX_FRAGMENTS == 1024
 
 
 def test_fragments_are_counted_for_each_message_anew() -> None:
-    """A client that fragments everything is not refused after a while."""
-    data = fragments(TEXT, *[b"x"] * 600)
+    """A client that fragments everything as far as it may is not refused after a while."""
+    data = fragments(TEXT, *[b"x"] * MAX_FRAGMENTS)
 
-    assert len(parse(data, data, data)) == 3
+    assert parse(data, data, data) == [(TEXT, b"x" * MAX_FRAGMENTS)] * 3
 
 
 def test_the_limit_may_change_between_two_messages_of_one_chunk() -> None:

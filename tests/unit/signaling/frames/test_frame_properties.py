@@ -35,8 +35,8 @@ def outcome(chunks: Iterable[bytes], limit: int = LIMIT) -> Outcome:
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
-    """The data in pieces, at these places where they are inside it."""
-    edges = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
+    """The data in pieces; places count round and round, so that they are spread over short data as well."""
+    edges = [0, *sorted({place % len(data) for place in places} - {0}), len(data)] if data else [0, 0]
     return [data[start:end] for start, end in pairwise(edges)]
 
 
@@ -44,7 +44,7 @@ texts = st.text(max_size=40).map(str.encode) | st.text(max_size=3).map(lambda te
 messages = st.tuples(st.just(TEXT), texts) | st.tuples(st.just(BINARY), st.binary(max_size=300))
 controls = st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125))
 masks = st.binary(min_size=4, max_size=4)
-places = st.lists(st.integers(0, 6000), max_size=30)
+places = st.lists(st.integers(0, 100_000), max_size=30)
 
 
 @st.composite
@@ -53,7 +53,7 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
     data = b""
     events: list[Event] = []
     for opcode, payload in draw(st.lists(messages, max_size=6)):
-        parts = cut(payload, draw(st.lists(st.integers(0, 300), max_size=4))) if payload else [b""]
+        parts = cut(payload, draw(st.lists(st.integers(0, 300), max_size=4)))
         parts = [
             part for piece in parts for part in draw(st.sampled_from([[piece], [piece, b""], [b"", piece]]))
         ]
