@@ -8,7 +8,7 @@ from typing import Protocol
 
 from base.ids import DeviceId, NodeId, UserId
 from presence.nodes import Incarnation, NodeInfo, NodeStats, Renewal
-from presence.sessions import DevicesFull, LostSession, Registered, Registration, SessionRow
+from presence.sessions import DevicesFull, LostSession, Reasserted, Registered, Registration, SessionRow
 
 
 class LeaseStore(Protocol):
@@ -76,11 +76,10 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def reassert(self, registration: Registration, generation: int) -> int | None:
+    async def reassert(self, registration: Registration, generation: int) -> Reasserted | None:
         """Moves the session's row to another incarnation of its node, or writes it again where it was lost.
 
-        Returns:
-            The new generation; None when the device has another session by now.
+        The generation rises each time. None when the device has another session by now.
 
         Raises:
             TokenRevoked: as for `register`.

@@ -3,20 +3,34 @@
 Decides whose row counts: only that of a living node. Refuses to know what a session does.
 """
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
 from base.errors import Unavailable
 from base.ids import DeviceId, UserId
 from presence.errors import TooManyDevices
 from presence.ports import Nodes, SessionStore
 from presence.sessions import MAX_DEVICES, DevicesFull, Registered, Registration, SessionRow
 
+RestoreBlocks = Callable[[UserId], Awaitable[bool]]
+"""Brings back what the store does not know of a user's blocks; whether they are known now. Raises nothing."""
+
 
 class Registry:
     """The sessions of all users. Every method raises `Unavailable` where the store is away."""
 
-    def __init__(self, store: SessionStore, nodes: Nodes, *, max_devices: int = MAX_DEVICES) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        nodes: Nodes,
+        *,
+        max_devices: int = MAX_DEVICES,
+        restore_blocks: RestoreBlocks | None = None,
+    ) -> None:
         self._store = store
         self._nodes = nodes
         self._max_devices = max_devices
+        self._restore_blocks = restore_blocks
 
     async def register(self, registration: Registration) -> Registered:
         """Makes the device's row name this session; the newest session of a device wins.
@@ -26,13 +40,16 @@ class Registry:
             TooManyDevices: the user has sessions on enough other devices, all on living nodes.
         """
         answer = await self._store.register(registration, max_devices=self._max_devices)
-        if isinstance(answer, Registered):
-            return answer
-        # Rarely needed, hence asked for only now: which of those rows are a dead node's.
-        return await self._register_beside_the_dead(registration, answer)
+        if isinstance(answer, DevicesFull):
+            # Rarely needed, hence asked for only now: which of those rows are a dead node's.
+            answer = await self._register_beside_the_dead(registration, answer)
+        # Before anybody can be matched: the store may have lost what the archive still knows.
+        return replace(
+            answer, blocks_known=await self._know_blocks(registration.user_id, answer.blocks_known)
+        )
 
     async def reassert(self, registration: Registration, generation: int) -> int | None:
-        """Registers a live session again, after its node became another incarnation or the store lost it.
+        """Registers a live session again: its device is back, its node is another incarnation, or the store lost it.
 
         Returns:
             The session's new generation; None when its device has another session by now: close this one.
@@ -40,7 +57,11 @@ class Registry:
         Raises:
             TokenRevoked: as for `register`.
         """
-        return await self._store.reassert(registration, generation)
+        answer = await self._store.reassert(registration, generation)
+        if answer is None:
+            return None
+        await self._know_blocks(registration.user_id, answer.blocks_known)
+        return answer.generation
 
     async def unregister(self, registration: Registration, generation: int) -> bool:
         """The session has ended; false where the device's row was no longer its own."""
@@ -61,6 +82,11 @@ class Registry:
     async def is_online(self, user_id: UserId) -> bool:
         """Whether any device of the user has a session on a living node."""
         return bool(await self.sessions(user_id))
+
+    async def _know_blocks(self, user_id: UserId, known: bool) -> bool:
+        if known or self._restore_blocks is None:
+            return known
+        return await self._restore_blocks(user_id)
 
     async def _register_beside_the_dead(self, registration: Registration, full: DevicesFull) -> Registered:
         living = await self._nodes.living()

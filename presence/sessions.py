@@ -46,6 +46,14 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasserted:
+    """The device's row is ours again; `blocks_known` as in `Registered`."""
+
+    generation: int
+    blocks_known: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DevicesFull:
     """The device's row was not written: these other devices have one already."""
 

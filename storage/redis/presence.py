@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from presence.errors import TokenRevoked
-from presence.sessions import DevicesFull, Registered, Registration, SessionRow
+from presence.sessions import DevicesFull, Reasserted, Registered, Registration, SessionRow
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
 from storage.redis.keys import Keys
 from storage.redis.nodes import encode_member
@@ -60,7 +60,7 @@ class RedisSessions:
             case _:
                 raise TokenRevoked
 
-    async def reassert(self, registration: Registration, generation: int) -> int | None:
+    async def reassert(self, registration: Registration, generation: int) -> Reasserted | None:
         try:
             await self._put_on_list(registration)
             answer = await self._reassert(
@@ -72,8 +72,8 @@ class RedisSessions:
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
         match answer:
-            case [b"registered", now]:
-                return int(now)
+            case [b"registered", now, known]:
+                return Reasserted(int(now), bool(known))
             case [b"other"]:
                 return None
             case _:

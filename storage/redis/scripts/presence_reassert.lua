@@ -1,8 +1,9 @@
--- Writes the row of a session again, for another incarnation of its node or after a loss.
+-- Writes the row of a session again: for another incarnation of its node, after a loss, or when its device is back.
 --
 -- KEYS  1 the user's slot
 -- ARGV  1 device  2 node  3 session  4 Unix ms of the token  5 the generation that the session was registered under
--- Result  {"registered", generation}; {"revoked"}; {"other"} if the row is of another session or generation
+-- Result  {"registered", generation, 1 if blocks known}; {"revoked"};
+--         {"other"} if the row is of another session or generation
 
 local user, node, session = KEYS[1], ARGV[2], ARGV[3]
 local field = 'session:' .. ARGV[1]
@@ -15,11 +16,14 @@ end
 local row = redis.call('HGET', user, field)
 if row then
   local of_node, of_session, generation = string.match(row, '^(%S+) (%S+) (%d+)$')
-  if of_session == session and of_node == node then
-    -- A repeat, whose first answer was lost.
-    return {'registered', generation}
+  if of_session ~= session then
+    return {'other'}
   end
-  if of_session ~= session or generation ~= ARGV[5] then
+  if generation ~= ARGV[5] then
+    if of_node == node then
+      -- A repeat, whose first answer was lost.
+      return {'registered', generation, redis.call('HEXISTS', user, 'blocks_known')}
+    end
     return {'other'}
   end
 end
@@ -27,4 +31,4 @@ end
 local now = redis.call('TIME')
 local generation = math.max(now[1] * 1000000 + now[2], tonumber(ARGV[5]) + 1)
 redis.call('HSET', user, field, string.format('%s %s %.0f', node, session, generation))
-return {'registered', string.format('%.0f', generation)}
+return {'registered', string.format('%.0f', generation), redis.call('HEXISTS', user, 'blocks_known')}

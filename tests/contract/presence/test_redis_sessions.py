@@ -205,21 +205,65 @@ async def test_a_node_takes_its_session_over_into_its_next_incarnation(
     phone = registration()
     before = await register(sessions, phone)
     moved = replace(phone, node_id=NodeId("next"))
-    generation = await sessions.reassert(moved, before.generation)
+    after = await sessions.reassert(moved, before.generation)
 
-    assert generation is not None
-    assert generation > before.generation
-    assert await sessions.where(phone.user_id, phone.device_id) == row(moved, generation)
-    assert await sessions.reassert(moved, before.generation) == generation
+    assert after is not None
+    assert after.generation > before.generation
+    assert await sessions.where(phone.user_id, phone.device_id) == row(moved, after.generation)
+    assert await sessions.reassert(moved, before.generation) == after
+
+
+async def test_the_generation_rises_when_a_device_comes_back_to_its_session(
+    sessions: RedisSessions, registration: Make
+) -> None:
+    """On the same node: a late write from before the interruption fits no more."""
+    phone = registration()
+    before = await register(sessions, phone)
+    after = await sessions.reassert(phone, before.generation)
+
+    assert after is not None
+    assert after.generation > before.generation
+    assert not await sessions.unregister(phone, before.generation)
+    assert await sessions.unregister(phone, after.generation)
 
 
 async def test_a_session_that_was_lost_is_written_again(sessions: RedisSessions, registration: Make) -> None:
     """The store lost everything, or the reaper was quicker: a session that lives on has its row back."""
     phone = registration()
-    generation = await sessions.reassert(phone, 5)
+    written = await sessions.reassert(phone, 5)
 
+    assert written is not None
+    assert not written.blocks_known
+    assert await sessions.where(phone.user_id, phone.device_id) == row(phone, written.generation)
+
+
+async def test_blocks_that_the_store_does_not_know_are_restored_before_anybody_is_let_in(
+    sessions: RedisSessions, nodes: RedisNodes, registration: Make, redis: Redis, keys: Keys
+) -> None:
+    """With each registration until they are known; also for those who were here when the store lost everything."""
+    asked: list[UserId] = []
+    is_away = True
+
+    async def restore(user_id: UserId) -> bool:
+        asked.append(user_id)
+        if not is_away:
+            await redis.hset(keys.user(user_id), "blocks_known", "1")
+        return not is_away
+
+    registry, phone = Registry(sessions, nodes, restore_blocks=restore), registration()
+    while_away = await registry.register(phone)
+    is_away = False
+    restored = await registry.register(phone)
+    known = await registry.register(phone)
+    asked_before_the_loss = len(asked)
+    await redis.flushdb()
+    generation = await registry.reassert(phone, known.generation)
     assert generation is not None
-    assert await sessions.where(phone.user_id, phone.device_id) == row(phone, generation)
+    await registry.reassert(phone, generation)
+
+    assert [answer.blocks_known for answer in (while_away, restored, known)] == [False, True, True]
+    assert asked_before_the_loss == 2
+    assert asked == [phone.user_id] * 3
 
 
 async def test_a_session_is_not_taken_over_once_its_device_has_another(
