@@ -1,0 +1,60 @@
+"""Waiting for what must come, and asking REST as the people themselves."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import aiohttp
+
+from loadtests.swarm.client import Message
+
+T = TypeVar("T")
+
+POLL_S = 0.1
+
+
+async def until(look: Callable[[], Awaitable[T | None]], timeout_s: float) -> T:
+    """What `look` answers once that is not None. Raises: TimeoutError."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            seen = await look()
+            if seen is not None:
+                return seen
+            await asyncio.sleep(POLL_S)
+
+
+async def login(http: aiohttp.ClientSession, url: str, account: Message) -> str:
+    """A new access token."""
+    body = {"email": account["email"], "password": account["password"]}
+    async with http.post(f"{url}/api/v1/auth/login", json=body) as response:
+        answer = await response.json()
+    token: str = answer["data"]["access_token"]
+    return token
+
+
+async def history(
+    http: aiohttp.ClientSession, url: str, account: Message, *, at_least: int, timeout_s: float = 15.0
+) -> list[dict[str, Any]]:
+    """All finished calls of somebody, newest first, as soon as there are that many."""
+
+    async def look() -> list[dict[str, Any]] | None:
+        rows = await _all_pages(http, url, account["access_token"])
+        return rows if len(rows) >= at_least else None
+
+    return await until(look, timeout_s)
+
+
+async def _all_pages(http: aiohttp.ClientSession, url: str, token: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        query = {"limit": "50"} if cursor is None else {"limit": "50", "cursor": cursor}
+        headers = {"Authorization": f"Bearer {token}"}
+        async with http.get(f"{url}/api/v1/history/interactions", params=query, headers=headers) as response:
+            answer = await response.json()
+        if not answer["success"]:
+            raise RuntimeError(answer["error"]["code"])
+        rows += answer["data"]
+        cursor = (answer.get("meta") or {}).get("next_cursor")
+        if cursor is None:
+            return rows
