@@ -30,9 +30,7 @@ async def talk(her: Client, him: Client, call_id: str) -> None:
     await negotiate(her, him, call_id, 1, VOICE)
     await her.request("call.media", {**call, "state": "connected"})
     await him.request("call.media", {**call, "state": "connected"})
-    await asyncio.gather(
-        her.wait_for("call.state", state="live"), him.wait_for("call.state", state="live")
-    )
+    await asyncio.gather(her.wait_for("call.state", state="live"), him.wait_for("call.state", state="live"))
 
 
 async def negotiate(offerer: Client, answerer: Client, call_id: str, number: int, sdp: str) -> None:
@@ -266,9 +264,7 @@ async def test_candidates_wait_for_their_description(hub: str, people: People) -
     await him.request("call.accept", call)
     candidate = {"candidate": "candidate:1 1 udp 2122260223 192.0.2.1 50000 typ host", "mid": "0"}
 
-    await her.request(
-        "call.candidates", {**call, "negotiation": 1, "of": "self", "candidates": [candidate]}
-    )
+    await her.request("call.candidates", {**call, "negotiation": 1, "of": "self", "candidates": [candidate]})
     await her.request("call.offer", {**call, "negotiation": 1, "sdp": VOICE})
 
     relayed = await him.wait_until(lambda m: m["type"] in ("call.offer", "call.candidates"))

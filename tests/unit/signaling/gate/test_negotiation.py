@@ -1,0 +1,152 @@
+"""Which descriptions and candidates still count."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from base.errors import ErrorCode, MinuetError
+from signaling.negotiation import MAX_CANDIDATES, AnswerRefused, Negotiations, StaleNegotiation
+from signaling.protocol.messages.call import IceCandidate
+from signaling.sdp import Allowance, SdpRefused
+from tests.fixtures.sdp import VOICE, audio, description, video
+
+NOTHING = Allowance()
+BOTH = Allowance(send_video=True, receive_video=True)
+WITH_VIDEO = description(audio(), video())
+
+
+def candidates(count: int) -> list[IceCandidate]:
+    return [IceCandidate(candidate=f"candidate:{n}", mid="0") for n in range(count)]
+
+
+def test_numbers_rise_for_each_offerer_on_their_own() -> None:
+    """Glare gives equal numbers; they are different negotiations."""
+    exchange = Negotiations(10_000)
+
+    exchange.offer("a", 1, VOICE, NOTHING, 0)
+    exchange.offer("b", 1, VOICE, NOTHING, 0)
+
+    with pytest.raises(StaleNegotiation):
+        exchange.offer("a", 1, VOICE, NOTHING, 0)
+    with pytest.raises(StaleNegotiation):
+        exchange.offer("b", 0, VOICE, NOTHING, 0)
+
+
+def test_an_accepted_answer_closes_every_open_offer() -> None:
+    """After glare the loser's offer is gone with the winner's answer."""
+    exchange = Negotiations(10_000)
+    exchange.offer("a", 1, VOICE, NOTHING, 0)
+    exchange.offer("b", 1, VOICE, NOTHING, 0)
+
+    exchange.answer("b", 1, VOICE, NOTHING)
+
+    assert exchange.answered
+    assert not exchange.is_open
+    with pytest.raises(StaleNegotiation):
+        exchange.answer("a", 1, VOICE, NOTHING)
+
+
+def test_a_refused_offer_leaves_no_trace() -> None:
+    """Its number may be used again, and nobody can answer it."""
+    exchange = Negotiations(10_000)
+
+    with pytest.raises(SdpRefused):
+        exchange.offer("a", 1, WITH_VIDEO, NOTHING, 0)
+
+    with pytest.raises(StaleNegotiation):
+        exchange.answer("b", 1, VOICE, NOTHING)
+    exchange.offer("a", 1, VOICE, NOTHING, 0)
+
+
+def test_a_refused_answer_ends_its_negotiation() -> None:
+    """The answerer may have applied it, so both start over with a new number."""
+    exchange = Negotiations(10_000)
+    exchange.offer("a", 1, WITH_VIDEO, BOTH, 0)
+
+    with pytest.raises(AnswerRefused) as caught:
+        exchange.answer("b", 1, WITH_VIDEO, NOTHING)
+
+    assert caught.value.code is ErrorCode.VIDEO_NOT_ALLOWED
+    assert not exchange.answered
+    with pytest.raises(StaleNegotiation):
+        exchange.answer("b", 1, VOICE, NOTHING)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [VOICE, description(audio("7"), video()), description(video(mid="0"), audio("1"))],
+    ids=["a section less", "another mid", "other kinds"],
+)
+def test_an_answer_fits_its_offer(answer: str) -> None:
+    """Count, kind and mid of the sections are the offer's."""
+    exchange = Negotiations(10_000)
+    exchange.offer("a", 1, WITH_VIDEO, BOTH, 0)
+
+    with pytest.raises(AnswerRefused) as caught:
+        exchange.answer("b", 1, answer, BOTH)
+
+    assert caught.value.code is ErrorCode.ANSWER_MISMATCH
+
+
+def test_offers_run_out() -> None:
+    """Nobody answered in time: closed, and told which."""
+    exchange = Negotiations(10_000)
+    exchange.offer("a", 1, VOICE, NOTHING, 0)
+    exchange.offer("b", 5, VOICE, NOTHING, 4_000)
+
+    assert exchange.next_deadline_ms == 10_000
+    assert exchange.expire(9_999) == []
+    assert exchange.expire(10_000) == [("a", 1)]
+    assert exchange.expire(14_000) == [("b", 5)]
+    assert exchange.next_deadline_ms is None
+
+
+def test_candidates_wait_for_the_description_of_their_side() -> None:
+    """The offerer's come after the offer, the answerer's after the answer."""
+    exchange = Negotiations(10_000)
+
+    assert exchange.candidates("a", "a", 1, candidates(2), False) is None
+    exchange.offer("a", 1, VOICE, NOTHING, 0)
+    released = exchange.release("a", "a", 1)
+    assert released is not None
+    assert len(released.candidates) == 2
+    assert exchange.candidates("b", "a", 1, candidates(1), True) is None
+    exchange.answer("b", 1, VOICE, NOTHING)
+    answered = exchange.release("b", "a", 1)
+
+    assert answered is not None
+    assert (len(answered.candidates), answered.complete) == (1, True)
+    assert exchange.release("b", "a", 1) is None
+    assert exchange.candidates("a", "a", 1, candidates(1), False) is not None
+
+
+def test_candidates_of_closed_negotiations_are_stale() -> None:
+    """Nor can anybody announce candidates for an offer the peer has not made."""
+    exchange = Negotiations(10_000)
+    exchange.offer("a", 1, VOICE, NOTHING, 0)
+    exchange.answer("b", 1, VOICE, NOTHING)
+    exchange.offer("a", 2, VOICE, NOTHING, 0)
+    exchange.answer("b", 2, VOICE, NOTHING)
+
+    with pytest.raises(StaleNegotiation):
+        exchange.candidates("a", "a", 1, candidates(1), False)
+    with pytest.raises(StaleNegotiation):
+        exchange.candidates("b", "a", 3, candidates(1), False)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 40)), max_size=60))
+def test_candidates_are_bounded_however_they_come(steps: list[tuple[int, int]]) -> None:
+    """At most 40 for a side of a negotiation pass or wait; numbers far ahead do not pile up."""
+    exchange = Negotiations(10_000)
+    taken: dict[int, int] = {}
+
+    for number, count in steps:
+        try:
+            exchange.candidates("a", "a", number, candidates(count), False)
+            taken[number] = taken.get(number, 0) + count
+        except MinuetError as error:
+            assert error.code is ErrorCode.RATE_LIMITED
+
+    assert len(exchange._trickles) <= 1
+    for trickle in exchange._trickles.values():
+        assert len(trickle.waiting) <= MAX_CANDIDATES

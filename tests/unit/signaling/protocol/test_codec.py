@@ -1,0 +1,162 @@
+"""One schema, two encodings: what goes in comes out, and what makes no sense is refused by name."""
+
+from typing import Any
+
+import msgpack
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from base.errors import ErrorCode
+from signaling.protocol.codec import JSON, MSGPACK, Codec, InvalidMessage, parse_request
+from signaling.protocol.messages.call import CallCandidates, CallOffer
+from signaling.protocol.schema import CLIENT_MESSAGES
+
+CALL = "01890000-0000-7000-8000-000000000000"
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(max_size=50)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+def decode(codec: Codec, payload: bytes) -> Any:
+    return codec.decode(payload)
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+@given(data=st.dictionaries(st.text(max_size=10), plain, max_size=5), request_id=st.integers(0, 2**53 - 1))
+def test_an_envelope_holds_what_was_put_into_it(codec: Codec, data: dict[str, Any], request_id: int) -> None:
+    """Bodies are spliced into envelopes as bytes; the whole decodes to type, id, seq and data."""
+    payload = codec.envelope("call.state", codec.encode(data), id=request_id, seq=7)
+
+    assert decode(codec, payload) == {"type": "call.state", "id": request_id, "seq": 7, "data": data}
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+def test_an_envelope_leaves_out_what_it_does_not_have(codec: Codec) -> None:
+    """No null fields: absent means absent."""
+    assert decode(codec, codec.envelope("ping", None, id=None, seq=None)) == {"type": "ping"}
+
+
+@given(
+    sdp=st.text(min_size=1, max_size=2000).filter(lambda text: text.isprintable()),
+    number=st.integers(0, 2**31 - 1),
+    request_id=st.integers(0, 2**53 - 1),
+)
+def test_both_encodings_give_the_same_message(sdp: str, number: int, request_id: int) -> None:
+    """The same request in JSON and MessagePack is the same value after decoding."""
+    raw = {
+        "type": "call.offer",
+        "id": request_id,
+        "data": {"call_id": CALL, "negotiation": number, "sdp": sdp},
+    }
+
+    by_json = parse_request(JSON.decode(orjson.dumps(raw)))
+    by_msgpack = parse_request(MSGPACK.decode(msgpack.packb(raw)))
+
+    assert by_json == by_msgpack
+    assert by_json.message == CallOffer(call_id=CALL, negotiation=number, sdp=sdp)
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+@given(payload=st.binary(max_size=300))
+def test_no_bytes_raise_anything_but_the_codecs_own_error(codec: Codec, payload: bytes) -> None:
+    """Whatever a client sends is a request or an InvalidMessage."""
+    try:
+        parse_request(codec.decode(payload))
+    except InvalidMessage as error:
+        assert error.code in (ErrorCode.INVALID_MESSAGE, ErrorCode.UNKNOWN_TYPE)
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+@given(
+    raw=st.dictionaries(
+        st.sampled_from(["type", "id", "ack", "data"]) | st.text(max_size=5), plain, max_size=6
+    )
+)
+def test_no_object_raises_anything_but_the_codecs_own_error(codec: Codec, raw: dict[str, Any]) -> None:
+    """Nor does any object of plain values, whatever types it names."""
+    for type_ in (raw.get("type"), *CLIENT_MESSAGES):
+        try:
+            parse_request(codec.decode(codec.encode({**raw, "type": type_})))
+        except InvalidMessage as error:
+            assert error.code in (ErrorCode.INVALID_MESSAGE, ErrorCode.UNKNOWN_TYPE)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "says"),
+    [
+        ([], "invalid_message", "object"),
+        ({}, "invalid_message", "`type`"),
+        ({"type": 3}, "invalid_message", "`type`"),
+        ({"type": "call.fly", "id": 1}, "unknown_type", "call.fly"),
+        ({"type": "call.accept", "data": {"call_id": CALL}}, "invalid_message", "`id`"),
+        ({"type": "call.accept", "id": "1", "data": {"call_id": CALL}}, "invalid_message", "`id`"),
+        ({"type": "call.accept", "id": True, "data": {"call_id": CALL}}, "invalid_message", "`id`"),
+        ({"type": "call.accept", "id": -1, "data": {"call_id": CALL}}, "invalid_message", "`id`"),
+        ({"type": "ack", "ack": 2**60}, "invalid_message", "`ack`"),
+        ({"type": "call.accept", "id": 1}, "invalid_message", "call_id"),
+        ({"type": "call.accept", "id": 1, "data": [1]}, "invalid_message", "object"),
+        ({"type": "call.accept", "id": 1, "data": {"call_id": "x"}}, "invalid_message", "call_id"),
+        (
+            {"type": "video.approve", "id": 1, "data": {"call_id": CALL, "direction": "up"}},
+            "invalid_message",
+            "direction",
+        ),
+        (
+            {"type": "queue.join", "id": 1, "data": {"intent": "dating", "preferences": {"age_min": 12}}},
+            "invalid_message",
+            "age_min",
+        ),
+        (
+            {
+                "type": "call.candidates",
+                "id": 1,
+                "data": {"call_id": CALL, "negotiation": 1, "candidates": [{"candidate": "x"}] * 41},
+            },
+            "invalid_message",
+            "candidates",
+        ),
+    ],
+)
+def test_a_bad_request_is_refused_with_what_is_wrong(raw: Any, code: str, says: str) -> None:
+    """The code is for programs, the message names the field for people."""
+    with pytest.raises(InvalidMessage) as caught:
+        parse_request(raw)
+
+    assert caught.value.code == code
+    assert says in caught.value.message
+
+
+def test_the_request_number_survives_into_the_error() -> None:
+    """A client can tell which of its requests was refused."""
+    with pytest.raises(InvalidMessage) as caught:
+        parse_request({"type": "call.accept", "id": 41, "data": {}})
+
+    assert caught.value.request_id == 41
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+def test_deep_nesting_is_refused(codec: Codec) -> None:
+    """A thousand brackets are no message, and no crash."""
+    deep = b"[" * 20_000 + b"]" * 20_000 if codec is JSON else b"\x91" * 20_000 + b"\xc0"
+
+    with pytest.raises(InvalidMessage):
+        parse_request(codec.decode(deep))
+
+
+def test_unknown_fields_are_named_and_ignored() -> None:
+    """So that old and new apps work together; development servers refuse them."""
+    request = parse_request(
+        {"type": "call.candidates", "id": 1, "data": {"call_id": CALL, "negotiation": 1, "colour": "red"}}
+    )
+
+    assert request.message == CallCandidates(call_id=CALL, negotiation=1)
+    assert request.unknown_fields == ("colour",)
