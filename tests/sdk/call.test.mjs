@@ -205,7 +205,19 @@ describe("media", () => {
 
     assert.deepEqual(connections[0].getConfiguration().iceServers, [{ urls: ["turn:fresh.test"] }]);
     assert.equal(saidOf("call.offer").length, 2);
-    assert.equal(call.media, "failed");
+    assert.deepEqual(saidOf("call.media").map(({ state }) => state), ["connected", "disconnected"]);
+    assert.equal(call.media, "disconnected");
+  });
+
+  test("that two restarts do not bring back begins again from nothing", async () => {
+    answers["call.ice_servers"] = { ice_servers: [] };
+    await talking();
+    connections[0].become("failed");
+    await runtime.advance(7_999);
+    assert.equal(saidOf("call.media").at(-1).state, "disconnected");
+    await runtime.advance(1);
+
+    assert.equal(saidOf("call.media").at(-1).state, "failed");
   });
 
   test("that is lost is restarted by seat b only if seat a did not", async () => {

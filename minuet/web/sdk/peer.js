@@ -11,7 +11,9 @@ import { VideoPermit } from "./video.js";
 const LOST_AFTER_MS = 3_000;
 const REPORT_RETRY_MS = 500;
 const REPORT_TRIES = 8;
-const RESTART_EVERY_MS = 5_000;
+const RESTART_EVERY_MS = 4_000;
+// After that many ICE restarts in vain, both begin again with new connections.
+const RESTARTS_MAX = 2;
 // Seat `a` restarts at once; `b` only if that did not help, so that their offers seldom cross.
 const POLITE_DELAY_MS = 2_000;
 
@@ -49,6 +51,9 @@ export class Peer extends Emitter {
   /** @type {MediaState} */
   #media = "new";
   #closed = false;
+  #builtAt = 0;
+  /** ICE restarts since media was lost. */
+  #restarts = 0;
   /** @type {Record<"lost"|"restart"|"report", unknown>} */
   #timers = { lost: null, restart: null, report: null };
   /** What came before the peer connection was made. @type {Array<{type: string, data: any}>} */
@@ -137,7 +142,7 @@ export class Peer extends Emitter {
     if (this.#media === "connected" || this.#media === "disconnected" || this.#media === "failed") this.#tell(this.#media);
   }
 
-  /** Asks the server to let both sides begin again. */
+  /** Nothing here can help any more: asks the server to let both sides begin again (`call.reset`). */
   fail() {
     this.#setMedia("failed");
   }
@@ -154,6 +159,7 @@ export class Peer extends Emitter {
     const pc = createPeerConnection({ iceServers: this.#iceServers, iceTransportPolicy: transportPolicy, bundlePolicy: "max-bundle" });
     this.#pc = pc;
     this.#media = "new";
+    this.#builtAt = this.#runtime.now();
     pc.addTrack(audio);
     pc.addEventListener("track", ({ track }) => {
       if (pc === this.#pc) this.emit("track", track);
@@ -198,16 +204,16 @@ export class Peer extends Emitter {
       this.#setMedia("connected");
     } else if (state === "disconnected" && this.#timers.lost === null) {
       // Often a matter of a moment: a phone that changes cells, a busy radio.
-      this.#timers.lost = this.#runtime.setTimeout(() => this.#lost("disconnected"), LOST_AFTER_MS);
+      this.#timers.lost = this.#runtime.setTimeout(() => this.#lost(), LOST_AFTER_MS);
     } else if (state === "failed") {
-      this.#lost("failed");
+      this.#lost();
     }
   }
 
-  /** @param {"disconnected"|"failed"} state */
-  #lost(state) {
+  #lost() {
     this.#clear("lost");
-    this.#setMedia(state);
+    if (this.#media === "connected") this.#restarts = 0;
+    this.#setMedia("disconnected");
     if (this.#timers.restart !== null) return;
     if (this.#options.offers) void this.#restart();
     else this.#timers.restart = this.#runtime.setTimeout(() => void this.#restart(), POLITE_DELAY_MS);
@@ -216,6 +222,11 @@ export class Peer extends Emitter {
   async #restart() {
     const negotiation = this.#negotiation;
     if (this.#closed || !negotiation?.settled) return;
+    this.#restarts += 1;
+    if (this.#restarts > RESTARTS_MAX) {
+      this.fail();
+      return;
+    }
     // The next try, if this one brings nothing; the server ends the wait.
     this.#timers.restart = this.#runtime.setTimeout(() => void this.#restart(), RESTART_EVERY_MS);
     try {
@@ -240,7 +251,8 @@ export class Peer extends Emitter {
   /** @param {MediaState} state @param {number} [triesLeft] */
   #tell(state, triesLeft = REPORT_TRIES) {
     this.#clear("report");
-    this.#options.request("call.media", { state }).catch((error) => {
+    const report = state === "connected" ? { state, stats: { setup_ms: this.#runtime.now() - this.#builtAt } } : { state };
+    this.#options.request("call.media", report).catch((error) => {
       // `bad_state`: our answer has not been relayed yet.
       const again = error instanceof MinuetError && (error.retryable || error.code === "bad_state");
       if (!again || this.#closed || state !== this.#media || triesLeft <= 1) return;

@@ -70,11 +70,11 @@ export class Rest {
     return this.#signIn("/auth/login", credentials);
   }
 
-  /** Signs out here; the server forgets this refresh token. */
+  /** Signs out, here and at the server. */
   async logout() {
     const tokens = this.#tokens;
     this.#keep(null);
-    if (tokens) await this.#call("POST", "/auth/logout", { refresh_token: tokens.refresh_token }, tokens.access_token);
+    if (tokens) await this.#call("POST", "/auth/logout", undefined, tokens.access_token);
   }
 
   /** Forgets the tokens without telling the server. */
