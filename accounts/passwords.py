@@ -26,13 +26,24 @@ Result = TypeVar("Result")
 
 
 class Passwords:
-    """argon2id over `threads` threads with at most `waiting` requests in line."""
+    """argon2id over `threads` threads with at most `waiting` requests in line.
 
-    def __init__(self, metrics: AccountMetrics, *, threads: int = 2, waiting: int = 32) -> None:
+    Stored hashes name the cost they were made with, so it may be changed at any time.
+    """
+
+    def __init__(
+        self,
+        metrics: AccountMetrics,
+        *,
+        threads: int = 2,
+        waiting: int = 32,
+        memory_kib: int = MEMORY_KIB,
+        passes: int = PASSES,
+    ) -> None:
         self._metrics = metrics
         self._places = BoundedSemaphore(threads + waiting)
         self._hasher = PasswordHasher(
-            time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES, type=Type.ID
+            time_cost=passes, memory_cost=memory_kib, parallelism=LANES, type=Type.ID
         )
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         # Verified where there is no account, so that both cases take the same time.

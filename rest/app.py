@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from rest.endpoints import API, Endpoint
 from rest.envelope import JSON
 from rest.limits import RequestLimits
-from rest.middleware import observe
+from rest.middleware import add_headers, observe
 from rest.openapi import document
 from rest.policies import DECLARED, Policy, declare, refuse_undeclared
 from rest.ports import Check
@@ -53,6 +53,7 @@ def build_app(services: RestServices, endpoints: Iterable[Endpoint] = ENDPOINTS)
     declare(app, app.router.add_route("GET", f"{API}/openapi.json", serve_openapi), Policy.PUBLIC)
     refuse_undeclared(app)
     app.on_startup.append(_refuse_undeclared)
+    app.on_response_prepare.append(add_headers)
     return app
 
 

@@ -54,7 +54,6 @@ def observe(clock: Clock, ids: IdFactory, metrics: RestMetrics) -> Middleware:
         started_ms = clock.monotonic_ms()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             response = await _answer(request, handler, request_id)
-            _add_headers(request, response, request_id)
             took_ms = clock.monotonic_ms() - started_ms
             # Methods are free text: only known ones may become labels.
             method = request.method if request.method in _METHODS else "OTHER"
@@ -103,11 +102,11 @@ def _request_id(request: web.Request, ids: IdFactory) -> str:
     return given if _SANE_ID.fullmatch(given) else ids.new()
 
 
-def _add_headers(request: web.Request, response: web.StreamResponse, request_id: str) -> None:
-    if response.prepared or response.status == 101:
-        return
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """For `on_response_prepare`: only then does a file know its content type."""
     headers = response.headers
-    headers["X-Request-ID"] = request_id
+    if REQUEST_ID in request:
+        headers["X-Request-ID"] = request[REQUEST_ID]
     for name, value in _EVERYWHERE.items():
         headers.setdefault(name, value)
     if response.content_type == "text/html":

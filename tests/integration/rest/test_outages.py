@@ -1,0 +1,113 @@
+"""REST while PostgreSQL is gone or silent: refusals that say when to come back, and service again afterwards."""
+
+import asyncio
+import time
+from typing import Any
+
+import asyncpg
+import pytest
+
+from minuet.embedded import EmbeddedPostgres
+from storage.postgres.migrations import migrate
+
+
+@pytest.mark.parametrize("fate", ["killed", "silent"])
+async def test_without_postgresql_accounts_are_unavailable_in_bounded_time(
+    open_house: Any, private_postgres: EmbeddedPostgres, fate: str
+) -> None:
+    """503 with Retry-After, nothing half done; what needs no database goes on; then all is as before."""
+    await prepare(private_postgres)
+    house = await open_house(database_url=private_postgres.url)
+    data = await house.sign_up()
+    token = data["access_token"]
+    person = {
+        "email": "eve@example.org",
+        "password": "correct horse battery",
+        "first_name": "Eve",
+        "gender": "female",
+        "birth_date": "1990-05-17",
+    }
+    if fate == "killed":
+        await private_postgres.kill()
+    else:
+        private_postgres.pause()
+    began = time.monotonic()
+    answers = await asyncio.gather(
+        house.get("/api/v1/auth/me", token),
+        house.get("/api/v1/profile", token),
+        house.client.put(
+            "/api/v1/profile", json={"first_name": "Eve"}, headers={"Authorization": f"Bearer {token}"}
+        ),
+        house.post("/api/v1/auth/register", person),
+        house.post(
+            "/api/v1/auth/login", {"email": data["user"]["email"], "password": "correct horse battery"}
+        ),
+        house.post("/api/v1/auth/refresh", {"refresh_token": data["refresh_token"]}),
+        house.post("/api/v1/auth/logout", token=token),
+    )
+    took_s = time.monotonic() - began
+    unaffected = await house.post(
+        "/api/v1/interactions/0192f0c1-2345-7abc-8def-0123456789ab/connect", token=token
+    )
+    if fate == "killed":
+        await private_postgres.start()
+    else:
+        private_postgres.resume()
+
+    for answer in answers:
+        assert answer.status == 503
+        assert (await answer.json())["error"]["code"] == "unavailable"
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert "postgres" not in (await answer.text()).lower()
+    assert took_s < 8
+    assert unaffected.status == 200
+    for _ in range(50):
+        if (await house.get("/api/v1/auth/me", token)).status == 200:
+            break
+        await asyncio.sleep(0.1)
+    assert (await house.post("/api/v1/auth/register", person)).status in {201, 409}
+    refresh = await house.post("/api/v1/auth/refresh", {"refresh_token": data["refresh_token"]})
+    assert refresh.status in {200, 401}
+
+
+async def test_a_killed_database_loses_no_answered_registration(
+    open_house: Any, private_postgres: EmbeddedPostgres
+) -> None:
+    """What was answered with 201 is there after the crash."""
+    await prepare(private_postgres)
+    house = await open_house(database_url=private_postgres.url)
+    signing_up = [asyncio.create_task(_try_sign_up(house, number)) for number in range(20)]
+    await asyncio.wait(signing_up, return_when=asyncio.FIRST_COMPLETED)
+    await private_postgres.kill()
+    answered = [data for data in await asyncio.gather(*signing_up) if data is not None]
+    await private_postgres.start()
+
+    assert answered, "the server died before anybody had registered"
+    for data in answered:
+        assert await house.store.user(data["user"]["id"]) is not None
+
+
+async def prepare(server: EmbeddedPostgres) -> None:
+    """A schema, and commits that are written before they are answered, as servers have it outside of tests."""
+    connection = await asyncpg.connect(server.url)
+    await connection.execute("ALTER DATABASE minuet SET synchronous_commit = on")
+    await connection.close()
+    await migrate(server.url)
+
+
+async def _try_sign_up(house: Any, number: int) -> dict[str, Any] | None:
+    answer = await house.post(
+        "/api/v1/auth/register",
+        {
+            "email": f"crash{number}@example.org",
+            "password": "correct horse battery",
+            "first_name": "Ada",
+            "gender": "female",
+            "birth_date": "1990-05-17",
+        },
+    )
+    if answer.status != 201:
+        assert answer.status == 503
+        return None
+    data: dict[str, Any] = (await answer.json())["data"]
+    return data
