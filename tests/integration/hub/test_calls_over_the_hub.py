@@ -241,7 +241,7 @@ async def test_a_reloaded_page_takes_over_the_call_of_its_device(hub: str, peopl
 
 async def test_a_stranger_learns_nothing_of_a_call(hub: str, people: People) -> None:
     """A foreign call id answers as one that does not exist, for commands and relays alike."""
-    her, him, call_id = await meet(people, hub)
+    *_, call_id = await meet(people, hub)
     stranger = await people.online(hub, "female")
     offer = {"call_id": call_id, "negotiation": 1, "sdp": VOICE}
 
