@@ -139,29 +139,29 @@ async def test_every_endpoint_of_every_policy_is_held_to_it(open_house: Any, hou
     }
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [
-        "",
-        "Bearer",
-        "Bearer ",
-        "Basic YWRhOnB3",
-        "Token {token}",
-        "{token}",
-        "Bearer {token} x",
-        "Bearer {token},",
-        "Bearer {token}x",
-        "Bearer x{token}",
-    ],
-)
-async def test_only_a_whole_bearer_token_counts(house: Any, authorization: str) -> None:
+NO_TOKENS = [
+    "",
+    "Bearer",
+    "Bearer ",
+    "Basic YWRhOnB3",
+    "Token {token}",
+    "{token}",
+    "Bearer {token} x",
+    "Bearer {token},",
+    "Bearer {token}x",
+    "Bearer x{token}",
+]
+
+
+async def test_only_a_whole_bearer_token_counts(house: Any) -> None:
     """Nothing is guessed from what looks like one."""
     token = (await house.sign_up())["access_token"]
-    answer = await house.get(
-        "/api/v1/auth/me", headers={"Authorization": authorization.replace("{token}", token)}
-    )
+    for authorization in NO_TOKENS:
+        answer = await house.get(
+            "/api/v1/auth/me", headers={"Authorization": authorization.replace("{token}", token)}
+        )
 
-    assert answer.status == 401
+        assert answer.status == 401, authorization
 
 
 async def test_the_scheme_may_be_written_in_any_case(house: Any) -> None:

@@ -62,14 +62,15 @@ async def test_a_sane_request_id_is_taken(house: Any) -> None:
     assert (await error_of(answer))["request_id"] == "trace-0123.AB_c"
 
 
-@pytest.mark.parametrize(
-    "given", ["short", "x" * 65, "a b c d e f", '{"a":"b"}xxxx', "<script>alert", "-leading-dash", "é" * 10]
-)
-async def test_any_other_request_id_is_replaced(house: Any, given: str) -> None:
-    """It will be printed in places we do not know."""
-    answer = await house.get("/healthz", headers={"X-Request-ID": given})
+INSANE_IDS = ["short", "x" * 65, "a b c d e f", '{"a":"b"}xxxx', "<script>alert", "-leading-dash", "é" * 10]
 
-    assert is_uuid(answer.headers["X-Request-ID"])
+
+async def test_any_other_request_id_is_replaced(house: Any) -> None:
+    """It will be printed in places we do not know."""
+    for given in INSANE_IDS:
+        answer = await house.get("/healthz", headers={"X-Request-ID": given})
+
+        assert is_uuid(answer.headers["X-Request-ID"]), given
 
 
 async def test_the_log_line_of_a_request_has_its_id_and_no_secret(house: Any) -> None:
@@ -91,62 +92,62 @@ async def test_the_log_line_of_a_request_has_its_id_and_no_secret(house: Any) ->
     assert "example.org" not in str(lines)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"nonsense",
-        b"\xff\xfe",
-        b'{"email": "\xe9", "password": "x"}',
-        b'{"email": "\\ud800", "password": "x"}',
-        b"[]",
-        b"null",
-        b'"text"',
-        b"{}{}",
-        b'{"email": NaN}',
-        b"[" * 20_000,
-        b'{"email":' * 5_000 + b"1" + b"}" * 5_000,
-        b'{"a":1,}',
-        b"\xef\xbb\xbf{}",
-    ],
-    ids=repr,
-)
-async def test_a_body_that_is_no_json_object_is_refused(house: Any, body: bytes) -> None:
+NO_OBJECTS = [
+    b"",
+    b"{",
+    b"nonsense",
+    b"\xff\xfe",
+    b'{"email": "\xe9", "password": "x"}',
+    b'{"email": "\\ud800", "password": "x"}',
+    b"[]",
+    b"null",
+    b'"text"',
+    b"{}{}",
+    b'{"email": NaN}',
+    b"[" * 20_000,
+    b'{"email":' * 5_000 + b"1" + b"}" * 5_000,
+    b'{"a":1,}',
+    b"\xef\xbb\xbf{}",
+]
+
+
+async def test_a_body_that_is_no_json_object_is_refused(house: Any) -> None:
     """Not UTF-8, too deep, cut off, or of another shape: each is the client's fault and nobody else's."""
-    answer = await send_raw(house, body)
+    for body in NO_OBJECTS:
+        answer = await send_raw(house, body)
 
-    assert answer.status == 400
-    assert (await error_of(answer))["code"] == "invalid_message"
+        assert answer.status == 400, body
+        assert (await error_of(answer))["code"] == "invalid_message"
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "application/json; charset=latin-1",
-        "",
-        "x",
-    ],
-)
-async def test_another_content_type_is_refused(house: Any, content_type: str) -> None:
+OTHER_TYPES = [
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "application/json; charset=latin-1",
+    "",
+    "x",
+]
+
+
+async def test_another_content_type_is_refused(house: Any) -> None:
     """A form of a foreign page can send only these."""
-    answer = await send_raw(house, b'{"email": "a", "password": "b"}', content_type)
+    for content_type in OTHER_TYPES:
+        answer = await send_raw(house, b'{"email": "a", "password": "b"}', content_type)
 
-    assert answer.status == 400
-    assert (await error_of(answer))["code"] == "invalid_message"
+        assert answer.status == 400, content_type
+        assert (await error_of(answer))["code"] == "invalid_message"
 
 
-@pytest.mark.parametrize(
-    "content_type", ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=utf-8"]
-)
-async def test_json_in_utf_8_is_read(house: Any, content_type: str) -> None:
+JSON_TYPES = ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=utf-8"]
+
+
+async def test_json_in_utf_8_is_read(house: Any) -> None:
     """However it is announced; here up to the wrong password."""
-    answer = await send_raw(house, b'{"email": "a", "password": "b"}', content_type)
+    for content_type in JSON_TYPES:
+        answer = await send_raw(house, b'{"email": "a", "password": "b"}', content_type)
 
-    assert answer.status == 401
+        assert answer.status == 401, content_type
 
 
 async def test_a_body_over_64_kb_is_refused(house: Any) -> None:
