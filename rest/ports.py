@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from accounts.model import Identity
+from presence.stats import PresenceReport
 
 
 class InteractionPeer(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,34 +55,6 @@ class CallCommands(Protocol):
     async def request_video(self, call_id: str, user_id: str) -> dict[str, Any]:
         """Ask for video; answers as the message `video.request` does."""
         ...
-
-
-class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
-    """How many wait in one intent on one side."""
-
-    intent: str
-    side: str
-    waiting: int
-
-
-class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One living node, by its own counters."""
-
-    node_id: str
-    last_seen_at: int
-    sessions: int
-
-
-class PresenceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is here right now, in numbers."""
-
-    at: int
-    users: dict[str, int]
-    """Live users by state: online, queued, in_call, away, reconnecting."""
-    queues: list[QueueDepth]
-    calls: dict[str, int]
-    """Calls by state."""
-    nodes: list[NodeReport]
 
 
 class Watch(Protocol):

@@ -1,8 +1,8 @@
 """`/api/v1/admin`: what operators see."""
 
+from presence.stats import PresenceReport
 from rest.endpoints import API, Endpoint, Exchange, Reply
 from rest.policies import Policy
-from rest.ports import PresenceReport
 from rest.services import RestServices
 
 

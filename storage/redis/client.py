@@ -5,6 +5,7 @@ ARGV and result in its header; they run by EVALSHA and are loaded again where th
 """
 
 from importlib.resources import files
+
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff

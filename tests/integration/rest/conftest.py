@@ -25,9 +25,10 @@ from accounts.tokens import Authenticator, TokenIssuer, TokenScope
 from base.clock import SystemClock
 from base.errors import MinuetError
 from base.ids import IdFactory
+from presence.stats import PresenceReport, UserCounts
 from rest.app import build_app
 from rest.metrics import RestMetrics
-from rest.ports import Interaction, NodeReport, PresenceReport, QueueDepth
+from rest.ports import Interaction
 from rest.services import RestServices
 from rest.settings import Limits, RestSettings
 from storage.postgres.accounts import PostgresAccounts
@@ -87,10 +88,10 @@ class FixedWatch:
             raise self.failure
         return PresenceReport(
             at=1,
-            users={"online": 3},
-            queues=[QueueDepth(intent="dating", side="female", waiting=2)],
+            users=UserCounts(online=3, idle=1, queued=0, in_call=2, reconnecting=0),
+            queues={"dating": {"female": {"waiting": 2}}},
             calls={"live": 1},
-            nodes=[NodeReport(node_id="n1", last_seen_at=1, sessions=3)],
+            nodes=[],
         )
 
 
