@@ -57,6 +57,10 @@ class NodeLease:
         self._acquired = asyncio.Event()
         self._released = False
         self._is_away = False
+        self._last_held_at = clock.monotonic_ms()
+        # Read when they are collected: a loop that is stuck must not look healthy.
+        metrics.lease_age.set_function(lambda: (clock.monotonic_ms() - self._last_held_at) / 1000)
+        metrics.clock_skew.set_function(lambda: clock.skew_ms / 1000)
 
     @property
     def node_id(self) -> NodeId:
@@ -125,15 +129,14 @@ class NodeLease:
             return
         if renewal.held:
             self._lease.renewed(asked_at)
+            self._last_held_at = asked_at
             self._succeeded(tasks)
         else:
             self._lapse("the store no longer has it")
-        self._show(answered_at)
 
     def _notice_lapse(self) -> None:
         now = self._clock.monotonic_ms()
         age = self._lease.age_ms(now)
-        self._show(now)
         if age is not None and not self._lease.is_held(now):
             # Even if the store still had it: whoever asked us meanwhile was told that we are not sure.
             self._lapse(f"it was not renewed for {age} ms")
@@ -145,9 +148,7 @@ class NodeLease:
         self._next = self._another_self()
 
     def _failed(self, error: Exception) -> None:
-        now = self._clock.monotonic_ms()
-        self._lease.failed(now)
-        self._show(now)
+        self._lease.failed(self._clock.monotonic_ms())
         if not self._is_away:
             self._is_away = True
             log.warning("lease.not_renewed", node_id=self.node_id, error=str(error) or "no answer")
@@ -187,9 +188,3 @@ class NodeLease:
 
     def _another_self(self) -> Incarnation:
         return Incarnation(NodeId(self._new_id()), self._role, self._clock.now_ms())
-
-    def _show(self, now: int) -> None:
-        age = self._lease.age_ms(now)
-        if age is not None:
-            self._metrics.lease_age.set(age / 1000)
-        self._metrics.clock_skew.set(self._clock.skew_ms / 1000)

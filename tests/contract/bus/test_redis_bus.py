@@ -294,6 +294,37 @@ async def test_listening_can_move_to_another_incarnation(ann: Peer, bob: Peer) -
     assert bob.gaps == []
 
 
+async def test_listening_may_end_and_begin_again_in_one_turn(ann: Peer, bob: Peer, redis: Redis) -> None:
+    """Whoever is cancelled leaves before whoever comes after it subscribes."""
+    node_id = NodeId(f"{bob.node_id} again")
+    first = asyncio.create_task(bob.bus.listen(node_id, bob.receive))
+    await bob.bus.subscribed(node_id)
+    first.cancel()
+    second = asyncio.create_task(bob.bus.listen(node_id, bob.receive))
+    await asyncio.sleep(0.05)
+    await bob.bus.subscribed(node_id)
+    ann.bus.publish(node_id, b"frame")
+
+    assert await bob.has(1) == [b"frame"]
+    assert first.cancelled()
+    second.cancel()
+
+
+async def test_a_sender_forgets_nodes_that_it_wrote_to_long_ago(
+    ann: Peer, bob: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes come and go; memory stays, and those who are still there notice nothing."""
+    monkeypatch.setattr("storage.redis.bus.MOST_PEERS", 3)
+    for number in range(10):
+        ann.bus.publish(NodeId(f"gone {number}"), b"frame")
+        ann.bus.publish(bob.node_id, b"%d" % number)
+        await asyncio.sleep(0)
+
+    assert await bob.has(10) == [b"%d" % number for number in range(10)]
+    assert bob.gaps == []
+    assert len(ann.bus._lanes) == 3
+
+
 async def test_the_lag_of_canaries_is_measured(bob: Peer, redis: Redis) -> None:
     """Each renewal of the node's lease comes back through the inbox, and never as a frame."""
     await RedisNodes(redis, KEYS).acquire(Incarnation(bob.node_id, "serve", 1), NodeStats())
