@@ -109,6 +109,8 @@ async function answerOffer(call) {
   const other = new FakePeerConnection();
   other.addTrack(new FakeTrack("audio"));
   await other.setRemoteDescription({ type: "offer", sdp });
+  const video = videoOf(other);
+  if (video) video.direction = "sendrecv";
   const answer = await other.createAnswer();
   call.receive("call.answer", { call_id: CALL, negotiation, of: "self", sdp: answer.sdp });
   await settle();
@@ -440,6 +442,10 @@ describe("video", () => {
     await settle();
 
     assert.equal(videoOf(connections[0]).sender.track, null);
+    const camera = await call.startCamera();
+    await settle();
+    assert.equal(videoOf(connections[0]).sender.track, camera);
+    assert.equal(videoOf(connections[0]).direction, "sendrecv");
     assert.equal(saidOf("call.offer").length, before);
   });
 });

@@ -103,7 +103,7 @@ export class Negotiation extends Emitter {
   review() {
     if (this.#offers || !this.#permit.receiving) return this.#enqueue(() => this.#offerIfNeeded());
     this.#offerAfter(POLITE_WAIT_MS);
-    return this.#chain;
+    return this.#enqueue(() => this.#showWhatIsNegotiated());
   }
 
   /** Offers at once without what is no longer allowed. */
@@ -175,6 +175,7 @@ export class Negotiation extends Emitter {
   }
 
   async #offerIfNeeded() {
+    await this.#showWhatIsNegotiated();
     if (this.#pc.signalingState !== "stable" || !this.#needsOffer()) return;
     const revision = this.#permit.revision;
     await this.#prepareVideo();
@@ -206,6 +207,11 @@ export class Negotiation extends Emitter {
     }
     // The peer may have declined what we offered: without a change on our side, asking again is noise.
     return sends(wanted) && !sends(current) && this.#permit.revision !== this.#offeredRevision;
+  }
+
+  /** A camera that comes back into a section that still sends needs no negotiation. */
+  async #showWhatIsNegotiated() {
+    if (this.#permit.sending && sends(this.#videoTransceiver()?.currentDirection ?? "inactive")) await this.#matchVideo();
   }
 
   /** Before an offer. A call that has never had video has no video section at all. */
