@@ -1,7 +1,7 @@
 """Two people with real media stacks: a call through hub, matchmaker and worker, each in a process of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import aiohttp
@@ -10,7 +10,7 @@ import pytest
 from loadtests.swarm.client import Client
 from tests.e2e.peers import VoicePeer
 from tests.e2e.waiting import history, login, until
-from tests.fixtures.deployment import Deploy, Deployment, People
+from tests.fixtures.deployment import Deployment, Lasting, People
 
 pytestmark = pytest.mark.e2e
 
@@ -25,9 +25,10 @@ deciding_s = 20.0
 HER_HZ, HIS_HZ = 400, 700
 
 
-@pytest.fixture
-async def deployment(deploy: Deploy) -> Deployment:
-    return await deploy("serve", "matchmaker", "worker", config=CONFIG)
+@pytest.fixture(scope="module")
+def deployment(lasting: Lasting) -> Iterator[Deployment]:
+    with lasting("serve", "matchmaker", "worker", config=CONFIG) as deployment:
+        yield deployment
 
 
 class Couple:
@@ -157,7 +158,7 @@ async def test_operators_see_the_call_while_it_runs(
     assert hub["minuet_ws_connections"] == 2
     assert hub['minuet_presence_users{state="in_call"}'] == 2
     assert hub["minuet_relay_seconds_count"] >= 3, "an offer, an answer, a batch of candidates"
-    assert matchmaker['minuet_matches_total{intent="dating",outcome="claimed"}'] == 1
+    assert matchmaker['minuet_matches_total{intent="dating",outcome="claimed"}'] >= 1
 
 
 async def presence(http: aiohttp.ClientSession, url: str, token: str) -> dict[str, Any]:
