@@ -106,6 +106,7 @@ class Tenure:
         self._arrived_at: dict[TicketId, int] = {}
         self._pairs_wait = asyncio.Event()
         self._pairs_few = asyncio.Event()
+        self._pairs_few.set()
         self._reviews: list[tuple[int, CallId]] = []
         self._suspects: set[NodeId] = set()
 

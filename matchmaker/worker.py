@@ -40,8 +40,11 @@ class PoolWorker:
         try:
             while True:
                 began_ms = self._ports.clock.monotonic_ms()
+                # In a task of its own: a group of tasks that fails while it is being cancelled raises only the
+                # failure, and before Python 3.13 leaves its task's count of cancellations wrong. This one's is right.
+                serving = asyncio.create_task(self._serve(), name=f"{self._pool}:serve")
                 try:
-                    await self._serve()
+                    await serving
                 except* PoolLost:
                     logger.warning("pool lost", pool=self._pool)
                 except* EventsMissed as missed:
@@ -50,6 +53,9 @@ class PoolWorker:
                     logger.warning("pool unavailable", pool=self._pool, reason=str(away.exceptions[0]))
                 except* Exception:
                     logger.exception("pool worker failed", pool=self._pool)
+                this = asyncio.current_task()
+                if this is not None and this.cancelling():
+                    raise asyncio.CancelledError
                 steady = self._ports.clock.monotonic_ms() - began_ms >= _STEADY_MS
                 failures = 1 if steady else failures + 1
                 await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S)) - 1])

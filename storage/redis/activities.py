@@ -3,6 +3,7 @@
 Decides nothing; every rule is in the scripts, each of which touches one user's keys only.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,20 @@ _ENTERED = {b"entered": Entered.ENTERED, b"blocked": Entered.BLOCKED, b"gone": E
 @contextmanager
 def redis_may_be_away() -> Iterator[None]:
     """Turns whatever the client raises when Redis does not answer into `Unavailable`."""
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task is not None else 0
+    away: Unavailable | None = None
     try:
         yield
     except UNAVAILABLE_ERRORS as error:
-        raise Unavailable(f"Redis: {type(error).__name__}") from error
+        away = Unavailable(f"Redis: {type(error).__name__}")
+        away.__cause__ = error
+    # The client writes within `wait_for`, which before Python 3.12 swallows a cancellation that comes just when the
+    # write is done (bpo-37658). A task that outlives its own end would keep the whole process from stopping.
+    if task is not None and task.cancelling() > cancellations:
+        raise asyncio.CancelledError
+    if away is not None:
+        raise away
 
 
 class RedisActivities:

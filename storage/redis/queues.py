@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 
 from base.ids import CallId, TicketId, UserId
@@ -33,6 +34,8 @@ from matchmaker.ticket import Ticket, decode_ticket, encode_ticket
 from storage.redis.activities import redis_may_be_away
 from storage.redis.client import load_script
 from storage.redis.keys import Keys
+
+logger = structlog.get_logger(__name__)
 
 _SCRIPTS = ("put", "leave", "pause", "drop", "claim", "ack", "resolve", "settle", "lease", "trim")
 _SCAN_COUNT = 1_000
@@ -154,7 +157,14 @@ class RedisQueues:
                 found.update(page)
                 if cursor == 0:
                     break
-        return [_stored_ticket(value) for value in found.values()]
+        tickets = []
+        for ticket_id, value in found.items():
+            try:
+                tickets.append(_stored_ticket(value))
+            except ValueError as error:
+                # One ticket that nobody can read must not keep all the others from being matched.
+                logger.error("unreadable ticket", pool=pool, ticket_id=ticket_id.decode(), reason=str(error))
+        return tickets
 
     async def matches(self, pool: str) -> list[MatchRecord]:
         with redis_may_be_away():
@@ -221,7 +231,13 @@ def _stored_ticket(value: bytes) -> StoredTicket:
 def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> PoolEvent:
     match fields[b"e"]:
         case b"+":
-            return Arrived(_stored_ticket(fields[b"v"]).ticket, int(entry_id.partition(b"-")[0]))
+            try:
+                ticket = _stored_ticket(fields[b"v"]).ticket
+            except ValueError as error:
+                ticket_id = TicketId(fields[b"t"].decode())
+                logger.error("unreadable ticket", ticket_id=ticket_id, reason=str(error))
+                return Departed(ticket_id)
+            return Arrived(ticket, int(entry_id.partition(b"-")[0]))
         case b"p":
             return Paused(TicketId(fields[b"t"].decode()), int(fields[b"v"]))
         case b"-":

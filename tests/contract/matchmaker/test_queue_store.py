@@ -219,6 +219,20 @@ async def test_the_owner_trims_what_it_has_read(queues: RedisQueues, redis: Redi
     assert [number for number, _ in rest.events] == list(range(251, 301))
 
 
+async def test_a_ticket_nobody_can_read_does_not_hide_the_others(
+    queues: RedisQueues, redis: Redis, keys: Keys
+) -> None:
+    """It is logged and passed over, in the scan and as an event."""
+    broken = b"w|female||\x93nonsense"
+    await redis.hset(keys.tickets(POOL), "ticket-broken", broken)
+    await redis.xadd(keys.arrivals(POOL), {"n": 1, "e": "+", "t": "ticket-broken", "v": broken})
+    await queues.put(ANN)
+
+    assert [stored.ticket for stored in await queues.scan(POOL)] == [ANN]
+    assert await heard(queues) == [Departed(TicketId("ticket-broken")), *(await heard(queues))[1:]]
+    assert len(await heard(queues)) == 2
+
+
 # --- lease -------------------------------------------------------------------------------------------------------
 
 

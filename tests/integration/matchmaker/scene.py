@@ -1,8 +1,10 @@
 """A matchmaker on a real Valkey; calls, nodes and announcements are played by the test."""
 
 import asyncio
+import inspect
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -10,13 +12,14 @@ from redis.asyncio import Redis
 
 from base.clock import SystemClock
 from base.ids import CallId, DeviceId, IdFactory, NodeId, SessionId, UserId
-from base.policy import Gender, IntentPolicy, default_intents
+from base.policy import Control, Gender, IntentPolicy, default_intents
 from matchmaker.lobby import Joined, JoinRequest, Lobby
 from matchmaker.matches import Match
 from matchmaker.metrics import MatchmakerMetrics
 from matchmaker.ports import CallOutcome, CallStage
 from matchmaker.tenure import WorkerPorts
 from matchmaker.ticket import Preferences
+from matchmaker.worker import run_matchmaker
 from storage.redis.activities import RedisActivities
 from storage.redis.keys import Keys
 from storage.redis.queues import RedisQueues
@@ -86,11 +89,14 @@ class Scene:
     ids: IdFactory
 
     @classmethod
-    def on(cls, redis: Redis, **policy: float) -> "Scene":
+    def on(cls, redis: Redis) -> "Scene":
         keys, ids = Keys(), IdFactory(SystemClock().wall_ms, secrets.token_bytes)
         queues, activities, calls = RedisQueues(redis, keys), RedisActivities(redis, keys), PlayedCalls()
         registry = CollectorRegistry()
-        metrics, policies = MatchmakerMetrics(registry), default_intents()
+        metrics = MatchmakerMetrics(registry)
+        # Among friends all is quick, so that no test waits for long: the tiers, and the end of a pause.
+        hasty = IntentPolicy(control=Control.MUTUAL, widen_after_s=(0, 0.1, 0.2, 0.3), paused_s=1)
+        policies = {**default_intents(), "friends": hasty}
         lobby = Lobby(queues, activities, calls, ids, policies, metrics)
         announcer, nodes = HeardMatches(), PlayedNodes()
         return cls(
@@ -143,8 +149,27 @@ class Scene:
         return total
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    """Waits until a condition that needs no I/O holds."""
+@asynccontextmanager
+async def running(scene: Scene) -> AsyncIterator[None]:
+    """A matchmaker in this process owns the scene's pools, until the block ends."""
+    task = asyncio.create_task(run_matchmaker(scene.policies, scene.worker_ports))
+
+    async def owned() -> bool:
+        return all([await scene.redis.exists(scene.keys.pool_owner(pool)) for pool in scene.policies])
+
+    try:
+        await eventually(owned)
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def eventually(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Waits until a condition holds; it may be a coroutine function."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
+        while True:
+            answer = condition()
+            if await answer if inspect.isawaitable(answer) else answer:
+                return
+            await asyncio.sleep(0.02)
