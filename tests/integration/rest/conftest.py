@@ -24,8 +24,8 @@ from accounts.service import AccountPorts, Accounts
 from accounts.tokens import Authenticator, TokenIssuer, TokenScope
 from base.clock import SystemClock
 from base.errors import MinuetError
-from base.ids import IdFactory
-from presence.stats import PresenceReport, UserCounts
+from base.ids import IdFactory, NodeId
+from presence.stats import NodeReport, PresenceReport, UserCounts
 from rest.app import build_app
 from rest.metrics import RestMetrics
 from rest.ports import Interaction
@@ -86,12 +86,15 @@ class FixedWatch:
     async def presence(self) -> PresenceReport:
         if self.failure is not None:
             raise self.failure
+        node = NodeReport(
+            node_id=NodeId("n1"), role="hub", started_at=1, renewed_at=2, users={"idle": 3}, calls={"live": 1}
+        )
         return PresenceReport(
-            at=1,
-            users=UserCounts(online=3, idle=1, queued=0, in_call=2, reconnecting=0),
+            users=UserCounts(online=3, idle=3, queued=0, in_call=0, reconnecting=0),
             queues={"dating": {"female": {"waiting": 2}}},
             calls={"live": 1},
-            nodes=[],
+            nodes=[node],
+            at=1,
         )
 
 
