@@ -1,0 +1,205 @@
+"""A person at the demo page: one browser context with a page, driven by what its screens offer.
+
+It collects whatever a page must never do (errors in the console, breaches of the content policy, a microphone that
+nobody pressed for) and complains about it when it is closed.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.async_api import TimeoutError as PlaywrightTimeout
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+# Two cores draw two pages and mix two fake voices here, often beside other tests.
+PATIENCE_MS = 30_000
+
+HERE = Path(__file__).parent
+AXE = HERE / "vendor" / "axe.min.js"
+WITNESS = HERE / "witness.js"
+
+STATS = """
+async () => {
+  const stats = { audio: { packets: 0, energy: 0 }, video: { frames: 0 }, sentVideo: { frames: 0 } };
+  const pc = window.__minuet.pc;
+  for (const report of pc ? (await pc.getStats()).values() : []) {
+    if (report.type === "inbound-rtp" && report.kind === "audio")
+      stats.audio = { packets: report.packetsReceived, energy: report.totalAudioEnergy };
+    if (report.type === "inbound-rtp" && report.kind === "video") stats.video = { frames: report.framesDecoded ?? 0 };
+    if (report.type === "outbound-rtp" && report.kind === "video") stats.sentVideo = { frames: report.framesEncoded ?? 0 };
+  }
+  return stats;
+}
+"""
+AUDIO_FLOWS = f"""
+async ([packets, energy]) => {{
+  const {{ audio }} = await ({STATS})();
+  return audio.packets >= packets && audio.energy > energy;
+}}
+"""
+VIDEO_FLOWS = f"async (frames) => (await ({STATS})()).video.frames >= frames"
+
+SITUATION = """
+() => ({
+  screen: document.body.dataset.screen,
+  link: window.__minuet.client.connection.state,
+  call: window.__minuet.call?.state,
+  media: window.__minuet.pc?.connectionState,
+  witness: window.__witness,
+})
+"""
+
+
+def artifacts() -> Path:
+    """Where screenshots go."""
+    folder = Path(os.environ.get("MINUET_TEST_ARTIFACTS", ".artifacts"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Who somebody says to be."""
+
+    first_name: str
+    age: int
+    gender: str
+
+
+MAYA = Persona("Maya", 29, "female")
+LEO = Persona("Leo", 31, "male")
+
+
+class Tab:
+    """One person's page."""
+
+    def __init__(self, page: Page, persona: Persona) -> None:
+        self.page = page
+        self.persona = persona
+        self.complaints: list[str] = []
+        self.excused: tuple[str, ...] = ()
+        """Parts of console messages that this test brings about on purpose."""
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+
+    @classmethod
+    async def open(
+        cls,
+        browser: Browser,
+        url: str,
+        persona: Persona,
+        *,
+        viewport: dict[str, int] = PHONE,
+        witness: str = "",
+        **context_options: Any,
+    ) -> "Tab":
+        """A new browser context at the page; `witness` is a further script that runs before the page's own."""
+        context = await browser.new_context(viewport=viewport, **context_options)
+        await context.add_init_script(path=WITNESS)
+        await context.add_init_script(path=AXE)
+        if witness:
+            await context.add_init_script(script=witness)
+        tab = cls(await context.new_page(), persona)
+        await tab.page.goto(f"{url}/?debug")
+        await tab.shows("welcome")
+        return tab
+
+    async def close(self) -> None:
+        """Ends the session, as closing a tab does not."""
+        await self.page.context.close()
+
+    def blameless(self) -> None:
+        """Asserts that the page did nothing that no page of ours may do."""
+        assert self.complaints == [], self.complaints
+
+    # What it shows.
+
+    def at(self, testid: str) -> Locator:
+        return self.page.get_by_test_id(testid)
+
+    async def shows(self, screen: str) -> None:
+        await expect(self.at(f"screen-{screen}")).to_be_visible(timeout=PATIENCE_MS)
+
+    async def says(self, testid: str, text: str) -> None:
+        await expect(self.at(testid)).to_contain_text(text, timeout=PATIENCE_MS)
+
+    async def toasts(self, text: str) -> None:
+        """Returns once a toast with the text was shown, whether or not it still is."""
+        await self.until("(text) => window.__witness.toasts.some((toast) => toast.includes(text))", text)
+
+    async def announces(self, text: str) -> None:
+        """Returns once a screen reader was told."""
+        await self.until("(text) => window.__witness.said.some((said) => said.includes(text))", text)
+
+    async def in_state(self, state: str) -> None:
+        await self.until("(state) => window.__minuet.call?.state === state", state)
+
+    async def photo(self, stage: str) -> None:
+        """Keeps a screenshot, and asserts that axe finds nothing serious on the screen."""
+        await self.page.screenshot(path=artifacts() / f"{stage}-{self.persona.first_name.lower()}.png")
+        found = await self.page.evaluate(
+            "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
+            ".filter(({ impact }) => impact === 'serious' || impact === 'critical')"
+            ".map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html).join(' ')}`)"
+        )
+        assert found == [], (stage, found)
+
+    # What it does.
+
+    async def press(self, testid: str) -> None:
+        await self.at(testid).click()
+
+    async def introduce(self, intent: str = "dating") -> None:
+        """Fills in the first form."""
+        await self.at("name").fill(self.persona.first_name)
+        await self.at("age").fill(str(self.persona.age))
+        await self.at(f"gender-{self.persona.gender}").check(force=True)
+        await self.at(f"intent-{intent}").check(force=True)
+
+    async def start(self, intent: str = "dating") -> None:
+        """From the first screen into the queue."""
+        await self.introduce(intent)
+        await self.press("start")
+
+    # What flows.
+
+    async def stats(self) -> dict[str, Any]:
+        found: dict[str, Any] = await self.page.evaluate(STATS)
+        return found
+
+    async def hears(self, packets: int = 25) -> None:
+        """Returns once that many more packets of the other's voice came in, with energy in them."""
+        before = (await self.stats())["audio"]
+        await self.until(AUDIO_FLOWS, [before["packets"] + packets, before["energy"]])
+
+    async def sees(self, frames: int = 5) -> None:
+        """Returns once that many more pictures of the other were decoded."""
+        await self.until(VIDEO_FLOWS, (await self.stats())["video"]["frames"] + frames)
+
+    async def until(self, script: str, argument: Any = None) -> None:
+        """Returns once the function answers something true. Raises: AssertionError with what happened instead."""
+        try:
+            await self.page.wait_for_function(script, arg=argument, timeout=PATIENCE_MS, polling=100)
+        except PlaywrightTimeout:
+            seen = await self.page.evaluate(SITUATION)
+            name = self.persona.first_name
+            raise AssertionError(
+                f"{name} waited in vain for {script} {argument}: {seen} {self.complaints}"
+            ) from None
+
+    async def asked_devices(self) -> list[str]:
+        """Which devices the page has asked for, in order: `audio`, `video`."""
+        asked: list[str] = await self.page.evaluate("window.__witness.devices")
+        return asked
+
+    async def rest(self, path: str) -> Any:
+        """What REST answers this person."""
+        return await self.page.evaluate("(path) => window.__minuet.client.account.request('GET', path)", path)
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not any(part in message.text for part in self.excused):
+            self.complaints.append(f"{message.type}: {message.text}")

@@ -1,0 +1,27 @@
+// Runs before the page's own scripts and writes down what can only be seen while it happens.
+(() => {
+  const witness = { devices: [], said: [], toasts: [], offers: [] };
+  Object.defineProperty(window, "__witness", { value: witness });
+
+  const devices = navigator.mediaDevices;
+  if (devices) {
+    const getUserMedia = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = (constraints) => {
+      witness.devices.push(...["audio", "video"].filter((kind) => constraints[kind]));
+      return getUserMedia(constraints);
+    };
+  }
+
+  document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => {
+    console.error(`content policy: ${violatedDirective} ${blockedURI}`);
+  });
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const note = (id, list) => {
+      const place = document.getElementById(id);
+      new MutationObserver(() => place.textContent && list.push(place.textContent)).observe(place, { childList: true, characterData: true, subtree: true });
+    };
+    note("say", witness.said);
+    note("toasts", witness.toasts);
+  });
+})();
