@@ -4,35 +4,17 @@ Knows the protocol only as docs/protocol.md tells it, and shares no code with th
 """
 
 import asyncio
-import itertools
-import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
-import msgpack
+
+from loadtests.swarm.wire import Closed, Message, RequestRefused, Wire
+
+__all__ = ["Client", "Closed", "Message", "RequestRefused", "register"]
 
 TIMEOUT_S = 10.0
-
-Message = dict[str, Any]
-
-
-class RequestRefused(Exception):
-    """The hub answered `error`."""
-
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        super().__init__(f"{data['code']}: {data['message']}")
-        self.code: str = data["code"]
-        self.data = data
-
-
-class Closed(Exception):
-    """The hub closed the socket."""
-
-    def __init__(self, code: int | None, reason: str | None) -> None:
-        super().__init__(f"{code} {reason}")
-        self.code = code
 
 
 async def register(
@@ -64,17 +46,14 @@ class Client:
     ) -> None:
         self._http = http
         self._url = base_url.replace("http", "ws", 1) + "/v1/ws"
-        self._codec = codec
+        self.wire = Wire(codec)
         self.device_id = device_id or uuid.uuid4().hex
-        self._ids = itertools.count(1)
         self._replies: dict[int, asyncio.Future[Message]] = {}
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._reader: asyncio.Task[None] | None = None
         self._arrived = asyncio.Condition()
         self._closed: Closed | None = None
-        self._acknowledged = 0
         self.inbox: list[Message] = []
-        self.last_seq = 0
         self.session_id = ""
         self.ready: Message = {}
         self.account: Message = {}
@@ -82,11 +61,16 @@ class Client:
         self.handlers: dict[str, Callable[[Message], None]] = {}
         """Called with the data of messages of a type, at once, beside the inbox."""
 
+    @property
+    def last_seq(self) -> int:
+        """The number of the last reliable message."""
+        return self.wire.last_seq
+
     async def open(self) -> None:
         """Opens the socket, and says nothing yet."""
         self._closed = None
         self._socket = await self._http.ws_connect(
-            self._url, protocols=[f"minuet.v1.{self._codec}"], autoping=True, max_msg_size=1 << 20
+            self._url, protocols=[self.wire.subprotocol], autoping=True, max_msg_size=1 << 20
         )
         self._reader = asyncio.create_task(self._read())
 
@@ -94,8 +78,7 @@ class Client:
         """`session.start`; returns the data of `session.ready`."""
         if self._socket is None or self._closed is not None:
             await self.open()
-        self.last_seq = self._acknowledged = 0
-        self._ids = itertools.count(1)
+        self.wire.begin()
         await self.send("session.start", {"token": token, "device_id": self.device_id})
         self.ready = await self.wait_for("session.ready")
         self.session_id = self.ready["session_id"]
@@ -117,7 +100,7 @@ class Client:
 
     async def request(self, type_: str, data: Message | None = None) -> Message:
         """Asks and returns the data of `ok`. Raises: RequestRefused, Closed, TimeoutError."""
-        request_id = next(self._ids)
+        request_id = self.wire.next_id()
         reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._replies[request_id] = reply
         await self.send(type_, data, request_id)
@@ -128,19 +111,12 @@ class Client:
         return message.get("data") or {}
 
     async def send(self, type_: str, data: Message | None = None, request_id: int | None = None) -> None:
-        envelope: Message = {"type": type_}
-        if request_id is not None:
-            envelope["id"] = request_id
-        if data is not None:
-            envelope["data"] = data
-        if self.last_seq > self._acknowledged:
-            envelope["ack"] = self._acknowledged = self.last_seq
-        await self.send_raw(self._encode(envelope))
+        await self.send_raw(self.wire.frame(type_, data, request_id))
 
     async def send_raw(self, payload: bytes, *, binary: bool | None = None) -> None:
         if self._socket is None:
             raise Closed(None, "not open")
-        if self._codec == "msgpack" if binary is None else binary:
+        if self.wire.binary if binary is None else binary:
             await self._socket.send_bytes(payload)
         else:
             await self._socket.send_str(payload.decode())
@@ -197,10 +173,8 @@ class Client:
         if socket is None:
             return
         async for frame in socket:
-            if frame.type is aiohttp.WSMsgType.TEXT:
-                await self._take(json.loads(frame.data))
-            elif frame.type is aiohttp.WSMsgType.BINARY:
-                await self._take(msgpack.unpackb(frame.data))
+            if frame.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                await self._take(self.wire.read(frame.data))
         self._closed = Closed(socket.close_code, None)
         for reply in self._replies.values():
             if not reply.done():
@@ -209,8 +183,7 @@ class Client:
             self._arrived.notify_all()
 
     async def _take(self, message: Message) -> None:
-        self.last_seq = message.get("seq", self.last_seq)
-        if self.last_seq - self._acknowledged >= 32:
+        if self.wire.owes_ack:
             await self.send("ack")
         if message["type"] == "ping":
             await self.send("pong")
@@ -224,9 +197,3 @@ class Client:
         async with self._arrived:
             self.inbox.append(message)
             self._arrived.notify_all()
-
-    def _encode(self, envelope: Message) -> bytes:
-        if self._codec == "msgpack":
-            packed: bytes = msgpack.packb(envelope)
-            return packed
-        return json.dumps(envelope).encode()

@@ -207,7 +207,7 @@ async def test_a_flood_is_slowed_then_closed(hub: str, people: People) -> None:
 async def test_a_client_that_never_acknowledges_has_to_start_over(hub: str, people: People) -> None:
     """What can no longer be promised is told: 4006, and the resume answers with a fresh snapshot."""
     client = await people.online(hub)
-    client._acknowledged = 1 << 30  # the test's client acknowledges by itself; not this one
+    client.wire.acknowledges = False
 
     async def chat() -> None:
         for number in range(1, 200):
