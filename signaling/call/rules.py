@@ -101,18 +101,27 @@ def restricts(call: Call, event: Event) -> bool:
 def restrict(call: Call, event: Event, now_ms: int) -> Call:
     """What a node holds itself to from the moment it hears of an event, before any commit.
 
-    The version stays: this view is judged by, never stored. An event that gives and takes binds here in what it takes.
+    The very record that went in where there is nothing to hold to: the event gives something too, is illegal, or
+    takes away nothing that could not wait. The version stays: this view is judged by, never stored.
     """
-    if not isinstance(event, (*RESTRICTIONS, VideoApproved)):
+    if not restricts(call, event):
         return call
     try:
         decided = receive(call, event, now_ms).call
     except CallRefused:
         return call
     if decided.state in (State.DECIDING, State.ENDED):
-        return msgspec.structs.replace(decided, version=call.version)
-    a, b = _narrower(call.a, decided.a), _narrower(call.b, decided.b)
-    return msgspec.structs.replace(call, a=a, b=b)
+        return call if decided is call else msgspec.structs.replace(decided, version=call.version)
+    if not isinstance(event, (VideoRevoked, VideoApproved)):
+        # A request that lapsed, a wish taken back: nothing flows by them.
+        return call
+    view = msgspec.structs.replace(
+        call,
+        a=_narrower(call.a, decided.a),
+        b=_narrower(call.b, decided.b),
+        video_request=decided.video_request,
+    )
+    return call if view == call else view
 
 
 def check_relay(call: Call, seat: Seat) -> None:

@@ -35,23 +35,46 @@ def test_a_narrowing_binds_in_the_direction_it_names() -> None:
 
 
 def test_a_permission_does_not_bind_before_it_is_stored() -> None:
-    """Else a lost race would have let video through that nobody allowed."""
+    """Else a lost race would have let video through that nobody allowed. The very record says: nothing to hold to."""
     talk = Conversation.live()
 
-    assert restrict(talk.call, events.VideoApproved("a", "both"), talk.now_ms) == talk.call
-    assert restrict(talk.call, wants_connection("a"), talk.now_ms) == talk.call
+    assert restrict(talk.call, events.VideoApproved("a", "both"), talk.now_ms) is talk.call
+    assert restrict(talk.call, wants_connection("a"), talk.now_ms) is talk.call
 
 
-def test_an_approval_that_also_takes_back_binds_only_in_what_it_takes_back() -> None:
-    """Mutual: `b` opens for itself what `a` closes."""
+def test_an_approval_that_gives_and_takes_waits_as_a_whole() -> None:
+    """Mutual: `b` opens for itself what `a` closes. Half of it told early would be told wrongly."""
     talk = Conversation.live(mutual=True)
     talk.does(events.VideoRequested("a"))
     talk.does(events.VideoApproved("b", "receive"))
     talk.does(events.VideoRequested("b"))
+    swap = events.VideoApproved("a", "receive")
 
-    view = restrict(talk.call, events.VideoApproved("a", "receive"), talk.now_ms)
+    assert not restricts(talk.call, swap)
+    assert restrict(talk.call, swap, talk.now_ms) is talk.call
 
-    assert (view.a.video_allowed, view.b.video_allowed) == (False, False)
+
+def test_a_revocation_holds_against_a_yes_to_the_own_request() -> None:
+    """With nothing allowed yet, what is taken back is the question."""
+    talk = Conversation.live(mutual=True)
+    talk.does(events.VideoRequested("a"))
+
+    assert restrict(talk.call, events.VideoRevoked("a"), talk.now_ms).video_request is None
+    assert restrict(talk.call, events.VideoRevoked("b"), talk.now_ms) is talk.call
+
+
+def test_what_can_wait_for_the_store_does() -> None:
+    """A lapsed request, a wish taken back, an early timer, a decision about what is over."""
+    asked = Conversation.live()
+    asked.does(events.ExtensionRequested("a"))
+    wished = Conversation.live(mutual=True)
+    wished.does(wants_connection("a"))
+    ended = Conversation.ended()
+
+    assert restrict(asked.call, events.TimerFired(), asked.now_ms) is asked.call
+    assert restrict(asked.call, events.TimerFired(), asked.now_ms + 15_000) is asked.call
+    assert restrict(wished.call, events.ConnectPassed("a"), wished.now_ms) is wished.call
+    assert restrict(ended.call, events.Blocked("a"), ended.now_ms) is ended.call
 
 
 @pytest.mark.parametrize(
@@ -98,13 +121,3 @@ def test_only_what_gives_nothing_may_be_told_before_it_is_stored() -> None:
     assert restricts(both, events.HungUp("b"))
     assert not restricts(both, wants_connection("a"))
     assert not restricts(both, events.ExtensionRequested("a"))
-
-
-def test_an_approval_that_gives_and_takes_has_to_wait_too() -> None:
-    """Mutual: `a` stops sending so that `b` begins."""
-    talk = Conversation.live(mutual=True)
-    talk.does(events.VideoRequested("a"))
-    talk.does(events.VideoApproved("b", "receive"))
-    talk.does(events.VideoRequested("b"))
-
-    assert not restricts(talk.call, events.VideoApproved("a", "receive"))
