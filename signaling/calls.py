@@ -277,6 +277,13 @@ class CallService:
             self.retime(call)
         if ended and stored.call.reason is not None:
             self._metrics.ended.labels(stored.call.reason).inc()
+            logger.info(
+                "call ended",
+                call_id=call.id,
+                reason=str(stored.call.reason),
+                duration_ms=stored.call.duration_ms,
+                intent=stored.call.intent,
+            )
 
     def _is_ours(self, call: LocalCall) -> bool:
         return self._local.get(call.id) is call

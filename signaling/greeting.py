@@ -4,6 +4,7 @@ Decides whether the first message is one that can begin a session. Refuses to ch
 awaited by whoever opens sessions, while what the client sends meanwhile waits here, bounded.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from base.errors import CloseCode, MinuetError
@@ -20,13 +21,24 @@ FirstMessage = wire.SessionStart | wire.SessionResume
 class Greeting:
     """The listener of a new connection until a session takes over."""
 
-    __slots__ = ("_begin", "_begun", "_waiting", "codec", "connection", "gone", "info", "request_id")
+    __slots__ = (
+        "_begin",
+        "_begun",
+        "_patience",
+        "_waiting",
+        "codec",
+        "connection",
+        "gone",
+        "info",
+        "request_id",
+    )
 
     def __init__(
         self,
         connection: Connection,
         info: ConnectionInfo,
         begin: Callable[["Greeting", FirstMessage], None],
+        start_timeout_s: float,
     ) -> None:
         self.connection = connection
         self.info = info
@@ -37,6 +49,7 @@ class Greeting:
         """Whether the socket is closed already."""
         self._begin = begin
         self._begun = False
+        self._patience = asyncio.get_running_loop().call_later(start_timeout_s, self._start_is_late)
         self._waiting: list[tuple[bytes, bool]] = []
 
     def message_received(self, payload: bytes, binary: bool, /) -> None:
@@ -58,6 +71,7 @@ class Greeting:
             return
         self.request_id = request.id
         self._begun = True
+        self._patience.cancel()
         self._begin(self, request.message)
 
     def hand_over(self) -> list[tuple[bytes, bool]]:
@@ -75,13 +89,9 @@ class Greeting:
 
     def close(self, code: CloseCode, reason: str) -> None:
         self.gone = True
+        self._patience.cancel()
         self.connection.close(code, reason[:100])
         self.connection.listen(DEAF)
-
-    def start_is_late(self) -> None:
-        """No first message came in time."""
-        if not self._begun and not self.gone:
-            self.close(CloseCode.NO_START, "no session.start in time")
 
     def traffic_seen(self) -> None:
         """Pings before the start do not extend it."""
@@ -94,3 +104,7 @@ class Greeting:
 
     def connection_closed(self, code: int, clean: bool, /) -> None:
         self.gone = True
+        self._patience.cancel()
+
+    def _start_is_late(self) -> None:
+        self.close(CloseCode.NO_START, "no session.start in time")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from accounts.model import Identity
 from base.clock import Clock
@@ -151,6 +152,11 @@ class LiveSession:
     def can_resume(self) -> bool:
         """Whether a replay from the outbox would be complete."""
         return not self.is_over and not self._lost_messages
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the client has not read yet."""
+        return 0 if self._connection is None else self._connection.unsent_bytes
 
     @property
     def is_busy(self) -> bool:
@@ -334,13 +340,17 @@ class LiveSession:
             self._running = False
 
     async def _command(self, request: Request) -> None:
+        call_id = getattr(request.message, "call_id", self.call_id)
         try:
-            data = await self._shell.dispatcher.handle(self, request)
+            with bound_contextvars(session_id=self.id, call_id=call_id, message_type=request.message.TYPE):
+                data = await self._shell.dispatcher.handle(self, request)
         except MinuetError as error:
             if not self.is_over:
                 self.refuse(request.id, error)
         except Exception:
-            logger.exception("command failed", message_type=request.message.TYPE, session_id=self.id)
+            logger.exception(
+                "command failed", message_type=request.message.TYPE, session_id=self.id, call_id=call_id
+            )
             self.refuse(request.id, MinuetError())
         else:
             if not self.is_over:

@@ -1,6 +1,11 @@
 """What the hub counts, in a registry that is handed in. No label names a user, a call or an address."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _RELAY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025)
 _COMMAND_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
@@ -11,8 +16,6 @@ class SessionMetrics:
     """Sockets and sessions."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.connections = Gauge("minuet_ws_connections", "Open WebSocket connections.", registry=registry)
-        self.sessions = Gauge("minuet_sessions", "Sessions by state.", ["state"], registry=registry)
         self.handshakes = Counter(
             "minuet_session_starts_total", "First messages by result.", ["result"], registry=registry
         )
@@ -95,3 +98,39 @@ class CallMetrics:
             buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
             registry=registry,
         )
+
+
+class LiveCounts(Protocol):
+    """What is there at this moment, counted when somebody asks."""
+
+    def connections(self) -> int: ...
+
+    def unsent_bytes(self) -> int: ...
+
+    def sessions(self) -> Mapping[str, int]: ...
+
+    def calls(self) -> Mapping[str, int]: ...
+
+
+class LiveCollector(Collector):
+    """Gauges that are counted at each scrape, so that they cannot drift from the truth."""
+
+    def __init__(self, counts: LiveCounts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily(
+            "minuet_ws_connections", "Open WebSocket connections.", self._counts.connections()
+        )
+        yield GaugeMetricFamily(
+            "minuet_send_buffer_bytes", "What waits unsent for slow readers.", self._counts.unsent_bytes()
+        )
+        yield _by_state("minuet_sessions", "Sessions of this node by state.", self._counts.sessions())
+        yield _by_state("minuet_calls", "Calls that this node takes part in, by state.", self._counts.calls())
+
+
+def _by_state(name: str, text: str, counts: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=["state"])
+    for state, count in counts.items():
+        family.add_metric([state], count)
+    return family

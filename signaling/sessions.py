@@ -51,6 +51,7 @@ FEATURES: Final = ("video", "extend", "connect", "resume")
 _TICKET_CHECK_S: Final = 5.0
 _FAREWELL_BACKOFF_S: Final = (0.1, 0.5, 1.0, 2.0, 4.0)
 _DRAIN_SPREAD_MS: Final = 3_000
+_REASSERTED_AT_ONCE: Final = 100
 
 
 class Calls(Protocol):
@@ -66,14 +67,6 @@ class Calls(Protocol):
 
     async def leave(self, call_id: CallId, live: LiveSession) -> None:
         """The device has left for good."""
-        ...
-
-
-class Blocks(Protocol):
-    """Whom people do not meet."""
-
-    async def restore_blocks(self, user_id: UserId) -> bool:
-        """Brings back what the store does not know of a user; what cannot be brought now comes later by itself."""
         ...
 
 
@@ -99,7 +92,6 @@ class Sessions:
         *,
         authentication: Authentication,
         registry: Registry,
-        blocks: Blocks,
         lobby: Lobby,
         calls: Calls,
         clock: ServerClock,
@@ -112,7 +104,6 @@ class Sessions:
         self._metrics = metrics
         self._authentication = authentication
         self._registry = registry
-        self._blocks = blocks
         self._lobby = lobby
         self._calls = calls
         self._clock = clock
@@ -121,6 +112,8 @@ class Sessions:
         self._shell = SessionShell(clock, policy.limits, dispatcher, self, metrics, policy.strict)
         self._tasks: asyncio.TaskGroup | None = None
         self._draining = False
+        self._working = 0
+        """How many pieces of work of sessions are under way."""
 
     async def run(self) -> None:
         """Serves sessions until cancelled: their commands, their timers, the check of their tickets."""
@@ -133,11 +126,7 @@ class Sessions:
 
     def accept(self, connection: Connection, info: ConnectionInfo) -> Greeting:
         """Greets a new socket; it has 5 s to say who it is."""
-        greeting = Greeting(connection, info, self._begin)
-        asyncio.get_running_loop().call_later(
-            self._policy.limits.start_timeout_ms / 1000, greeting.start_is_late
-        )
-        return greeting
+        return Greeting(connection, info, self._begin, self._policy.limits.start_timeout_ms / 1000)
 
     def _begin(self, greeting: Greeting, first: FirstMessage) -> None:
         if self._draining:
@@ -177,8 +166,6 @@ class Sessions:
         )
         session.last_id = greeting.request_id or 0
         registered = await self._registry.register(self._registration(identity, device_id, session.id))
-        if not registered.blocks_known:
-            await self._blocks.restore_blocks(UserId(identity.user_id))
         live = LiveSession(self._shell, session, identity, device_id, registered.generation)
         before = self._hub.on_device(live.user_id, device_id)
         if before is not None:
@@ -198,6 +185,13 @@ class Sessions:
         live.push_reply(self._ready(live, registered, call), greeting.request_id)
         self._hub.wake(live)
         self._metrics.handshakes.labels("ok").inc()
+        logger.info(
+            "session started",
+            session_id=live.id,
+            user_id=live.user_id,
+            subprotocol=session.codec.subprotocol,
+            took_over=before is not None,
+        )
         return live
 
     async def _resume(
@@ -239,6 +233,7 @@ class Sessions:
         live.replay(first.last_seq)
         self._hub.wake(live)
         self._metrics.resumes.labels("ok").inc()
+        logger.info("session resumed", session_id=live.id, call_id=live.call_id)
         await self._come_back(live)
         return live
 
@@ -321,14 +316,24 @@ class Sessions:
 
     def ended(self, live: LiveSession, reason: str) -> None:
         self._hub.remove(live)
-        logger.debug("session ended", session_id=live.id, reason=reason)
+        logger.info("session ended", session_id=live.id, reason=reason, call_id=live.call_id)
         self.run_soon(self._say_farewell(live))
 
     def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
         if self._tasks is None:
             work.close()
             raise RuntimeError("sessions are not being served")
-        self._tasks.create_task(_logged(work))
+        self._working += 1
+        self._tasks.create_task(self._work(work))
+
+    async def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        # One session's failure must not end the task group that serves all of them.
+        try:
+            await work
+        except Exception:
+            logger.exception("work of a session failed")
+        finally:
+            self._working -= 1
 
     async def _step_away(self, live: LiveSession) -> None:
         try:
@@ -412,35 +417,34 @@ class Sessions:
             live.close(CloseCode.DRAIN, "draining")
         deadline = self._clock.monotonic_ms() + round(timeout_s * 1000)
         # Any of thousands may be the last to finish: looking is cheaper than being told by each.
-        while (  # noqa: ASYNC110
-            any(live.is_busy for live in self._hub) and self._clock.monotonic_ms() < deadline
-        ):
+        while self._working and self._clock.monotonic_ms() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     async def reassert_all(self) -> None:
         """Registers every session again, for a new incarnation of this node. Raises: Unavailable."""
-        for live in self._hub:
-            registration = self._registration(live.identity, live.device_id, live.id)
-            try:
-                generation = await self._registry.reassert(registration, live.generation)
-            except RegistrationRefused as refused:
-                live.end(refused.close_code, str(refused.code))
-                continue
-            if generation is None:
-                live.end(CloseCode.SUPERSEDED, "superseded")
-                continue
-            live.generation = generation
-            await self._come_back(live)
+        everybody = tuple(self._hub)
+        for start in range(0, len(everybody), _REASSERTED_AT_ONCE):
+            share = everybody[start : start + _REASSERTED_AT_ONCE]
+            for result in await asyncio.gather(*map(self._reassert, share), return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
+
+    async def _reassert(self, live: LiveSession) -> None:
+        registration = self._registration(live.identity, live.device_id, live.id)
+        try:
+            generation = await self._registry.reassert(registration, live.generation)
+        except RegistrationRefused as refused:
+            live.end(refused.close_code, str(refused.code))
+            return
+        if live.is_over:
+            return
+        if generation is None:
+            live.end(CloseCode.SUPERSEDED, "superseded")
+            return
+        live.generation = generation
+        await self._come_back(live)
 
     def _registration(self, identity: Identity, device_id: DeviceId, session_id: SessionId) -> Registration:
         return Registration(
             UserId(identity.user_id), device_id, session_id, self._router.node_id, identity.issued_at_ms
         )
-
-
-async def _logged(work: Coroutine[Any, Any, None]) -> None:
-    # One session's failure must not end the task group that serves all of them.
-    try:
-        await work
-    except Exception:
-        logger.exception("work of a session failed")

@@ -34,7 +34,7 @@ from signaling.dispatch.safety import SafetyCommands
 from signaling.hub import Hub
 from signaling.inbox import Inbox
 from signaling.local_call import LocalCalls
-from signaling.metrics import CallMetrics, SessionMetrics
+from signaling.metrics import CallMetrics, LiveCollector, SessionMetrics
 from signaling.protocol.messages.call import IceServer
 from signaling.relays import Relays
 from signaling.router import Router
@@ -156,8 +156,11 @@ class Node:
             dispatcher,
             session_metrics,
             authentication=authentication,
-            registry=Registry(RedisSessions(foundation.redis, foundation.keys), stores.nodes),
-            blocks=self.safety,
+            registry=Registry(
+                RedisSessions(foundation.redis, foundation.keys),
+                stores.nodes,
+                restore_blocks=self.safety.restore_blocks,
+            ),
             lobby=self.lobby,
             calls=self.calls,
             clock=clock,
@@ -170,7 +173,7 @@ class Node:
         self._listening: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self.lease.on_incarnation(self._reincarnated)
-        session_metrics.connections.set_function(lambda: sum(live.is_attached for live in self.hub))
+        registry.register(LiveCollector(_NodeCounts(self.hub, self.local)))
 
     async def run(self, ready: asyncio.Event) -> None:
         """Serves until cancelled; sets `ready` once the lease is held and the inbox is open."""
@@ -207,3 +210,23 @@ class Node:
             users={state: counts.get(state.value, 0) for state in UserState},
             calls=self.local.count_by_state(),
         )
+
+
+class _NodeCounts:
+    """What this node holds, for its gauges."""
+
+    def __init__(self, hub: Hub, calls: LocalCalls) -> None:
+        self._hub = hub
+        self._calls = calls
+
+    def connections(self) -> int:
+        return sum(live.is_attached for live in self._hub)
+
+    def unsent_bytes(self) -> int:
+        return sum(live.unsent_bytes for live in self._hub)
+
+    def sessions(self) -> Mapping[str, int]:
+        return self._hub.count_by_state()
+
+    def calls(self) -> Mapping[str, int]:
+        return self._calls.count_by_state()

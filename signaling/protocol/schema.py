@@ -46,7 +46,6 @@ SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
         session.SessionExpiring,
         session.SessionDrain,
         session.SessionSuperseded,
-        queue.QueueStatus,
         queue.QueueLeft,
         queue.MatchFound,
         call.CallState,

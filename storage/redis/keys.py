@@ -11,6 +11,8 @@ Layout of `{u:<user>}:user`, a hash with the last word about who is in what:
     queued_at           Unix ms: the seniority of the ticket that the activity names, or that led to its call
     returned            `call:<call>` from which the ticket went back to the queue; it cannot be entered again
     revoked_before      Unix ms; sessions of tokens issued before it are refused
+    revoked:<family>    a sign-in that was taken back, until that Unix ms
+    blocks_known        set once the user's blocks stand in `:blocks`, whatever Redis lost before
 """
 
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ class Keys:
         return f"{self.prefix}{{n:{node_id}}}:lease"
 
     def node_sessions(self, node_id: str) -> str:
+        """Set of `<user> <session> <device>`."""
         return f"{self.prefix}{{n:{node_id}}}:sessions"
 
     def node_stats(self, node_id: str) -> str:

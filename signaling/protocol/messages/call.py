@@ -3,7 +3,7 @@
 Each message carries `call_id`, both ways.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -363,11 +363,3 @@ class ConnectionMade(ServerMessage, frozen=True, kw_only=True):
     call_id: Uuid
     connection_id: Uuid
     peer: PeerView
-
-
-class ModerationAction(ServerMessage, frozen=True, kw_only=True):
-    """A moderator acted on the reader's account."""
-
-    TYPE: ClassVar[str] = "moderation.action"
-    action: str
-    details: dict[str, Any] | None = None

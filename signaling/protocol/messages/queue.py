@@ -25,20 +25,8 @@ class QueueLeave(ClientMessage, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "queue.leave"
 
 
-class QueueStatus(ServerMessage, frozen=True, kw_only=True):
-    """Where the ticket stands."""
-
-    TYPE: ClassVar[str] = "queue.status"
-    RELIABLE: ClassVar[bool] = False
-    intent: str
-    waiting_since_at: UnixMs
-    position_band: str
-    """`next`, `near`, `middle` or `far`."""
-    eta_ms: int | None = None
-
-
 class QueueLeft(ServerMessage, frozen=True, kw_only=True):
-    """The ticket is gone though the client did not ask: `paused_too_long` or `other_intent`."""
+    """The ticket is gone though the client did not ask: it was paused for too long, or lost."""
 
     TYPE: ClassVar[str] = "queue.left"
     intent: str

@@ -1,6 +1,6 @@
 """The `session` family: starting, keeping and ending a session; replies and heartbeats."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -169,11 +169,3 @@ class SessionSuperseded(ServerMessage, frozen=True, kw_only=True):
     """Another connection of this device took over; this one is closed with 4501."""
 
     TYPE: ClassVar[str] = "session.superseded"
-
-
-class Notice(ServerMessage, frozen=True, kw_only=True):
-    """A word from the operators to show to the user."""
-
-    TYPE: ClassVar[str] = "notice"
-    text: str
-    details: dict[str, Any] | None = None

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from loadtests.swarm.client import Client, RequestRefused
-from tests.fixtures.deployment import People
+from tests.fixtures.deployment import Deploy, People
 from tests.fixtures.sdp import VOICE, audio, description, video
 
 
@@ -254,6 +254,35 @@ async def test_a_stranger_learns_nothing_of_a_call(hub: str, people: People) -> 
     }
 
     assert codes == {"not_a_participant"}
+
+
+async def test_two_hubs_carry_one_call(deploy: Deploy, people: People) -> None:
+    """Each side on a hub of its own: match, relays, consent and goodbye cross over."""
+    deployment = await deploy("serve", "serve", "matchmaker", "worker")
+    here, there = (process.public for process in deployment.processes if process.public)
+    her, him = await people.online(here, "female"), await people.online(there, "male", codec="msgpack")
+    await her.request("queue.join", {"intent": "dating"})
+    await him.request("queue.join", {"intent": "dating"})
+    call_id = (await her.wait_for("match.found"))["call_id"]
+    await him.wait_for("match.found", call_id=call_id)
+
+    await talk(her, him, call_id)
+    candidate = {"candidate": "candidate:1 1 udp 1 192.0.2.1 9 typ host", "mid": "0"}
+    trickle = {"call_id": call_id, "negotiation": 1, "of": "peer", "candidates": [candidate]}
+    await him.request("call.candidates", trickle)
+    assert (await her.wait_for("call.candidates"))["of"] == "self"
+    await him.request("video.request", {"call_id": call_id})
+    await her.wait_for("video.requested", call_id=call_id)
+    await her.request("video.approve", {"call_id": call_id, "direction": "both"})
+    await him.wait_for("video.allowed", call_id=call_id)
+    await negotiate(him, her, call_id, 1, description(audio(), video()))
+    await her.request("video.revoke", {"call_id": call_id})
+    await him.wait_for("video.revoked", call_id=call_id)
+    offer = {"call_id": call_id, "negotiation": 2, "sdp": description(audio(), video())}
+    assert await refused(him, "call.offer", offer) == "video_not_allowed"
+
+    await her.request("call.hangup", {"call_id": call_id})
+    assert (await him.wait_for("call.ended", call_id=call_id))["reason"] == "hangup"
 
 
 async def test_candidates_wait_for_their_description(hub: str, people: People) -> None:
