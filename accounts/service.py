@@ -12,6 +12,7 @@ import structlog
 from accounts import rules
 from accounts.metrics import AccountMetrics
 from accounts.model import (
+    Credentials,
     Device,
     Identity,
     NewFamily,
@@ -165,9 +166,7 @@ class Accounts:
         if user.banned_at is not None:
             self._metrics.logins.labels("banned").inc()
             raise Banned
-        if self._passwords.needs_rehash(credentials.password_hash):
-            new_hash = await self._passwords.hash(text)
-            await self._store.set_password_hash(user.id, credentials.password_hash, new_hash)
+        await self._renew_hash(credentials, text)
         now_ms = self._ids.now_ms()
         token, family = self._new_family(user.id, device, now_ms)
         await self._store.start_family(family)
@@ -246,6 +245,16 @@ class Accounts:
         await self._revoke_all(user.id, RevokeReason.LOGOUT_ALL)
         log.info("role_changed", user_id=user.id, role=role.value)
         return user
+
+    async def _renew_hash(self, credentials: Credentials, password: str) -> None:
+        if not self._passwords.needs_rehash(credentials.password_hash):
+            return
+        try:
+            new_hash = await self._passwords.hash(password)
+        except Unavailable:
+            # Busy: it can wait for another day, the person at the door should not.
+            return
+        await self._store.set_password_hash(credentials.user.id, credentials.password_hash, new_hash)
 
     async def _revoke_all(self, user_id: str, reason: RevokeReason) -> None:
         # One past now: a token of this very millisecond is of before.

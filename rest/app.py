@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from rest.endpoints import API, Endpoint
 from rest.envelope import JSON
 from rest.limits import RequestLimits
-from rest.middleware import add_headers, observe
+from rest.middleware import header_adder, observe
 from rest.openapi import document
 from rest.policies import DECLARED, Policy, declare, refuse_undeclared
 from rest.ports import Check
@@ -35,8 +35,10 @@ def build_app(services: RestServices, endpoints: Iterable[Endpoint] = ENDPOINTS)
         RouteWithoutPolicy: now, or when the app starts, where a route was added without one.
     """
     declared = tuple(endpoints)
+    origins = services.settings.allowed_origins
     app = web.Application(
-        middlewares=[observe(services.clock, services.ids, services.metrics)], client_max_size=MAX_BODY
+        middlewares=[observe(services.clock, services.ids, services.metrics, origins)],
+        client_max_size=MAX_BODY,
     )
     app[DECLARED] = {}
     limits = RequestLimits(services.limiter, services.settings.limits, services.clock, services.metrics)
@@ -53,7 +55,7 @@ def build_app(services: RestServices, endpoints: Iterable[Endpoint] = ENDPOINTS)
     declare(app, app.router.add_route("GET", f"{API}/openapi.json", serve_openapi), Policy.PUBLIC)
     refuse_undeclared(app)
     app.on_startup.append(_refuse_undeclared)
-    app.on_response_prepare.append(add_headers)
+    app.on_response_prepare.append(header_adder(origins))
     return app
 
 

@@ -5,6 +5,7 @@ answered as an opaque `internal`.
 """
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from base.clock import Clock
 from base.errors import ErrorCode, MinuetError
 from base.ids import IdFactory
+from rest.cors import AllowedOrigins, add_cors_headers, is_preflight, preflight
 from rest.envelope import JSON, failure, failure_body
 from rest.limits import LIMIT_HEADERS
 from rest.metrics import RestMetrics
@@ -43,7 +45,9 @@ _PAGE_CSP: Final = (
 _PAGE_FEATURES: Final = "microphone=(self), camera=(self), geolocation=(), payment=(), usb=()"
 
 
-def observe(clock: Clock, ids: IdFactory, metrics: RestMetrics) -> Middleware:
+def observe(
+    clock: Clock, ids: IdFactory, metrics: RestMetrics, allowed_origins: AllowedOrigins
+) -> Middleware:
     """The outermost middleware."""
 
     @web.middleware
@@ -53,7 +57,10 @@ def observe(clock: Clock, ids: IdFactory, metrics: RestMetrics) -> Middleware:
         route = route_path(request.match_info.route)
         started_ms = clock.monotonic_ms()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            response = await _answer(request, handler, request_id)
+            if is_preflight(request):
+                response: web.StreamResponse = preflight(request, allowed_origins)
+            else:
+                response = await _answer(request, handler, request_id)
             took_ms = clock.monotonic_ms() - started_ms
             # Methods are free text: only known ones may become labels.
             method = request.method if request.method in _METHODS else "OTHER"
@@ -102,8 +109,19 @@ def _request_id(request: web.Request, ids: IdFactory) -> str:
     return given if _SANE_ID.fullmatch(given) else ids.new()
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+def header_adder(
+    allowed_origins: AllowedOrigins,
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     """For `on_response_prepare`: only then does a file know its content type."""
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        _add_safe_headers(request, response)
+        add_cors_headers(request, response, allowed_origins)
+
+    return add_headers
+
+
+def _add_safe_headers(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
     if REQUEST_ID in request:
         headers["X-Request-ID"] = request[REQUEST_ID]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from rest.client_address import TrustedProxies
+from rest.cors import AllowedOrigins
 
 MAX_BODY = 65_536
 BODY_TIMEOUT_S = 10.0
@@ -45,6 +46,7 @@ class RestSettings:
 
     limits: Limits = field(default_factory=Limits)
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    allowed_origins: AllowedOrigins = field(default_factory=AllowedOrigins)
     refuse_unknown_fields: bool = False
     """On in development, so that typos are found; elsewhere unknown fields are ignored and counted."""
     version: str = "0"

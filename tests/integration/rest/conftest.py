@@ -105,6 +105,7 @@ class House:
     client: TestClient[web.Request, web.Application]
     services: RestServices
     store: PostgresAccounts
+    passwords: Passwords
     history: ListedHistory
     calls: RecordingCalls
     watch: FixedWatch
@@ -200,7 +201,7 @@ async def running_house(
             extend(app)
         client = TestClient(TestServer(app))
         await stack.enter_async_context(client)
-        yield House(client, services, store, history, calls, watch, registry)
+        yield House(client, services, store, passwords, history, calls, watch, registry)
 
 
 @pytest.fixture

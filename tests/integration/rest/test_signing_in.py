@@ -5,11 +5,13 @@ import time
 from typing import Any
 
 import asyncpg
+import pytest
 from argon2 import PasswordHasher
 from prometheus_client import generate_latest
 from redis.asyncio import Redis
 
 from accounts.model import Role
+from base.errors import Unavailable
 
 SIGNED_IN = {"user", "access_token", "refresh_token", "expires_at", "refresh_expires_at", "token_type"}
 PASSWORD = "correct horse battery"
@@ -300,6 +302,24 @@ async def test_an_old_hash_is_renewed_at_sign_in(house: Any, database_url: str) 
     stored = await house.store.credentials(data["user"]["email"])
     assert stored.password_hash.startswith("$argon2id$v=19$m=512,t=1,p=1$")
     assert (await house.post("/api/v1/auth/login", credentials(data))).status == 200
+
+
+async def test_a_hash_that_cannot_be_renewed_now_keeps_nobody_out(
+    house: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While all hashing threads are busy the old hash stays for another day."""
+    data = await house.sign_up()
+    old = PasswordHasher(time_cost=1, memory_cost=256, parallelism=1).hash(PASSWORD)
+    await _execute(database_url, "UPDATE accounts.users SET password_hash = $1", old)
+
+    async def busy(password: str) -> str:
+        raise Unavailable
+
+    monkeypatch.setattr(house.passwords, "hash", busy)
+    answer = await house.post("/api/v1/auth/login", credentials(data))
+
+    assert answer.status == 200
+    assert (await house.store.credentials(data["user"]["email"])).password_hash == old
 
 
 async def test_a_new_role_counts_from_the_next_sign_in(house: Any) -> None:
