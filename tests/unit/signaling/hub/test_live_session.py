@@ -1,0 +1,279 @@
+"""A session and its socket: order of commands, slow readers, silence, expiry. On real connections over a fake wire."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+import orjson
+import pytest
+from prometheus_client import CollectorRegistry
+
+from accounts.model import Identity, Role
+from base.clock import ManualClock
+from base.errors import CloseCode, ErrorCode, MinuetError
+from base.ids import DeviceId, SessionId
+from base.policy import Gender
+from signaling.connection import Connection, ConnectionSettings
+from signaling.frames import CLOSE, TEXT
+from signaling.live_session import DETACHED_MS, LiveSession, SessionShell
+from signaling.metrics import SessionMetrics
+from signaling.protocol.codec import JSON, Request
+from signaling.protocol.messages.session import Ping, SessionDrain
+from signaling.session.limits import SessionLimits
+from signaling.session.session import Session
+
+CALL = "01890000-0000-7000-8000-000000000000"
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written, and takes as little as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.unsent = 0
+        self.is_cut = False
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def close(self) -> None:
+        self.is_cut = True
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+    def messages(self) -> list[dict[str, Any]]:
+        return [orjson.loads(body) for opcode, body in map(_frame, self.written) if opcode == TEXT]
+
+    def close_code(self) -> int | None:
+        codes = [int.from_bytes(body[:2]) for opcode, body in map(_frame, self.written) if opcode == CLOSE]
+        return codes[-1] if codes else None
+
+
+def _frame(data: bytes) -> tuple[int, bytes]:
+    length = data[1] & 0x7F
+    start = {126: 4, 127: 10}.get(length, 2)
+    return data[0] & 0x0F, data[start:]
+
+
+class Services:
+    """A dispatcher and lifecycle that note what they are told; commands wait until the test lets them go."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.told: list[str] = []
+        self.gate = asyncio.Event()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def relay(self, live: LiveSession, request: Request) -> None:
+        self.done.append(request.message.TYPE)
+
+    async def handle(self, live: LiveSession, request: Request) -> Mapping[str, Any] | None:
+        await self.gate.wait()
+        self.done.append(request.message.TYPE)
+        if request.message.TYPE == "queue.leave":
+            raise MinuetError(code=ErrorCode.ALREADY_MATCHED)
+        return {"fine": True}
+
+    def detached(self, live: LiveSession) -> None:
+        self.told.append("detached")
+
+    def ended(self, live: LiveSession, reason: str) -> None:
+        self.told.append(f"ended: {reason}")
+
+    def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
+        self.tasks.add(asyncio.create_task(work))
+
+    async def settled(self) -> None:
+        self.gate.set()
+        await asyncio.gather(*self.tasks)
+
+
+class Scene:
+    """A live session with a socket."""
+
+    def __init__(self, limits: SessionLimits | None = None) -> None:
+        self.clock = ManualClock()
+        self.services = Services()
+        limits = limits or SessionLimits()
+        shell = SessionShell(
+            self.clock, limits, self.services, self.services, SessionMetrics(CollectorRegistry()), False
+        )
+        expires_at = self.clock.now_ms + 900_000
+        identity = Identity("user", Role.USER, Gender.FEMALE, "family", self.clock.now_ms, expires_at)
+        session = Session(SessionId("session"), JSON, limits, self.clock.now_ms)
+        self.live = LiveSession(shell, session, identity, DeviceId("device"), 1)
+        self.wire, self.connection = self.connect()
+
+    def connect(self) -> tuple[Wire, Connection]:
+        wire = Wire()
+        connection = Connection(wire, "192.0.2.1", False, ConnectionSettings())
+        self.live.attach(connection)
+        return wire, connection
+
+    def hears(self, type_: str, request_id: int | None = None, **data: Any) -> None:
+        message: dict[str, Any] = {"type": type_, "data": data}
+        if request_id is not None:
+            message["id"] = request_id
+        self.live.message_received(orjson.dumps(message), False)
+
+    def tick(self) -> int | None:
+        return self.live.tick(self.clock.now_ms, self.clock.now_ms)
+
+
+async def test_a_relay_is_done_at_once_when_nothing_is_in_line() -> None:
+    """No task, no wait: it is answered before the read returns."""
+    scene = Scene()
+
+    scene.hears("call.candidates", 1, call_id=CALL, negotiation=1)
+
+    assert scene.services.done == ["call.candidates"]
+    assert scene.wire.messages() == [{"type": "ok", "id": 1, "seq": 1}]
+    assert not scene.services.tasks
+
+
+async def test_commands_and_relays_of_a_session_keep_their_order() -> None:
+    """A relay waits behind its own session's unfinished command."""
+    scene = Scene()
+
+    scene.hears("call.accept", 1, call_id=CALL)
+    scene.hears("call.candidates", 2, call_id=CALL, negotiation=1)
+    scene.hears("queue.leave", 3)
+    assert scene.services.done == []
+    await scene.services.settled()
+
+    assert scene.services.done == ["call.accept", "call.candidates", "queue.leave"]
+    answers = [(message["type"], message["id"]) for message in scene.wire.messages()]
+    assert answers == [("ok", 1), ("ok", 2), ("error", 3)]
+
+
+async def test_commands_in_line_are_bounded() -> None:
+    """Above the limit: `rate_limited`, and what is in line is still done."""
+    scene = Scene(SessionLimits(pending_commands=3))
+
+    for number in range(1, 7):
+        scene.hears("call.accept", number, call_id=CALL)
+    await scene.services.settled()
+
+    refused = [message["id"] for message in scene.wire.messages() if message["type"] == "error"]
+    assert len(refused) + len(scene.services.done) == 6
+    assert refused == [4, 5, 6]
+
+
+async def test_a_slow_reader_loses_pings_first_then_the_socket_but_nothing_reliable() -> None:
+    """Above 64 kB unsent ephemeral messages are dropped, above 256 kB the socket is closed with 4003."""
+    scene = Scene()
+    scene.connection.pause_writing()
+    scene.wire.unsent = 100_000
+
+    scene.live.push(Ping(server_now=1))
+    scene.live.push(SessionDrain(reconnect_after_ms=1))
+    scene.wire.unsent = 300_000
+    scene.live.push(SessionDrain(reconnect_after_ms=2))
+
+    assert [message["type"] for message in scene.wire.messages()] == ["session.drain"]
+    assert scene.wire.close_code() == CloseCode.TOO_SLOW
+    assert scene.services.told == ["detached"]
+    wire, _ = scene.connect()
+    assert scene.live.replay(0)
+    replayed = b"".join(wire.written)
+    assert replayed.count(b"session.drain") == 2
+
+
+async def test_a_reader_without_progress_is_closed_after_ten_seconds() -> None:
+    """4003 also when little is unsent but nothing moves."""
+    scene = Scene()
+    scene.connection.pause_writing()
+
+    scene.clock.advance(9.9)
+    scene.tick()
+    assert scene.live.is_attached
+    scene.clock.advance(0.2)
+    scene.tick()
+
+    assert scene.wire.close_code() == CloseCode.TOO_SLOW
+
+
+async def test_a_client_that_never_acknowledges_is_told_to_start_over() -> None:
+    """The outbox overflows: 4006, and the session can no longer be resumed."""
+    scene = Scene(SessionLimits(outbox_messages=5))
+
+    for number in range(6):
+        scene.live.push(SessionDrain(reconnect_after_ms=number))
+
+    assert scene.wire.close_code() == CloseCode.RESYNC
+    assert not scene.live.can_resume
+    assert len(scene.wire.messages()) == 5
+
+
+async def test_silence_is_pinged_then_given_up() -> None:
+    """20 s, then 8 s; in a call 5 s and 4 s."""
+    scene = Scene()
+
+    scene.clock.advance(20)
+    scene.tick()
+    assert scene.wire.messages()[-1]["type"] == "ping"
+    scene.clock.advance(8)
+    scene.tick()
+
+    assert scene.wire.close_code() == CloseCode.NO_PONG
+    assert scene.services.told == ["detached"]
+
+
+async def test_late_events_of_an_older_socket_do_nothing() -> None:
+    """The session has another socket by now; the old one's end is none of its business."""
+    scene = Scene()
+    old = scene.connection
+    wire, _ = scene.connect()
+
+    old.connection_lost(None)
+    scene.live.push(SessionDrain(reconnect_after_ms=1))
+
+    assert scene.live.is_attached
+    assert scene.wire.close_code() == CloseCode.SUPERSEDED
+    assert [message["type"] for message in wire.messages()] == ["session.drain"]
+
+
+@pytest.mark.parametrize(("clean", "told"), [(True, "ended: closed"), (False, "detached")])
+async def test_only_a_clean_goodbye_ends_the_session(clean: bool, told: str) -> None:
+    """A close frame with 1000 means it; a lost socket may come back."""
+    scene = Scene()
+
+    scene.live.connection_closed(1000, clean)
+
+    assert scene.services.told == [told]
+
+
+async def test_a_detached_session_lives_for_a_minute() -> None:
+    """Then it has expired; in a call it has two."""
+    scene = Scene()
+    scene.live.connection_closed(1006, False)
+
+    scene.clock.advance(DETACHED_MS / 1000 - 1)
+    assert scene.tick() is not None
+    scene.clock.advance(2)
+    assert scene.tick() is None
+
+    assert scene.services.told == ["detached", "ended: expired"]
+
+
+async def test_a_token_that_runs_out_is_announced_then_the_socket_closed() -> None:
+    """A minute before, and half a minute after."""
+    scene = Scene()
+
+    scene.clock.advance(841)
+    scene.live.traffic_seen()
+    scene.tick()
+    assert scene.wire.messages()[-1]["type"] == "session.expiring"
+    scene.clock.advance(90)
+    scene.live.traffic_seen()
+    scene.tick()
+
+    assert scene.wire.close_code() == CloseCode.TOKEN_EXPIRED
