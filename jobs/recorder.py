@@ -37,6 +37,12 @@ class Pace:
     """Retries wait twice as long each time, from the first bound to the last, less up to half at random."""
     set_aside_s: float = 300.0
 
+    def retry_s(self, failures: int, jitter: float) -> float:
+        """How long to wait after this many failures in a row; `jitter` is from 0 to 1."""
+        longest = min(self.last_retry_s, self.first_retry_s * 2.0 ** min(failures - 1, 20))
+        # Jittered: several recorders must not come back all at once.
+        return longest * (1 - jitter / 2)
+
 
 class Recorder:
     """Writes ended calls to history until it is cancelled; `jitter` gives numbers from 0 to 1."""
@@ -68,17 +74,15 @@ class Recorder:
                 # Nothing came off the list: empty, or only calls that others took or changed. Not at once again.
                 pause_s = 0.0 if await self.record_waiting() else self._pace.idle_s
             except Unavailable as error:
-                pause_s = self._retry_s(failures)
-                log.warning(
-                    "recorder.waits", error=str(error), failures=failures + 1, retry_s=round(pause_s, 2)
-                )
                 failures += 1
+                pause_s = self._pace.retry_s(failures, self._jitter())
+                log.warning("recorder.waits", error=str(error), failures=failures, retry_s=round(pause_s, 2))
             except Exception:
                 # The boundary of the task: one bug must not stop history for ever.
-                pause_s = self._retry_s(failures)
-                self._metrics.failures.labels("internal").inc()
-                log.exception("recorder.failed", retry_s=round(pause_s, 2))
                 failures += 1
+                pause_s = self._pace.retry_s(failures, self._jitter())
+                self._metrics.failures.labels("internal").inc()
+                log.exception("recorder.failed", failures=failures, retry_s=round(pause_s, 2))
             else:
                 if failures:
                     log.info("recorder.goes_on", failures=failures)
@@ -150,8 +154,3 @@ class Recorder:
         self._metrics.backlog.set(waiting.total)
         self._metrics.lag_seconds.set(max(0, waiting.now_ms - oldest) / 1000)
         self._metrics.set_aside.set(len(self._aside))
-
-    def _retry_s(self, failures: int) -> float:
-        longest = min(self._pace.last_retry_s, self._pace.first_retry_s * 2.0 ** min(failures, 20))
-        # Jittered: several recorders must not come back all at once.
-        return longest * (1 - self._jitter() / 2)

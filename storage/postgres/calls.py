@@ -36,7 +36,7 @@ class PostgresCallArchive:
         try:
             async with transaction(self._pool, timeout_s=self._timeout_s) as connection:
                 return await self._record(connection, in_order)
-        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, OverflowError) as error:
             raise Refused(_reason(error)) from error
 
     # Redis forgets a call once it is written here: the commit must have reached the disk, whatever the server's default.
@@ -65,7 +65,13 @@ class PostgresCallArchive:
         resets = excluded.resets,
         recorded_at = now()
     WHERE excluded.version > known.version
-    RETURNING id, xmax = 0 AS is_new, connected AND connection_id IS NULL AS lacks_connection
+    RETURNING
+        id,
+        xmax = 0 AS is_new,
+        -- The inner query still sees the row as it was before this statement.
+        connected AND NOT coalesce(
+            (SELECT earlier.connected FROM calls.calls earlier WHERE earlier.id = known.id), false
+        ) AS is_newly_connected
     """
 
     async def _record(
@@ -77,8 +83,8 @@ class PostgresCallArchive:
         written = [by_id[row["id"]] for row in rows]
         if written:
             await self._insert_parts(connection, written)
-        # Only where it is missing: writing a call again must not bring back a connection that was removed.
-        connected = [by_id[row["id"]] for row in rows if row["lacks_connection"]]
+        # Only once: writing a call again must not bring back a connection that was removed since.
+        connected = [by_id[row["id"]] for row in rows if row["is_newly_connected"]]
         if connected:
             await self._connect(connection, connected)
         new = sum(row["is_new"] for row in rows)
@@ -202,7 +208,7 @@ def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
     return columns
 
 
-def _reason(error: asyncpg.PostgresError) -> str:
+def _reason(error: Exception) -> str:
     # Not the database's own words: they quote the values.
     constraint = getattr(error, "constraint_name", None)
     return type(error).__name__ if constraint is None else f"{type(error).__name__}: {constraint}"

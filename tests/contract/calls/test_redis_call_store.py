@@ -16,6 +16,7 @@ from storage.redis.calls import CLAIM_AGE_MS, RedisCallStore
 from storage.redis.client import connect
 from storage.redis.keys import Keys
 from tests.contract.calls.call_records import in_partition, moved, new_id, proposed
+from tests.contract.calls.lossy_proxy import lossy_proxy
 
 KEYS = Keys("test:")
 
@@ -151,24 +152,39 @@ async def test_a_commit_to_a_call_that_is_gone_changes_nothing(store: RedisCallS
     assert await redis.dbsize() == 0
 
 
-async def test_a_request_repeated_after_a_lost_answer_gets_the_same_answer(
-    store: RedisCallStore, redis: Redis
+async def test_a_commit_whose_answer_was_lost_is_not_taken_for_a_lost_race(
+    redis_url: str, redis: Redis
 ) -> None:
-    """The client sends a command again when the connection broke before the answer; it must not look like a lost race."""
-    before = await created(store, proposed())
-    call = moved(before.call, State.CONNECTING)
-    n = str(int(call.call_id[-2:], 16))
-    keys = [
-        KEYS.call(call.call_id),
-        KEYS.call_deadlines(int(n)),
-        KEYS.calls_ended(int(n)),
-        f"test:{{k:{n}}}:states",
-    ]
-    args = [call.call_id, before.rev, "f" * 16, "connecting", 2, 99, b"payload"]
-    answers = [await store._commit(keys=keys, args=args) for _ in range(2)]
+    """The client asks again on a new connection; the script knows the request by its rev and does it once."""
+    direct = RedisCallStore(redis, KEYS)
+    async with lossy_proxy(redis_url) as proxy:
+        client = connect(proxy.url)
+        store = RedisCallStore(client, KEYS)
+        before = await created(store, proposed())
+        connecting = await committed(store, before, moved(before.call, State.CONNECTING))
+        proxy.lose_next = True
+        after = await store.commit(connecting, moved(connecting.call, State.LIVE))
+        await client.aclose()
 
-    assert answers == [1, 1]
-    assert await redis.hget(f"test:{{k:{n}}}:states", "connecting") == b"1"
+    assert proxy.lost == 1
+    assert after is not None
+    assert await direct.load(before.call.call_id) == after
+    assert (await direct.count_by_state())["live"] == 1
+
+
+async def test_a_creation_whose_answer_was_lost_answers_with_the_call(redis_url: str, redis: Redis) -> None:
+    """Asked again, it finds its own call and counts it once."""
+    async with lossy_proxy(redis_url) as proxy:
+        client = connect(proxy.url)
+        store = RedisCallStore(client, KEYS)
+        await created(store, proposed())
+        proxy.lose_next = True
+        stored = await created(store, proposed())
+        await client.aclose()
+
+    assert proxy.lost == 1
+    assert await RedisCallStore(redis, KEYS).load(stored.call.call_id) == stored
+    assert (await RedisCallStore(redis, KEYS).count_by_state())["proposed"] == 2
 
 
 async def test_a_call_without_a_timer_is_not_stored(store: RedisCallStore) -> None:

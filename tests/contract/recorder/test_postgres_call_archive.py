@@ -90,8 +90,14 @@ async def test_a_later_version_replaces_an_earlier_one_and_never_the_reverse(
     first = ended(*await add_pair(database))
     event = ConsentEvent(at=first.created_at, kind=ConsentKind.VIDEO_ASKED, by="b")
     first = msgspec.structs.replace(first, events=(event,), refusals={"sdp_invalid": 2})
+    assert first.ended_at is not None
     second = moved(
-        first, State.ENDED, reason=EndReason.COMPLETED, events=(event, event), refusals={"sdp_invalid": 5}
+        first,
+        State.ENDED,
+        ended_at=first.ended_at + 5_000,
+        reason=EndReason.COMPLETED,
+        events=(event, event),
+        refusals={"sdp_invalid": 5},
     )
     outcomes = [await archive.record([call]) for call in (first, second, first)]
 
@@ -143,8 +149,21 @@ async def test_writing_a_call_again_does_not_bring_back_a_connection_that_was_re
     await archive.record([call])
     await database.execute("DELETE FROM chat.connections")
     await archive.record([call])
+    await archive.record([moved(call, State.ENDED)])
 
     assert await count(database, "chat.connections") == 0
+
+
+async def test_a_connection_that_a_later_version_brings_is_made(
+    archive: PostgresCallArchive, database: asyncpg.Connection
+) -> None:
+    """The earlier version that was written knew nothing of it."""
+    call = ended(*await add_pair(database))
+    await archive.record([call])
+    later = connected(moved(call, State.ENDED))
+    await archive.record([later])
+
+    assert str(await database.fetchval("SELECT connection_id FROM calls.calls")) == later.connection_id
 
 
 async def test_a_batch_is_written_whole_or_not_at_all(
@@ -159,7 +178,7 @@ async def test_a_batch_is_written_whole_or_not_at_all(
     assert await count(database, "calls.calls") == 0
 
 
-@pytest.mark.parametrize("flaw", ["not ended", "no reason", "odd text"])
+@pytest.mark.parametrize("flaw", ["not ended", "no reason", "odd text", "odd time", "odd number"])
 async def test_what_cannot_be_stored_is_refused_and_not_called_an_outage(
     archive: PostgresCallArchive, database: asyncpg.Connection, flaw: str
 ) -> None:
@@ -168,6 +187,8 @@ async def test_what_cannot_be_stored_is_refused_and_not_called_an_outage(
     call = {
         "not ended": proposed(her, him),
         "no reason": msgspec.structs.replace(ended(her, him), reason=None),
+        "odd time": msgspec.structs.replace(ended(her, him), created_at=1 << 62),
+        "odd number": msgspec.structs.replace(ended(her, him), version=1 << 40),
         "odd text": msgspec.structs.replace(ended(her, him), intent="dat\x00ing"),
     }[flaw]
 
@@ -201,6 +222,21 @@ async def test_recorders_that_write_the_same_calls_at_once_do_not_stand_in_each_
     assert await count(database, "calls.participants") == 60
     assert await count(database, "chat.connections") == 10
     assert await database.fetchval("SELECT count(*) FROM calls.calls WHERE connection_id IS NULL") == 0
+
+
+async def test_calls_are_written_in_the_order_of_their_ids(
+    archive: PostgresCallArchive, database: asyncpg.Connection
+) -> None:
+    """And connections in the order of their pairs, whatever the order of the batch: two recorders that write the same
+    ones then wait for each other, and never in a ring."""
+    calls = [ended(*await add_pair(database)) for _ in range(12)]
+    await archive.record([*calls[::2], *reversed(calls[1::2])])
+    written = await database.fetch("SELECT id FROM calls.calls ORDER BY ctid")
+    await archive.record([connected(moved(call, State.ENDED)) for call in calls])
+    pairs = await database.fetch("SELECT user_low, user_high FROM chat.connections ORDER BY ctid")
+
+    assert [str(row["id"]) for row in written] == sorted(call.call_id for call in calls)
+    assert pairs == sorted(pairs, key=tuple)
 
 
 async def test_clocks_that_disagree_do_not_make_a_call_unwritable(
