@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from minuet.commands import (
+    asyncapi,
     check_config,
     create_admin,
     default_config,
@@ -36,6 +37,7 @@ _COMMANDS = (
     default_env,
     healthcheck,
     openapi,
+    asyncapi,
     docs,
 )
 
