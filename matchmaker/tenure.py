@@ -7,6 +7,7 @@ sign of trouble, by an exception, and the next tenure begins anew.
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -266,14 +267,21 @@ class Tenure:
             outcomes = await asyncio.gather(*(self._outcome(record) for record in records.values()))
             for record, outcome in zip(records.values(), outcomes, strict=True):
                 step = next_step(record, outcome, self._now())
-                await self._take(step, record)
+                try:
+                    await self._take(step, record)
+                except Unavailable:
+                    # A part of the users or calls may be away while the pool is not: its people are still matched.
+                    logger.warning("match not reviewed", pool=self._pool, call_id=record.match.call_id)
                 # It is looked at until it is gone: a step may have been done only in part.
                 self._review_at(self._now() + _REVIEW_EVERY_MS, record.match.call_id)
 
     async def _outcome(self, record: MatchRecord) -> CallOutcome | None:
         if self._now() - record.match.claimed_at_ms < FINISH_MS:
             return None
-        return await self._ports.calls.stage(record.match.call_id)
+        try:
+            return await self._ports.calls.stage(record.match.call_id)
+        except Unavailable:
+            return None
 
     async def _take(self, step: Step, record: MatchRecord) -> None:
         lobby, match_ = self._ports.lobby, record.match
@@ -325,7 +333,11 @@ class Tenure:
             await asyncio.sleep(_UPKEEP_S)
 
     async def _pause_orphans(self) -> None:
-        orphans = self._room.on_nodes_but(await self._ports.nodes.living())
+        try:
+            living = await self._ports.nodes.living()
+        except Unavailable:
+            return
+        orphans = self._room.on_nodes_but(living)
         # Twice in a row: a ticket may be heard of before its node's first lease is.
         sure = [ticket_id for node in orphans if node in self._suspects for ticket_id in orphans[node]]
         self._suspects = set(orphans)
@@ -336,4 +348,6 @@ class Tenure:
         overdue = self._room.paused_since(self._now() - round(paused_s * 1000))
         dropped = await self._queues.drop_paused(self._pool, self._token, overdue, paused_s=paused_s)
         for ticket in dropped:
-            await self._ports.activities.leave(ticket.user_id, Queued(self._pool, ticket.ticket_id))
+            # Where this fails, whoever looks at the slot next finds that its ticket is gone.
+            with suppress(Unavailable):
+                await self._ports.activities.leave(ticket.user_id, Queued(self._pool, ticket.ticket_id))

@@ -46,6 +46,7 @@ class RedisActivities:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
+        self._read = load_script(redis, "user_read")
         self._join = load_script(redis, "user_join")
         self._leave = load_script(redis, "user_leave")
         self._enter_call = load_script(redis, "user_enter_call")
@@ -55,11 +56,8 @@ class RedisActivities:
 
     async def read(self, user_id: UserId) -> Slot:
         with redis_may_be_away():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hmget(self._keys.user(user_id), ["activity", "device", "queued_at"])
-                pipe.time()
-                (activity, device, queued_at), (seconds, micros) = await pipe.execute()
-        return _slot(seconds * 1000 + micros // 1000, activity, device, queued_at)
+            reply = await self._read(keys=[self._keys.user(user_id)])
+        return _slot(*reply)
 
     async def join(
         self,
@@ -132,12 +130,12 @@ def _activities(ref: SeatRef) -> tuple[str, str]:
     return str(Queued(ref.intent, ref.ticket_id)), str(InCall(ref.call_id))
 
 
-def _slot(now_ms: int, activity: bytes | None, device: bytes | None, queued_at: bytes | int | None) -> Slot:
+def _slot(now_ms: int, activity: bytes, device: bytes, queued_at: int) -> Slot:
     return Slot(
         now_ms=now_ms,
         activity=parse_activity(activity.decode()) if activity else None,
         device_id=DeviceId(device.decode()) if device else None,
-        queued_at=int(queued_at or 0),
+        queued_at=queued_at,
     )
 
 

@@ -4,7 +4,7 @@ Decides the stored forms of tickets, events and matches (headers of `queue_put.l
 rule is in the scripts, each of which touches one pool's keys only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -169,15 +169,17 @@ class RedisQueues:
     async def matches(self, pool: str) -> list[MatchRecord]:
         with redis_may_be_away():
             stored: Any = await self._redis.hgetall(self._keys.matches(pool))
-        return [_match_record(value) for value in stored.values()]
+        return list(_match_records(pool, stored.items()).values())
 
     async def match_records(self, pool: str, call_ids: Sequence[CallId]) -> dict[CallId, MatchRecord]:
         if not call_ids:
             return {}
         with redis_may_be_away():
             values: Any = await self._redis.hmget(self._keys.matches(pool), list(call_ids))
-        pairs = zip(call_ids, values, strict=True)
-        return {call_id: _match_record(value) for call_id, value in pairs if value is not None}
+        found = zip(call_ids, values, strict=True)
+        return _match_records(
+            pool, [(call_id.encode(), value) for call_id, value in found if value is not None]
+        )
 
     async def events(self, pool: str, cursor: str, *, limit: int, block_ms: int) -> EventBatch:
         with redis_may_be_away():
@@ -244,6 +246,16 @@ def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> PoolEvent:
             return Departed(TicketId(fields[b"t"].decode()))
         case other:
             raise ValueError(f"not a pool event: {other!r}")
+
+
+def _match_records(pool: str, stored: Iterable[tuple[bytes, bytes]]) -> dict[CallId, MatchRecord]:
+    records = {}
+    for call_id, value in stored:
+        try:
+            records[CallId(call_id.decode())] = _match_record(value)
+        except ValueError as error:
+            logger.error("unreadable match", pool=pool, call_id=call_id.decode(), reason=str(error))
+    return records
 
 
 def _match_record(value: bytes) -> MatchRecord:

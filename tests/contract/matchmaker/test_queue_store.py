@@ -481,6 +481,17 @@ async def test_resolving_what_is_gone_answers_so(queues: RedisQueues) -> None:
     assert await queues.resolve(ref, returns=True) is TicketState.ABSENT
 
 
+async def test_a_match_nobody_can_read_does_not_hide_the_others(
+    queues: RedisQueues, redis: Redis, keys: Keys
+) -> None:
+    """It is logged and passed over."""
+    match = await claimed(queues)
+    await redis.hset(keys.matches(POOL), "call-broken", b"--|1|x|y|\x93nonsense")
+
+    assert [record.match for record in await queues.matches(POOL)] == [match]
+    assert list(await queues.match_records(POOL, [CallId("call-broken"), match.call_id])) == [match.call_id]
+
+
 async def test_pools_do_not_touch_each_other(queues: RedisQueues) -> None:
     """Same ids, another pool."""
     await queues.put(ANN)

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from base.errors import Unavailable
 from base.ids import CallId, NodeId, UserId
 from base.policy import Gender
 from matchmaker.activity import InCall, Queued
 from matchmaker.lobby import Standing
-from matchmaker.matches import Match
+from matchmaker.matches import Match, seated
 from matchmaker.ports import CallStage, TicketState
 from matchmaker.ticket import Preferences
 from matchmaker.worker import PoolWorker, run_matchmaker
@@ -188,6 +189,47 @@ async def test_a_match_nobody_acknowledged_is_announced_again_where_the_sessions
 
     assert again.call_id == match.call_id
     assert places == {ANN: ("node-2", "session-2"), BOB: (NODE, "session-bob-phone")}
+
+
+async def test_a_match_its_owner_did_not_live_to_announce_is_announced_by_the_next(scene: Scene) -> None:
+    """Claimed, and then the process was gone."""
+    ann, bob = await scene.join("ann"), await scene.join("bob")
+    call_id = CallId(scene.ids.new())
+    match = Match(
+        call_id=call_id, intent="friends", claimed_at_ms=0, a=seated(ann.ticket), b=seated(bob.ticket)
+    )
+    lease = await scene.queues.take_lease("friends", "gone", ttl_ms=100)
+    await scene.queues.claim("friends", lease.token, [match])
+    async with running(scene):
+        (heard, *_) = await scene.announcer.next()
+
+    assert heard.call_id == call_id
+
+
+@pytest.mark.usefixtures("matchmaker")
+async def test_pairing_goes_on_while_calls_and_nodes_are_away(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a cluster a part may be away while the pool is not; the review is done when it is back."""
+    outcomes: list[bool] = []
+
+    async def away(*_: object) -> None:
+        outcomes.append(True)
+        raise Unavailable("a part is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(scene.calls, "stage", away)
+        broken.setattr(scene.nodes, "living", away)
+        match = await pair_up(scene)
+        scene.calls.set(match.call_id, CallStage.LIVE)
+        await age(scene, match, 3)
+        await eventually(lambda: len(outcomes) > 3)
+        await scene.join("carl")
+        await scene.join("dora")
+        await scene.announcer.next(2)
+        assert scene.registry.get_sample_value("minuet_pool_takeovers_total", {"intent": "friends"}) == 1
+
+    await eventually(lambda: is_in_call(scene, ANN, match.call_id))
 
 
 @pytest.mark.usefixtures("matchmaker")

@@ -1,0 +1,228 @@
+"""Owners of a pool that die or freeze while people come, are matched, fail and return: nobody is lost or doubled."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from asyncio.subprocess import Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from base.ids import CallId, UserId
+from matchmaker.matches import SEATS, Match, decode_match
+from matchmaker.ports import StoredTicket, TicketState
+from tests.integration.matchmaker.matchmaker_process import ANNOUNCED
+from tests.integration.matchmaker.scene import Scene, eventually
+
+ROOT = Path(__file__).parents[3]
+PEOPLE = 300
+
+
+class Crowd:
+    """People who join one after the other, and hubs that fail a share of the calls; all of it is written down."""
+
+    def __init__(self, scene: Scene, seed: int) -> None:
+        self.scene = scene
+        self.random = random.Random(seed)
+        self.joined: dict[UserId, int] = {}
+        self.failed: dict[CallId, Match] = {}
+        self.over = False
+
+    async def arrive(self) -> None:
+        for number in range(PEOPLE):
+            joined = await self.scene.join(f"user-{number}")
+            self.joined[joined.ticket.user_id] = joined.queued_at
+            await asyncio.sleep(0.006)
+
+    async def fail_some_calls(self) -> None:
+        """About one match in five comes to nothing: both go back."""
+        seen: set[CallId] = set()
+        while not self.over:
+            for _, match in await announced(self.scene):
+                if match.call_id in seen:
+                    continue
+                seen.add(match.call_id)
+                for seat in SEATS:
+                    await self.scene.lobby.accept_match(match, seat)
+                if self.random.random() < 0.2:
+                    self.failed[match.call_id] = match
+                    for seat in SEATS:
+                        assert await self.scene.lobby.release(match.ref(seat), returns=True)
+            await asyncio.sleep(0.02)
+
+
+async def announced(scene: Scene) -> list[tuple[str, Match]]:
+    """Who announced which match, in order."""
+    said = [entry.split(b"|", 1) for entry in await scene.redis.lrange(ANNOUNCED, 0, -1)]
+    return [(name.decode(), decode_match(match)) for name, match in said]
+
+
+async def start(url: str, name: str) -> Process:
+    """A matchmaker process."""
+    module = "tests.integration.matchmaker.matchmaker_process"
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        url,
+        name,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+        env={**os.environ},
+    )
+
+
+@asynccontextmanager
+async def two_matchmakers(scene: Scene, url: str) -> AsyncIterator[tuple[Process, Process]]:
+    """The first owns the pool, the second stands by."""
+    first = await start(url, "first")
+    await eventually(lambda: scene.redis.exists(scene.keys.pool_owner("friends")), timeout_s=15)
+    second = await start(url, "second")
+    try:
+        yield first, second
+    finally:
+        for process in (first, second):
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def first_word_of(scene: Scene, name: str) -> float:
+    """Waits until that process announces something; when it did."""
+    async with asyncio.timeout(15):
+        while not any(who == name for who, _ in await announced(scene)):
+            await asyncio.sleep(0.01)
+    return time.monotonic()
+
+
+async def check(crowd: Crowd) -> None:
+    """Everybody is where they should be: matched once, or waiting at their place."""
+    scene = crowd.scene
+    stored: dict[UserId, StoredTicket] = {
+        each.ticket.user_id: each for each in await scene.queues.scan("friends")
+    }
+    records = {record.match.call_id: record.match for record in await scene.queues.matches("friends")}
+    said = {match.call_id: match for _, match in await announced(scene)}
+    seats = Counter(side.user_id for match in records.values() for side in (match.a, match.b))
+    waiting = [each.ticket for each in stored.values() if each.state is TicketState.WAITING]
+
+    assert set(stored) == set(crowd.joined), "no ticket is lost"
+    assert {user: each.ticket.queued_at for user, each in stored.items()} == crowd.joined, (
+        "every place is kept"
+    )
+    assert all(count == 1 for count in seats.values()), "nobody is matched twice"
+    assert set(seats) == {user for user, each in stored.items() if each.state is TicketState.MATCHED}
+    assert set(records) == set(said) - set(crowd.failed), "every match was announced, and only matches"
+    assert len(records) == len({frozenset((m.a.user_id, m.b.user_id)) for m in records.values()})
+    for match in records.values():
+        pair = {match.a.user_id, match.b.user_id}
+        assert all({failed.a.user_id, failed.b.user_id} != pair for failed in crowd.failed.values())
+        assert (match.a.queued_at, match.a.ticket_id) < (match.b.queued_at, match.b.ticket_id)
+    for number, one in enumerate(waiting):
+        for other in waiting[number + 1 :]:
+            assert other.user_id in one.exclusions or one.user_id in other.exclusions, (
+                "nobody waits beside a fit"
+            )
+
+
+async def settled(scene: Scene) -> bool:
+    """All who can be matched are, and every match has been announced."""
+    records = {record.match.call_id for record in await scene.queues.matches("friends")}
+    depth = await scene.depth()
+    return depth["waiting"] <= 2 and records <= {match.call_id for _, match in await announced(scene)}
+
+
+async def test_a_killed_owner_is_followed_within_three_seconds_and_nobody_is_lost(
+    scene: Scene, redis_url: str
+) -> None:
+    """kill -9 in the middle of the crowd; the standby goes on where the pool stands."""
+    crowd = Crowd(scene, seed=7)
+    async with two_matchmakers(scene, redis_url) as (first, _):
+        hubs = asyncio.create_task(crowd.fail_some_calls())
+        arriving = asyncio.create_task(crowd.arrive())
+        await eventually(lambda: len(crowd.joined) > PEOPLE // 3, timeout_s=20)
+        first.kill()
+        killed_at = time.monotonic()
+        took_s = await first_word_of(scene, "second") - killed_at
+        await arriving
+        await eventually(lambda: settled(scene), timeout_s=15)
+        await asyncio.sleep(0.3)
+        crowd.over = True
+        await hubs
+
+        assert {name for name, _ in await announced(scene)} == {"first", "second"}
+        assert took_s < 3.0
+        assert crowd.failed
+        await check(crowd)
+
+
+async def test_an_owner_that_was_frozen_claims_nothing_when_it_wakes(scene: Scene, redis_url: str) -> None:
+    """SIGSTOP past its lease, then SIGCONT: its token is old, and it stands by."""
+    crowd = Crowd(scene, seed=11)
+    async with two_matchmakers(scene, redis_url) as (first, second):
+        hubs = asyncio.create_task(crowd.fail_some_calls())
+        arriving = asyncio.create_task(crowd.arrive())
+        await eventually(lambda: len(crowd.joined) > PEOPLE // 3, timeout_s=20)
+        first.send_signal(signal.SIGSTOP)
+        await first_word_of(scene, "second")
+        first.send_signal(signal.SIGCONT)
+        await arriving
+        await eventually(lambda: settled(scene), timeout_s=15)
+        await asyncio.sleep(0.3)
+        crowd.over = True
+        await hubs
+        await check(crowd)
+
+        assert first.returncode is None
+        second.kill()
+        await second.wait()
+        owner = scene.keys.pool_owner("friends")
+        await eventually(lambda: scene.redis.exists(owner), timeout_s=5)
+        await scene.join("late-1")
+        await scene.join("late-2")
+        await eventually(lambda: says(scene, "first", UserId("late-2")), timeout_s=5)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_owners_that_are_killed_one_after_the_other_lose_nobody(
+    scene: Scene, redis_url: str, seed: int
+) -> None:
+    """Each dies at a random moment, with claims and announcements under way; the last one finishes."""
+    crowd = Crowd(scene, seed)
+    hubs = asyncio.create_task(crowd.fail_some_calls())
+    arriving = asyncio.create_task(crowd.arrive())
+    for round_ in range(3):
+        owner = await start(redis_url, f"owner-{round_}")
+        await first_word_of(scene, f"owner-{round_}")
+        await asyncio.sleep(crowd.random.uniform(0, 0.3))
+        owner.kill()
+        await owner.wait()
+        await scene.redis.delete(scene.keys.pool_owner("friends"))  # a standby waits less than a test may
+        await scene.join(f"extra-{seed}-{round_}")
+    await asyncio.gather(arriving)
+    last = await start(redis_url, "last")
+    try:
+        await eventually(lambda: settled(scene), timeout_s=15)
+        await asyncio.sleep(0.8)
+    finally:
+        last.kill()
+        await last.wait()
+    crowd.over = True
+    await hubs
+    for each in await scene.queues.scan("friends"):
+        if each.ticket.user_id.startswith("extra"):
+            crowd.joined[each.ticket.user_id] = each.ticket.queued_at
+
+    await check(crowd)
+
+
+async def says(scene: Scene, name: str, user_id: UserId) -> bool:
+    return any(
+        who == name and user_id in (match.a.user_id, match.b.user_id) for who, match in await announced(scene)
+    )
