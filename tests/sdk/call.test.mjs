@@ -387,6 +387,26 @@ describe("video", () => {
     assert.equal(saidOf("call.offer").length, offersBefore + 1);
   });
 
+  test("taken back is not brought back by news that is older", async () => {
+    const call = await talking();
+    call.receive("call.state", live(both));
+    await call.startCamera();
+    await settle();
+    await answerOffer(call);
+    let confirm;
+    answers["video.revoke"] = new Promise((resolve) => (confirm = resolve));
+    const revoking = call.revokeVideo();
+    call.receive("call.state", live({ ...both, pending: { video: null, extend: { by: "b", until_at: 9 } } }));
+    await settle();
+
+    assert.deepEqual(call.videoAllowed, { self: false, peer: false });
+    assert.match(saidOf("call.offer").at(-1).sdp, /m=video[^]*a=inactive/);
+    confirm({});
+    await revoking;
+    call.receive("video.allowed", { call_id: CALL, ...both });
+    assert.deepEqual(call.videoAllowed, { self: true, peer: true });
+  });
+
   test("taken back by the other stops here as soon as it is known", async () => {
     const call = await talking();
     call.receive("call.state", live(both));

@@ -11,15 +11,14 @@ describe("the fake WebSocket", () => {
   for (const { name, run } of websocketContract) {
     test(name, async () => {
       const network = new FakeNetwork();
+      network.onconnect = echoOrClose;
       const dead = new FakeNetwork();
       dead.online = false;
       const place = {
         url: "ws://fake/",
         deadUrl: "ws://dead/",
         WebSocket: function connect(url, protocols) {
-          const socket = new (url === "ws://dead/" ? dead : network).WebSocket(url, protocols);
-          answerAs(network, socket);
-          return socket;
+          return new (url === "ws://dead/" ? dead : network).WebSocket(url, protocols);
         },
       };
       await run(place, assert);
@@ -38,17 +37,11 @@ describe("the real WebSocket", { skip: typeof globalThis.WebSocket !== "function
   }
 });
 
-/** What the real server does, for the fake. */
-function answerAs(network, socket) {
-  setImmediate(() =>
-    setImmediate(() => {
-      const endpoint = network.server;
-      if (!endpoint || socket.readyState !== 1) return;
-      endpoint.onframe = (text) => {
-        const [, code, reason] = /^close:(\d+):(.*)$/.exec(text) ?? [];
-        if (code) endpoint.close(Number(code), reason);
-        else endpoint.send(JSON.stringify(text));
-      };
-    }),
-  );
+/** What the real server does. */
+function echoOrClose(endpoint) {
+  endpoint.onframe = (text) => {
+    const [, code, reason] = /^close:(\d+):(.*)$/.exec(text) ?? [];
+    if (code) endpoint.close(Number(code), reason);
+    else endpoint.send(JSON.stringify(text));
+  };
 }

@@ -166,7 +166,7 @@ export class CallScreen {
       proposed: `Found ${name}. Waiting for both of you…`,
       connecting: "Connecting your voices…",
       live: call.pending.video?.mine ? `Waiting for ${name}'s answer…` : call.muted ? "You are muted." : "",
-      reconnecting: call.peerAttached ? "The line is weak. Getting it back…" : `${name} lost the network. Waiting for a moment…`,
+      reconnecting: call.peerAttached ? "The line is weak. Getting it back…" : `${name} lost the network. One moment…`,
     };
     const status = byId("call-status");
     const text = away ? "You lost the network. Getting you back…" : (words[call.state] ?? "");

@@ -3,7 +3,7 @@
  * persona gets a new one.
  */
 
-import { LocalMedia, MinuetClient } from "../sdk/index.js";
+import { LocalMedia, MinuetClient, MinuetError } from "../sdk/index.js";
 import { CallScreen } from "./call-screen.js";
 import { byId } from "./dom.js";
 import { deviceId, forget, hasTwin, registration, remember, remembered } from "./identity.js";
@@ -15,6 +15,9 @@ import { WelcomeForm } from "./welcome.js";
 import { decision, ending, failure, searching, stopped } from "./words.js";
 
 /** @typedef {import("../sdk/index.js").Call} Call */
+
+/** How long a user waits for the door to open before being told that it is shut; attempts go on meanwhile. */
+const PATIENCE_MS = 12_000;
 
 class Demo {
   #media = new LocalMedia();
@@ -83,7 +86,7 @@ class Demo {
       await this.#media.openMicrophone();
       this.#form.busy("Opening the door…");
       await this.#become(persona);
-      await this.client.connect();
+      await soon(this.client.connect());
       await this.client.joinQueue(persona.intent, persona.sides.length > 0 ? { sides: persona.sides } : {});
     } catch (error) {
       this.#form.fail(failure(error));
@@ -111,7 +114,12 @@ class Demo {
 
   /** @param {import("../sdk/protocol.js").QueueStatus | null} status */
   #waiting(status) {
-    byId("searching-text").textContent = searching(status);
+    if (!this.#media.microphone) {
+      // The page was loaded again while it waited. Nobody is to be met, or heard, before the next press.
+      this.client.leaveQueue().catch(() => {});
+      return;
+    }
+    byId("searching-text").textContent = searching(status, this.#call !== null);
     this.#voices.listenToMine(this.#media.microphone);
     const active = this.client.call && this.client.call.state !== "deciding";
     if (!active && screen() !== "searching") {
@@ -130,6 +138,10 @@ class Demo {
 
   /** @param {Call} call */
   #matched(call) {
+    if (!this.#media.microphone) {
+      call.decline().catch(() => {});
+      return;
+    }
     this.#take(call);
     navigator.vibrate?.(60);
     show("call", `${call.peer.first_name} – Minuet`);
@@ -318,6 +330,14 @@ class Demo {
       this.#decidingCountdown.at(leftMs);
     }
   }
+}
+
+/** @param {Promise<void>} connecting */
+function soon(connecting) {
+  const late = new Promise((_resolve, reject) => {
+    setTimeout(() => reject(new MinuetError("network", "no session yet", { retryable: true })), PATIENCE_MS);
+  });
+  return Promise.race([connecting, late]);
 }
 
 const demo = new Demo();

@@ -109,8 +109,12 @@ export function stopped(code) {
   return STOPPED[code] ?? ["Disconnected", "The server ended the connection. Begin again when you like."];
 }
 
-/** @param {{position_band?: string, eta_ms?: number | null} | null} status */
-export function searching(status) {
+/**
+ * @param {{position_band?: string, eta_ms?: number | null} | null} status
+ * @param {boolean} again this tab has talked with somebody already
+ */
+export function searching(status, again) {
+  if (!status && again) return "Whoever you have just met is not offered again for a while.";
   if (!status) return "Open this page in a second tab to meet yourself.";
   if (status.eta_ms && status.eta_ms > 90_000) return `About ${Math.round(status.eta_ms / 60_000)} minutes to go.`;
   if (status.eta_ms && status.eta_ms > 15_000) return `About ${Math.round(status.eta_ms / 10_000) * 10} seconds to go.`;

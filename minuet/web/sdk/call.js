@@ -1,12 +1,11 @@
 /**
- * One call as this side sees it: the server's view mirrored, the media that belongs to it, and what may be asked.
- * The server decides everything; here nothing is assumed that it has not said, with one exception: what is taken
- * back (video, the call itself) stops here at once, whatever the network does.
+ * One call as this side sees it: the server's view mirrored, and what may be asked. The server decides everything; here
+ * nothing is assumed that it has not said, with one exception: what is taken back (video, the call itself) stops here
+ * at once, whatever the network does.
  */
 
-import { MinuetError } from "./errors.js";
+import { CallMedia } from "./call-media.js";
 import { Emitter } from "./events.js";
-import { Peer } from "./peer.js";
 
 /** States in which media flows, or is about to. */
 const MEDIA_STATES = new Set(["connecting", "live", "reconnecting"]);
@@ -18,23 +17,27 @@ const MEDIA_STATES = new Set(["connecting", "live", "reconnecting"]);
  * @property {import("./media.js").LocalMedia} media
  * @property {(configuration: RTCConfiguration) => RTCPeerConnection} createPeerConnection
  * @property {import("./runtime.js").Runtime} runtime
- * @property {boolean} restored the call was running before this page was: its media has to begin again
+ * @property {boolean} restored the call was running before this page was
  *
+ * @typedef {import("./call-media.js").Sides} Sides
+ * @typedef {{mine: boolean, untilAt: number}} Pending a question that stands
  * @typedef {{reason: import("./protocol.js").EndReason | "unknown", durationMs: number, requeued: boolean}} CallEnd
- *
+ */
+
+/**
  * @typedef {{
  *   "change": undefined, // anything an app may show has changed; read it from the call
  *   "media": import("./peer.js").MediaState,
  *   "remotestream": MediaStream, // the peer's tracks changed
  *   "video.requested": {untilAt: number}, // the guest asks for video (in `mutual`: the other)
- *   "video.allowed": {self: boolean, peer: boolean},
+ *   "video.allowed": Sides,
  *   "video.denied": {reason: string},
- *   "video.revoked": {self: boolean, peer: boolean},
- *   "video.refused": MinuetError, // the server refused to relay video
+ *   "video.revoked": Sides,
+ *   "video.refused": import("./errors.js").MinuetError, // the server refused to relay a description
  *   "extend.requested": {untilAt: number},
  *   "connect.prompt": {expiresAt: number},
  *   "connection.made": {connectionId: string, peer: any},
- *   "mediaerror": MinuetError, // microphone gone, so no media can be set up
+ *   "mediaerror": import("./errors.js").MinuetError, // the microphone could not be opened
  *   "ended": CallEnd,
  * }} CallEvents
  */
@@ -42,19 +45,10 @@ const MEDIA_STATES = new Set(["connecting", "live", "reconnecting"]);
 /** @extends {Emitter<CallEvents>} */
 export class Call extends Emitter {
   #options;
-  /** @type {Peer | null} */
-  #peerLink = null;
-  #starting = false;
-  /** Media may begin: at once in a call we saw begin, at `rejoin` in one that was there before this page. */
-  #joined;
-  /** @type {RTCIceServer[] | null} */
-  #iceServers = null;
-  /** @type {RTCIceTransportPolicy} */
-  #transportPolicy = "all";
-  #muted = false;
+  #media;
   #version = -1;
-  /** @type {Array<{type: string, data: any}>} messages for the peer link that came before it */
-  #early = [];
+  /** What we took back and the server has not confirmed: older news must not bring it back. @type {Sides | null} */
+  #ceiling = null;
 
   /**
    * @param {import("./protocol.js").MatchFound | import("./protocol.js").CallView} found
@@ -63,7 +57,6 @@ export class Call extends Emitter {
   constructor(found, options) {
     super();
     this.#options = options;
-    this.#joined = !options.restored;
     this.id = found.call_id;
     this.seat = found.seat;
     this.role = found.role;
@@ -74,22 +67,23 @@ export class Call extends Emitter {
     this.endsAt = null;
     /** When this state runs out. @type {number | null} */
     this.deadlineAt = null;
-    /** How long the clock had to run when `endsAt` was last set. @type {number} */
+    /** How long the clock had to run when `endsAt` was last set. */
     this.clockMs = 0;
     this.peerAttached = true;
+    /** @type {Sides} */
     this.videoAllowed = { self: false, peer: false };
-    /** @type {{video: {mine: boolean, untilAt: number} | null, extend: {mine: boolean, untilAt: number} | null}} */
+    /** @type {{video: Pending | null, extend: Pending | null}} */
     this.pending = { video: null, extend: null };
+    /** The two stay in touch. */
     this.connected = false;
     /** How often the clock may still be extended; null where the server does not say. @type {number | null} */
     this.extensionsLeft = null;
     /** @type {CallEnd | null} */
     this.end = null;
-    /** What the peer sends: audio, and video while it is allowed. One stream for the whole call. */
-    this.remoteStream = typeof MediaStream === "function" ? new MediaStream() : null;
+    this.#media = this.#makeMedia(options);
     if ("accept_by_at" in found) {
       this.deadlineAt = found.accept_by_at;
-      this.#transportPolicy = found.ice_transport_policy ?? "all";
+      this.#media.transportPolicy = found.ice_transport_policy ?? "all";
     } else {
       this.#mirror(found);
     }
@@ -120,12 +114,17 @@ export class Call extends Emitter {
   }
 
   get muted() {
-    return this.#muted;
+    return this.#media.muted;
   }
 
   /** True while our camera is open for this call. */
   get cameraOn() {
-    return this.#options.media.camera !== null;
+    return this.#media.cameraOn;
+  }
+
+  /** What the peer sends: audio, and video while it is allowed. One stream for the whole call. */
+  get remoteStream() {
+    return this.#media.remoteStream;
   }
 
   /**
@@ -139,12 +138,12 @@ export class Call extends Emitter {
 
   /** @type {import("./peer.js").MediaState} */
   get media() {
-    return this.#peerLink?.media ?? "new";
+    return this.#media.state;
   }
 
   /** The current peer connection, for statistics. */
   get pc() {
-    return this.#peerLink?.pc ?? null;
+    return this.#media.pc;
   }
 
   accept() {
@@ -159,25 +158,21 @@ export class Call extends Emitter {
    * Takes up media again in a call that was running before this page was loaded. Call it from a press: it opens the
    * microphone.
    *
-   * @throws {MinuetError} what the device says
+   * @throws {import("./errors.js").MinuetError} what the device says
    */
-  async rejoin() {
-    await this.#options.media.openMicrophone();
-    this.#joined = true;
-    await this.#startMedia();
+  rejoin() {
+    return this.#media.rejoin();
   }
 
   /** Ends the call. Media stops here at once. */
   hangup() {
-    this.#stopMedia();
+    this.#media.stop();
     return this.#ask("call.hangup");
   }
 
   /** Voice on or off; nothing is negotiated. @param {boolean} muted */
   mute(muted) {
-    this.#muted = muted;
-    const microphone = this.#options.media.microphone;
-    if (microphone) microphone.enabled = !muted;
+    this.#media.mute(muted);
     this.emit("change", undefined);
   }
 
@@ -191,51 +186,34 @@ export class Call extends Emitter {
    * @param {"both"|"receive"} direction
    */
   approveVideo(direction) {
-    // After `both` this is a revocation of our own sending, so it binds here first.
-    const narrows = direction === "receive" && this.videoAllowed.self;
-    if (narrows) this.#disallow({ self: false, peer: this.videoAllowed.peer });
-    const answer = this.#ask("video.approve", { direction });
-    if (narrows) this.#peerLink?.withdraw();
-    return answer;
+    // After `both`, `receive` takes our own sending back, so it binds here first.
+    if (direction === "receive" && this.videoAllowed.self) {
+      return this.#takeBack({ self: false, peer: this.videoAllowed.peer }, "video.approve", { direction });
+    }
+    return this.#ask("video.approve", { direction });
   }
 
   denyVideo() {
     return this.#ask("video.deny");
   }
 
-  /** Takes video back. It stops here at once, before the server knows. */
+  /** Takes video back, both ways. It stops here at once, before the server knows. */
   revokeVideo() {
-    this.#disallow({ self: false, peer: false });
-    const answer = this.#ask("video.revoke");
-    this.#peerLink?.withdraw();
-    return answer;
+    return this.#takeBack({ self: false, peer: false }, "video.revoke");
   }
 
   /**
    * Opens the camera and sends it, as soon as and as long as that is allowed.
    *
-   * @throws {MinuetError} `video_not_allowed`, or what the device says
+   * @throws {import("./errors.js").MinuetError} `video_not_allowed`, or what the device says
    */
-  async startCamera() {
-    if (!this.videoAllowed.self) throw new MinuetError("video_not_allowed", "this side may not send video now");
-    const camera = await this.#options.media.openCamera();
-    // It may have been taken back while the user was asked for the camera.
-    if (!this.videoAllowed.self || !MEDIA_STATES.has(this.state)) {
-      this.stopCamera();
-      throw new MinuetError("video_not_allowed", "video was taken back meanwhile");
-    }
-    this.#peerLink?.permit.wish(camera);
-    this.#peerLink?.review();
-    this.emit("change", undefined);
-    return camera;
+  startCamera() {
+    return this.#media.startCamera();
   }
 
   /** Turns our camera off; the permission stays. */
   stopCamera() {
-    this.#options.media.closeCamera();
-    this.#peerLink?.permit.wish(null);
-    this.#peerLink?.silence();
-    this.emit("change", undefined);
+    this.#media.stopCamera();
   }
 
   extend() {
@@ -259,7 +237,7 @@ export class Call extends Emitter {
 
   /** Never meet again; the other side only learns that the call is over. */
   block() {
-    this.#stopMedia();
+    this.#media.stop();
     return this.#ask("safety.block");
   }
 
@@ -280,16 +258,14 @@ export class Call extends Emitter {
         this.#mirror(data);
         break;
       case "call.ice_servers":
-        this.#iceServers = data.ice_servers;
-        void this.#startMedia();
+        this.#media.setIceServers(data.ice_servers);
         break;
       case "call.offer":
       case "call.answer":
       case "call.candidates":
       case "call.negotiation_failed":
       case "call.reset":
-        if (this.#peerLink) this.#peerLink.receive(type, data);
-        else this.#early.push({ type, data });
+        this.#media.receive(type, data);
         break;
       case "call.extend.requested":
         this.emit("extend.requested", { untilAt: data.until_at });
@@ -298,14 +274,14 @@ export class Call extends Emitter {
         this.emit("video.requested", { untilAt: data.until_at });
         break;
       case "video.allowed":
-        this.#allowVideo(data.video_allowed);
+        this.#mirrorVideo(data.video_allowed, true);
         this.emit("video.allowed", { ...this.videoAllowed });
         break;
       case "video.denied":
         this.emit("video.denied", { reason: data.reason });
         break;
       case "video.revoked":
-        this.#mirrorVideo(data.video_allowed);
+        this.#mirrorVideo(data.video_allowed, false);
         this.emit("video.revoked", { ...this.videoAllowed });
         break;
       case "connect.prompt":
@@ -327,7 +303,7 @@ export class Call extends Emitter {
 
   /** The session was resumed, or began again: the server may want to hear again how media is. */
   reattached() {
-    this.#peerLink?.report();
+    this.#media.report();
   }
 
   /** The call is over for this side. @param {CallEnd} end */
@@ -337,7 +313,7 @@ export class Call extends Emitter {
     this.state = "ended";
     this.endsAt = null;
     this.deadlineAt = null;
-    this.#stopMedia();
+    this.#media.stop();
     this.emit("change", undefined);
     this.emit("ended", end);
   }
@@ -345,6 +321,19 @@ export class Call extends Emitter {
   /** @param {string} type @param {object} [data] */
   #ask(type, data = {}) {
     return this.#options.request(type, { call_id: this.id, ...data });
+  }
+
+  /** @param {CallOptions} options */
+  #makeMedia({ media: devices, createPeerConnection, runtime, restored }) {
+    const ask = (/** @type {string} */ type, /** @type {object | undefined} */ data) => this.#ask(type, data);
+    const media = new CallMedia({ ask, seat: this.seat, devices, createPeerConnection, runtime, restored });
+    const changed = () => this.emit("change", undefined);
+    media.on("state", (state) => (this.emit("media", state), changed()));
+    media.on("stream", (stream) => (this.emit("remotestream", stream), changed()));
+    media.on("camera", changed);
+    media.on("refused", (error) => this.emit("video.refused", error));
+    media.on("failed", (error) => this.emit("mediaerror", error));
+    return media;
   }
 
   /** @param {import("./protocol.js").CallView} view */
@@ -358,122 +347,59 @@ export class Call extends Emitter {
     this.peerAttached = view.peer_attached !== false;
     this.connected = view.connected === true;
     this.extensionsLeft = view.extensions_left ?? null;
-    this.#transportPolicy = view.ice_transport_policy ?? this.#transportPolicy;
-    const endsAt = view.ends_at ?? null;
-    if (endsAt !== this.endsAt && endsAt !== null) this.clockMs = endsAt - view.server_now;
-    this.endsAt = endsAt;
     this.deadlineAt = view.deadline_at ?? null;
+    const endsAt = view.ends_at ?? null;
+    if (endsAt !== null && endsAt !== this.endsAt) this.clockMs = endsAt - view.server_now;
+    this.endsAt = endsAt;
     this.pending = { video: this.#pendingOf(view.pending?.video), extend: this.#pendingOf(view.pending?.extend) };
-    this.#mirrorVideo(view.video_allowed);
-    if (MEDIA_STATES.has(view.state)) {
-      void this.#startMedia();
-      // Media may never have been gone on our side: the call goes on when both have said so.
-      if (view.state === "reconnecting" && before !== "reconnecting") this.#peerLink?.report();
-    } else if (view.state !== "proposed") {
-      this.#stopMedia();
-    }
+    this.#media.transportPolicy = view.ice_transport_policy ?? this.#media.transportPolicy;
+    if (MEDIA_STATES.has(view.state)) this.#media.begin();
+    else if (view.state !== "proposed") this.#media.stop();
+    this.#mirrorVideo(view.video_allowed, false);
+    // Media may never have been gone on our side: the call goes on when both have said so.
+    if (view.state === "reconnecting" && before !== "reconnecting") this.#media.report();
     this.emit("change", undefined);
   }
 
-  /** @param {import("./protocol.js").PendingAsk | null | undefined} ask */
+  /** @param {import("./protocol.js").PendingAsk | null | undefined} ask @returns {Pending | null} */
   #pendingOf(ask) {
     return ask ? { mine: ask.by === this.seat, untilAt: ask.until_at } : null;
   }
 
-  /** @param {import("./protocol.js").VideoAllowed} allowed */
-  #sides(allowed) {
-    const other = this.seat === "a" ? "b" : "a";
-    return { self: allowed[this.seat], peer: allowed[other] };
+  /**
+   * @param {import("./protocol.js").VideoAllowed} allowed
+   * @param {boolean} fresh the server has just said yes to something
+   */
+  #mirrorVideo(allowed, fresh) {
+    const before = this.videoAllowed;
+    const self = allowed[this.seat] && this.#ceiling?.self !== false;
+    const peer = allowed[this.seat === "a" ? "b" : "a"] && this.#ceiling?.peer !== false;
+    const wider = (self && !before.self) || (peer && !before.peer);
+    const changed = self !== before.self || peer !== before.peer;
+    if (!changed && !fresh) return;
+    this.videoAllowed = { self, peer };
+    this.#media.allow(this.videoAllowed, fresh || wider);
+    if (changed) this.emit("change", undefined);
   }
 
-  /** A fresh permission. @param {import("./protocol.js").VideoAllowed} allowed */
-  #allowVideo(allowed) {
-    this.#peerLink?.permit.unblock();
-    this.#mirrorVideo(allowed);
-  }
-
-  /** @param {import("./protocol.js").VideoAllowed} allowed */
-  #mirrorVideo(allowed) {
-    const next = this.#sides(allowed);
-    const { self, peer } = this.videoAllowed;
-    if (next.self === self && next.peer === peer) return;
-    const wider = (!self && next.self) || (!peer && next.peer);
-    this.videoAllowed = next;
-    const link = this.#peerLink;
-    link?.permit.allow(next.self, next.peer);
-    if (wider) link?.permit.unblock();
-    if (!next.self) this.stopCamera();
-    link?.silence();
-    link?.review();
+  /**
+   * Takes something back: here first, then with the server, then by an offer without it.
+   *
+   * @param {Sides} left what is still allowed
+   * @param {string} type
+   * @param {object} [data]
+   */
+  #takeBack(left, type, data) {
+    this.videoAllowed = left;
+    this.#ceiling = left;
+    this.#media.allow(left, false);
     this.emit("change", undefined);
-  }
-
-  /** Takes back, here and now, what the server is about to be told. @param {{self: boolean, peer: boolean}} allowed */
-  #disallow(allowed) {
-    this.videoAllowed = allowed;
-    this.#peerLink?.permit.allow(allowed.self, allowed.peer);
-    if (!allowed.self) this.stopCamera();
-    this.#peerLink?.silence();
-  }
-
-  async #startMedia() {
-    if (this.#peerLink || this.#starting || !this.#joined || !MEDIA_STATES.has(this.state)) return;
-    // The servers are pushed on entering `connecting`; a restored call has to ask.
-    if (!this.#iceServers && !this.#options.restored) return;
-    this.#starting = true;
-    try {
-      const audio = await this.#options.media.openMicrophone();
-      const iceServers = this.#iceServers ?? (await this.#ask("call.ice_servers")).ice_servers;
-      if (!this.end && MEDIA_STATES.has(this.state)) this.#makeLink(audio, iceServers);
-    } catch (error) {
-      this.emit("mediaerror", error instanceof MinuetError ? error : new MinuetError("internal", String(error)));
-    } finally {
-      this.#starting = false;
-    }
-  }
-
-  /** @param {MediaStreamTrack} audio @param {RTCIceServer[]} iceServers */
-  #makeLink(audio, iceServers) {
-    const { runtime, createPeerConnection, restored } = this.#options;
-    audio.enabled = !this.#muted;
-    const link = new Peer({
-      offers: this.seat === "a",
-      request: (type, data) => this.#ask(type, data),
-      createPeerConnection,
-      audio,
-      transportPolicy: this.#transportPolicy,
-      // Numbers rise over the call's whole life, also over a page that was reloaded and forgot its own.
-      firstNumber: restored ? Math.floor(runtime.now() / 1_000) : 1,
-      runtime,
-    });
-    this.#peerLink = link;
-    link.permit.allow(this.videoAllowed.self, this.videoAllowed.peer);
-    link.on("track", (track) => this.#addRemote(track));
-    link.on("media", (media) => (this.emit("media", media), this.emit("change", undefined)));
-    link.on("refused", (error) => this.emit("video.refused", error));
-    link.on("connection", () => this.#clearRemote());
-    link.start(iceServers, restored);
-    for (const { type, data } of this.#early.splice(0)) link.receive(type, data);
-  }
-
-  /** @param {MediaStreamTrack} track */
-  #addRemote(track) {
-    const stream = this.remoteStream;
-    if (!stream) return;
-    for (const old of stream.getTracks()) if (old.kind === track.kind && old !== track) stream.removeTrack(old);
-    stream.addTrack(track);
-    this.emit("remotestream", stream);
-    this.emit("change", undefined);
-  }
-
-  #clearRemote() {
-    for (const track of this.remoteStream?.getTracks() ?? []) this.remoteStream?.removeTrack(track);
-  }
-
-  #stopMedia() {
-    this.#options.media.closeCamera();
-    this.#peerLink?.close();
-    this.#peerLink = null;
-    this.#early = [];
+    const answer = this.#ask(type, data);
+    this.#media.withdraw();
+    const confirmed = () => {
+      if (this.#ceiling === left) this.#ceiling = null;
+    };
+    answer.then(confirmed, confirmed);
+    return answer;
   }
 }

@@ -15,6 +15,7 @@ import { Emitter } from "./events.js";
 import { CloseCode, SUBPROTOCOL, mayReconnect } from "./protocol.js";
 import { Requests } from "./requests.js";
 import { systemRuntime } from "./runtime.js";
+import { Timers } from "./timers.js";
 
 const ACK_EVERY = 16;
 const ACK_AFTER_MS = 1_000;
@@ -77,8 +78,8 @@ export class Connection extends Emitter {
   #drainAt = null;
   /** @type {MinuetError | null} */
   #lastFault = null;
-  /** @type {Record<"retry"|"handshake"|"silence"|"ack"|"stable"|"drain", unknown>} */
-  #timers = { retry: null, handshake: null, silence: null, ack: null, stable: null, drain: null };
+  /** @type {Timers<"retry"|"handshake"|"silence"|"ack"|"stable"|"drain">} */
+  #timers;
 
   /** @param {ConnectionOptions} options */
   constructor(options) {
@@ -86,6 +87,7 @@ export class Connection extends Emitter {
     this.#options = options;
     this.#runtime = options.runtime ?? systemRuntime;
     this.#requests = new Requests(this.#runtime);
+    this.#timers = new Timers(this.#runtime);
     this.#backoff = new Backoff(this.#runtime.random);
     /** The server's time. */
     this.clock = new ServerClock(this.#runtime.now);
@@ -153,7 +155,7 @@ export class Connection extends Emitter {
   /** Tries at once if an attempt is being waited for (the device is online again, the page is seen again). */
   nudge() {
     if (this.#state !== "waiting") return;
-    this.#clear("retry");
+    this.#timers.clear("retry");
     void this.#attempt();
   }
 
@@ -192,7 +194,7 @@ export class Connection extends Emitter {
     };
     // A close always follows an error, and says more.
     socket.onerror = () => {};
-    this.#set("handshake", this.#urgent ? HANDSHAKE_TIMEOUT_IN_CALL_MS : HANDSHAKE_TIMEOUT_MS, () => this.#abandon("no handshake"));
+    this.#timers.set("handshake", this.#urgent ? HANDSHAKE_TIMEOUT_IN_CALL_MS : HANDSHAKE_TIMEOUT_MS, () => this.#abandon("no handshake"));
   }
 
   /** @param {string} token */
@@ -299,13 +301,13 @@ export class Connection extends Emitter {
 
   /** @param {number} lastId the last request that the server has handled in this session */
   #attached(lastId) {
-    this.#clear("handshake");
+    this.#timers.clear("handshake");
     this.#drainAt = null;
     this.#state = "ready";
     // Before anybody hears that we are ready and asks something new: ids must arrive in rising order.
     for (const { id, type, data } of this.#requests.unanswered(lastId)) this.#send({ type, id, data });
     this.#watchSilence();
-    this.#set("stable", STABLE_AFTER_MS, () => this.#backoff.reset());
+    this.#timers.set("stable", STABLE_AFTER_MS, () => this.#backoff.reset());
     this.#setState("ready");
   }
 
@@ -313,11 +315,11 @@ export class Connection extends Emitter {
   #seen(seq) {
     this.#lastSeq = seq;
     if (seq - this.#ackedSeq >= ACK_EVERY) this.#ack();
-    else if (this.#timers.ack === null) this.#set("ack", ACK_AFTER_MS, () => this.#ack());
+    else if (!this.#timers.has("ack")) this.#timers.set("ack", ACK_AFTER_MS, () => this.#ack());
   }
 
   #ack() {
-    this.#clear("ack");
+    this.#timers.clear("ack");
     if (this.#lastSeq > this.#ackedSeq && this.#state === "ready") this.#send({ type: "ack" });
   }
 
@@ -332,7 +334,7 @@ export class Connection extends Emitter {
     this.#socket.send(JSON.stringify(acknowledges ? { ...frame, ack: this.#lastSeq } : frame));
     if (acknowledges) {
       this.#ackedSeq = this.#lastSeq;
-      this.#clear("ack");
+      this.#timers.clear("ack");
     }
   }
 
@@ -348,7 +350,7 @@ export class Connection extends Emitter {
   /** @param {number} afterMs */
   #drain(afterMs) {
     this.#drainAt = this.#runtime.now() + afterMs;
-    this.#set("drain", afterMs, () => {
+    this.#timers.set("drain", afterMs, () => {
       this.#drainAt = null;
       this.#abandon("drain");
     });
@@ -359,7 +361,7 @@ export class Connection extends Emitter {
     const limitMs = this.#urgent
       ? Math.min(heartbeatS, HEARTBEAT_IN_CALL_S) * 1_000 + SILENCE_GRACE_IN_CALL_MS
       : heartbeatS * 1_000 + SILENCE_GRACE_MS;
-    this.#set("silence", limitMs, () => this.#abandon("silence"));
+    this.#timers.set("silence", limitMs, () => this.#abandon("silence"));
   }
 
   /** Gives up a socket without waiting for its closing handshake: the other end may be gone. @param {string} why */
@@ -399,13 +401,13 @@ export class Connection extends Emitter {
   }
 
   #retry() {
-    this.#clearAll();
+    this.#timers.clearAll();
     const jitterMs = this.#backoff.next(this.#urgent);
     // A call waits for us only 15 s, so it does not wait for a drain's turn.
     const drainMs = this.#drainAt === null || this.#urgent ? null : Math.max(0, this.#drainAt - this.#runtime.now());
     this.#drainAt = null;
     const waitMs = drainMs ?? Math.max(jitterMs, this.#lastFault?.retryAfterMs ?? 0);
-    this.#set("retry", waitMs, () => void this.#attempt());
+    this.#timers.set("retry", waitMs, () => void this.#attempt());
     this.#setState("waiting", waitMs);
   }
 
@@ -413,7 +415,7 @@ export class Connection extends Emitter {
   #finish(code, reason, error) {
     const socket = this.#socket;
     this.#socket = null;
-    this.#clearAll();
+    this.#timers.clearAll();
     this.#session = null;
     this.#lastSeq = 0;
     this.#ackedSeq = 0;
@@ -429,29 +431,5 @@ export class Connection extends Emitter {
   #setState(state, retryInMs) {
     this.#state = state;
     this.emit("state", { state, attempts: this.#backoff.attempts, retryInMs });
-  }
-
-  /** @param {"retry"|"handshake"|"silence"|"ack"|"stable"|"drain"} name @param {number} ms @param {() => void} callback */
-  #set(name, ms, callback) {
-    this.#clear(name);
-    this.#timers[name] = this.#runtime.setTimeout(() => {
-      this.#timers[name] = null;
-      callback();
-    }, ms);
-  }
-
-  /** @param {"retry"|"handshake"|"silence"|"ack"|"stable"|"drain"} name */
-  #clear(name) {
-    if (this.#timers[name] !== null) this.#runtime.clearTimeout(this.#timers[name]);
-    this.#timers[name] = null;
-  }
-
-  #clearAll() {
-    this.#clear("retry");
-    this.#clear("handshake");
-    this.#clear("silence");
-    this.#clear("ack");
-    this.#clear("stable");
-    this.#clear("drain");
   }
 }

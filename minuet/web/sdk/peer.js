@@ -6,6 +6,7 @@
 import { MinuetError } from "./errors.js";
 import { Emitter } from "./events.js";
 import { Negotiation } from "./negotiation.js";
+import { Timers } from "./timers.js";
 import { VideoPermit } from "./video.js";
 
 const LOST_AFTER_MS = 3_000;
@@ -54,16 +55,15 @@ export class Peer extends Emitter {
   #builtAt = 0;
   /** ICE restarts since media was lost. */
   #restarts = 0;
-  /** @type {Record<"lost"|"restart"|"report", unknown>} */
-  #timers = { lost: null, restart: null, report: null };
-  /** What came before the peer connection was made. @type {Array<{type: string, data: any}>} */
-  #early = [];
+  /** @type {Timers<"lost"|"restart"|"report">} */
+  #timers;
 
   /** @param {PeerOptions} options */
   constructor(options) {
     super();
     this.#options = options;
     this.#runtime = options.runtime;
+    this.#timers = new Timers(options.runtime);
     this.#number = options.firstNumber;
     this.permit = new VideoPermit();
   }
@@ -89,7 +89,6 @@ export class Peer extends Emitter {
     this.#build();
     if (restored) this.fail();
     else void this.#negotiation?.start();
-    for (const { type, data } of this.#early.splice(0)) this.receive(type, data);
   }
 
   /**
@@ -104,14 +103,11 @@ export class Peer extends Emitter {
       this.reset();
       return;
     }
-    if (!this.#negotiation) {
-      this.#early.push({ type, data });
-      return;
-    }
-    if (type === "call.offer") void this.#negotiation.takeOffer(data);
-    else if (type === "call.answer") void this.#negotiation.takeAnswer(data);
-    else if (type === "call.candidates") void this.#negotiation.takeCandidates(data);
-    else if (type === "call.negotiation_failed") void this.#negotiation.takeFailure(data);
+    const negotiation = this.#negotiation;
+    if (type === "call.offer") void negotiation?.takeOffer(data);
+    else if (type === "call.answer") void negotiation?.takeAnswer(data);
+    else if (type === "call.candidates") void negotiation?.takeCandidates(data);
+    else if (type === "call.negotiation_failed") void negotiation?.takeFailure(data);
   }
 
   /** Begins again with a new peer connection; what was negotiated is void, what is allowed is not. */
@@ -199,24 +195,24 @@ export class Peer extends Emitter {
     const state = this.#pc?.connectionState;
     // "connected" also waits for the descriptions: before the relayed answer it would be refused.
     if (state === "connected" && this.#negotiation?.settled) {
-      this.#clear("lost");
-      this.#clear("restart");
+      this.#timers.clear("lost");
+      this.#timers.clear("restart");
       this.#setMedia("connected");
-    } else if (state === "disconnected" && this.#timers.lost === null) {
+    } else if (state === "disconnected" && !this.#timers.has("lost")) {
       // Often a matter of a moment: a phone that changes cells, a busy radio.
-      this.#timers.lost = this.#runtime.setTimeout(() => this.#lost(), LOST_AFTER_MS);
+      this.#timers.set("lost", LOST_AFTER_MS, () => this.#lost());
     } else if (state === "failed") {
       this.#lost();
     }
   }
 
   #lost() {
-    this.#clear("lost");
+    this.#timers.clear("lost");
     if (this.#media === "connected") this.#restarts = 0;
     this.#setMedia("disconnected");
-    if (this.#timers.restart !== null) return;
+    if (this.#timers.has("restart")) return;
     if (this.#options.offers) void this.#restart();
-    else this.#timers.restart = this.#runtime.setTimeout(() => void this.#restart(), POLITE_DELAY_MS);
+    else this.#timers.set("restart", POLITE_DELAY_MS, () => void this.#restart());
   }
 
   async #restart() {
@@ -228,7 +224,7 @@ export class Peer extends Emitter {
       return;
     }
     // The next try, if this one brings nothing; the server ends the wait.
-    this.#timers.restart = this.#runtime.setTimeout(() => void this.#restart(), RESTART_EVERY_MS);
+    this.#timers.set("restart", RESTART_EVERY_MS, () => void this.#restart());
     try {
       const { ice_servers } = await this.#options.request("call.ice_servers", {});
       if (negotiation !== this.#negotiation || !this.#pc) return;
@@ -250,29 +246,21 @@ export class Peer extends Emitter {
 
   /** @param {MediaState} state @param {number} [triesLeft] */
   #tell(state, triesLeft = REPORT_TRIES) {
-    this.#clear("report");
+    this.#timers.clear("report");
     const report = state === "connected" ? { state, stats: { setup_ms: this.#runtime.now() - this.#builtAt } } : { state };
     this.#options.request("call.media", report).catch((error) => {
       // `bad_state`: our answer has not been relayed yet.
       const again = error instanceof MinuetError && (error.retryable || error.code === "bad_state");
       if (!again || this.#closed || state !== this.#media || triesLeft <= 1) return;
-      this.#timers.report = this.#runtime.setTimeout(() => this.#tell(state, triesLeft - 1), REPORT_RETRY_MS);
+      this.#timers.set("report", REPORT_RETRY_MS, () => this.#tell(state, triesLeft - 1));
     });
   }
 
   #teardown() {
-    this.#clear("lost");
-    this.#clear("restart");
-    this.#clear("report");
+    this.#timers.clearAll();
     this.#negotiation?.close();
     this.#negotiation = null;
     this.#pc?.close();
     this.#pc = null;
-  }
-
-  /** @param {"lost"|"restart"|"report"} name */
-  #clear(name) {
-    if (this.#timers[name] !== null) this.#runtime.clearTimeout(this.#timers[name]);
-    this.#timers[name] = null;
   }
 }

@@ -79,6 +79,8 @@ export class FakeNetwork {
   /** While false, nobody answers. */
   online = true;
   attempts = 0;
+  /** Called with the server's end of each connection, before the client knows that it is open. */
+  onconnect = null;
 
   constructor() {
     const network = this;
@@ -110,6 +112,7 @@ export class FakeNetwork {
         this.protocol = this.protocols[0] ?? "";
         this.#endpoint = new Endpoint(this);
         network.endpoints.push(this.#endpoint);
+        network.onconnect?.(this.#endpoint);
         this.onopen?.({ type: "open" });
       }
 
