@@ -3,14 +3,17 @@
 import argparse
 import asyncio
 import sys
-import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 from accounts.model import Role
-from minuet.commands.running import settings_from_environment
-from minuet.settings import require
-from storage.postgres.accounts import PostgresAccounts
-from storage.postgres.pool import open_pool
+from accounts.service import NoSuchAccount
+from minuet.commands.running import settings_of_a_tool
+from minuet.settings import Settings
+from minuet.telemetry import configure_logs
+from minuet.wiring.accounts import open_accounts
+from minuet.wiring.foundation import open_foundation
+from minuet.wiring.node import open_stores, open_tokens
 
 
 def add(commands: Any) -> None:
@@ -21,19 +24,19 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = settings_from_environment()
-    require(settings, "database_url")
-    return asyncio.run(_set_role(str(settings.database_url), options.email, Role(options.role)))
+    settings = settings_of_a_tool()
+    configure_logs(settings)
+    return asyncio.run(_appoint(settings, options.email, Role(options.role)))
 
 
-async def _set_role(database_url: str, email: str, role: Role) -> int:
-    pool = await open_pool(database_url, max_size=1, name="minuet-create-admin")
-    try:
-        user = await PostgresAccounts(pool).set_role(email, role, time.time_ns() // 1_000_000)
-    finally:
-        await pool.close()
-    if user is None:
-        print(f"minuet: no account has the address {email}; register it first", file=sys.stderr)
-        return 1
-    print(f"{email} is {user.role.value}; it takes effect at the next sign-in")
+async def _appoint(settings: Settings, email: str, role: Role) -> int:
+    async with AsyncExitStack() as stack:
+        foundation = await open_foundation(stack, settings, "create-admin")
+        accounts = open_accounts(stack, foundation, open_stores(foundation), open_tokens(foundation))
+        try:
+            user = await accounts.appoint(email, role)
+        except NoSuchAccount:
+            print(f"minuet: no account has the address {email}; register it first", file=sys.stderr)
+            return 1
+    print(f"{user.email} is {user.role.value}; its tokens of before are void, so sign in again")
     return 0

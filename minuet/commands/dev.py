@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import secrets
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 import uvloop
 
 from minuet.commands.running import settings_from_environment
+from minuet.dev_state import Running, announced, kept_secret
 from minuet.embedded.servers import embedded_servers
 from minuet.settings import Settings, dev_defaults
 from minuet.telemetry import configure_logs
@@ -45,29 +45,18 @@ async def _dev(settings: Settings, state_dir: Path) -> None:
         async with embedded_servers(
             state_dir, redis_url=settings.redis_url, database_url=settings.database_url
         ) as servers:
-            settings = msgspec.structs.replace(
-                settings,
+            running = Running(
                 redis_url=servers.redis_url,
                 database_url=servers.database_url,
-                auth_secret=settings.auth_secret or _kept_secret(state_dir),
+                auth_secret=settings.auth_secret or kept_secret(state_dir),
             )
-            await migrations.migrate(servers.database_url)
-            await run_process(settings, EVERYTHING, own_pages=True, started=_welcome)
+            await migrations.migrate(running.database_url)
+            settings = msgspec.structs.replace(settings, **msgspec.structs.asdict(running))
+            with announced(state_dir, running):
+                await run_process(settings, EVERYTHING, own_pages=True, started=_welcome)
     except asyncio.CancelledError:
         pass
     print("minuet: stopped", flush=True)
-
-
-def _kept_secret(state_dir: Path) -> str:
-    """The secret of this folder's tokens: made once, so that a restart signs nobody out."""
-    path = state_dir / "auth_secret"
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        secret = secrets.token_urlsafe(48)
-        path.touch(mode=0o600)
-        path.write_text(secret, encoding="ascii")
-        return secret
 
 
 def _welcome(addresses: Addresses) -> None:

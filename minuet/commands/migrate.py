@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from typing import Any
 
-from minuet.commands.running import settings_from_environment
+from minuet.commands.running import settings_of_a_tool
 from minuet.settings import require
 from storage.postgres import migrations
 
@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = settings_from_environment()
+    settings = settings_of_a_tool()
     require(settings, "database_url")
     url = str(settings.database_url)
     if options.what == "up":

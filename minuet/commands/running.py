@@ -6,6 +6,7 @@ from typing import Any
 
 import uvloop
 
+from minuet.dev_state import beside_dev
 from minuet.settings import Settings, load
 from minuet.telemetry import configure_logs
 from minuet.wiring.roles import Addresses, Parts, run_process
@@ -14,6 +15,11 @@ from minuet.wiring.roles import Addresses, Parts, run_process
 def settings_from_environment(defaults: Mapping[str, Any] | None = None) -> Settings:
     """Raises: InvalidSettings."""
     return load(os.environ, defaults)
+
+
+def settings_of_a_tool() -> Settings:
+    """As above, for a command beside the service: what is not set is taken from a running `minuet dev`."""
+    return beside_dev(settings_from_environment())
 
 
 def serve_parts(parts: Parts) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from accounts.keys import KeyRing
 from accounts.tokens import TokenIssuer, TokenScope
 from base.ids import uuid7
-from minuet.commands.running import settings_from_environment
+from minuet.commands.running import settings_of_a_tool
 from minuet.settings import Settings, require
 from storage.postgres.accounts import PostgresAccounts
 from storage.postgres.pool import open_pool
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = settings_from_environment()
+    settings = settings_of_a_tool()
     require(settings, "database_url", "auth_secret")
     return asyncio.run(_issue(settings, options.email))
 

@@ -9,22 +9,20 @@ from typing import Literal
 
 from aiohttp import web
 
-from accounts.metrics import AccountMetrics
-from accounts.passwords import Passwords
 from accounts.profiles import Profiles
-from accounts.service import AccountPorts, Accounts
-from accounts.tokens import TokenIssuer
+from accounts.service import Accounts
 from base.clock import ServerClock
 from base.errors import Unavailable
 from base.policy import IntentPolicy
 from minuet.settings import Settings
 from minuet.telemetry import release
 from minuet.wiring.foundation import Foundation
-from minuet.wiring.node import Node, Stores, Tokens
+from minuet.wiring.node import Node, Stores
 from minuet.wiring.pages import add_pages
 from presence.stats import PresenceReport, PresenceStats
 from rest.app import build_admin_app, build_app
 from rest.client_address import TrustedProxies, client_address, subscriber
+from rest.cors import AllowedOrigins
 from rest.metrics import RestMetrics
 from rest.policies import Policy, declare
 from rest.ports import Check
@@ -37,7 +35,7 @@ from storage.postgres.calls import PostgresHistory
 from storage.postgres.pool import ping
 from storage.redis.idempotency import RedisReplies
 from storage.redis.queues import RedisQueues
-from storage.redis.rate_limits import RedisLoginGuard, RedisRateLimiter
+from storage.redis.rate_limits import RedisRateLimiter
 
 MAX_SKEW_MS = 250
 _BACKLOG = 4096
@@ -77,19 +75,22 @@ async def serve_app(stack: AsyncExitStack, app: web.Application, listening: List
 
 
 def public_app(
-    foundation: Foundation, stores: Stores, tokens: Tokens, node: Node, origins: Sequence[str]
+    foundation: Foundation, stores: Stores, node: Node, accounts: Accounts, origins: Sequence[str]
 ) -> web.Application:
     """Pages, REST and WebSocket."""
     settings = foundation.settings
     proxies = TrustedProxies.parse(settings.trusted_proxies)
-    app = build_app(_rest_services(foundation, stores, tokens, node, proxies))
     allowed: frozenset[str] | Literal["*"] = "*" if "*" in origins else frozenset(origins)
+    upgrades = UpgradeSettings(allowed_origins=allowed)
+    # In the one form that origins are compared in, for the WebSocket and for foreign pages' REST alike.
+    pages = AllowedOrigins(upgrades.allowed_origins)
+    app = build_app(_rest_services(foundation, stores, node, accounts, proxies, pages))
     limit = AddressLimit(
         HandshakeRate(settings.handshakes_per_address_s, 2 * settings.handshakes_per_address_s),
         foundation.clock.monotonic_ms,
     )
     upgrade = websocket_handler(
-        UpgradeSettings(allowed_origins=allowed),
+        upgrades,
         node.sessions.accept,
         lambda request: client_address(request, proxies),
         Admission(
@@ -115,24 +116,16 @@ def own_origins(settings: Settings, listening: Listening) -> tuple[str, ...]:
 
 
 def _rest_services(
-    foundation: Foundation, stores: Stores, tokens: Tokens, node: Node, proxies: TrustedProxies
+    foundation: Foundation,
+    stores: Stores,
+    node: Node,
+    accounts: Accounts,
+    proxies: TrustedProxies,
+    origins: AllowedOrigins,
 ) -> RestServices:
     settings, redis, keys = foundation.settings, foundation.redis, foundation.keys
-    account_metrics = AccountMetrics(foundation.registry)
-    issuer = TokenIssuer(tokens.ring, tokens.scope, access_s=settings.access_token_s)
     return RestServices(
-        accounts=Accounts(
-            AccountPorts(
-                store=stores.accounts,
-                revocations=stores.revocations,
-                guard=RedisLoginGuard(redis, keys),
-                passwords=Passwords(account_metrics),
-            ),
-            issuer,
-            foundation.ids,
-            account_metrics,
-            refresh_s=settings.refresh_token_s,
-        ),
+        accounts=accounts,
         profiles=Profiles(stores.accounts, foundation.ids),
         history=PostgresHistory(foundation.database),
         calls=node.commands,
@@ -147,6 +140,7 @@ def _rest_services(
         settings=RestSettings(
             limits=_limits(settings),
             trusted_proxies=proxies,
+            allowed_origins=origins,
             refuse_unknown_fields=settings.strict_messages,
             version=release(),
         ),

@@ -11,12 +11,14 @@ from typing import Any
 import structlog
 
 from jobs.metrics import RecorderMetrics
+from jobs.purge import Purge
 from jobs.recorder import Recorder
 from jobs.safety_recorder import SafetyRecorder
 from jobs.sweep import Sweep
 from matchmaker.tenure import WorkerPorts
 from matchmaker.worker import run_matchmaker
 from minuet.settings import Settings
+from minuet.wiring.accounts import open_accounts
 from minuet.wiring.foundation import Foundation, open_foundation
 from minuet.wiring.http import admin_app, listen, own_origins, public_app, serve_app
 from minuet.wiring.node import Node, Stores, open_stores, open_tokens
@@ -91,8 +93,9 @@ async def run_process(
                 addresses = Addresses(public.url if public else None, admin.url)
                 await serve_app(servers, admin_app(foundation, node), admin)
                 if public is not None:
+                    accounts = open_accounts(servers, foundation, stores, tokens)
                     origins = settings.allowed_origins or (own_origins(settings, public) if own_pages else ())
-                    await serve_app(servers, public_app(foundation, stores, tokens, node, origins), public)
+                    await serve_app(servers, public_app(foundation, stores, node, accounts, origins), public)
                 if started is not None:
                     started(addresses)
                 logger.info(
@@ -143,6 +146,7 @@ def _start_jobs(
         running.start(recorder.run())
         running.start(safety_recorder.run())
         running.start(Sweep(stores.calls, node.calls).run())
+        running.start(Purge(stores.accounts, foundation.clock).run())
         running.start(Reaper(stores.nodes, node.lost, node.presence_metrics).run())
 
 
