@@ -66,6 +66,10 @@ sdk-test:
 bench: $(TEST)  ## measure the socket edge beside plain aiohttp
 	@exec $(BIN)/python -m loadtests.edge_bench $(ARGS)
 
+.PHONY: load
+load: $(TEST)  ## let a crowd of 50 meet and talk for 30 s, on a server of its own
+	@exec $(BIN)/python -m loadtests.crowd $(ARGS)
+
 .PHONY: audit
 audit: $(TOOLS)  ## look for known vulnerabilities in what a server runs on
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/image.txt

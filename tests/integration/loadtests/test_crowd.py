@@ -1,0 +1,110 @@
+"""The crowd itself: people who meet and talk on a Minuet that the command starts, stops and leaves nothing of."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from loadtests.crowd.__main__ import LOCUSTFILE
+
+_PATIENCE_S = 240
+Statistics = Mapping[tuple[str, str], Mapping[str, float]]
+
+
+def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own: gevent's patches must not reach the tests'."""
+    environment = {**os.environ, **settings}
+    return subprocess.run(
+        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=_PATIENCE_S
+    )
+
+
+def read_statistics(path: Path) -> Statistics:
+    return {(entry["method"], entry["name"]): entry for entry in json.loads(path.read_text())}
+
+
+def children_in(folder: Path) -> list[str]:
+    """The command lines of processes that name the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(folder) in line:
+            found.append(line)
+    return found
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Ten people for six seconds; the finished process and its folder."""
+    folder = tmp_path_factory.mktemp("crowd")
+    arguments = [
+        "--users",
+        "10",
+        "--run-time",
+        "6",
+        "--patience",
+        "6",
+        "--json-file",
+        str(folder / "statistics"),
+    ]
+    # A setting of the developer's own server, which the crowd's must not hear of.
+    return run("loadtests.crowd", *arguments, TMPDIR=str(folder), MINUET_PORT="1"), folder
+
+
+def test_people_meet_talk_and_find_their_calls_in_the_history(
+    evening: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    """Nothing fails; every call that is found is lived through to its end, by both of its people."""
+    process, folder = evening
+    assert process.returncode == 0, process.stdout + process.stderr
+    statistics = read_statistics(folder / "statistics.json")
+
+    def count(kind: str, name: str) -> int:
+        return int(statistics[kind, name]["num_requests"])
+
+    journeys = count("journey", "whole journey")
+    assert journeys >= 4
+    assert journeys % 2 == 0
+    for step in ("time to match", "call set-up", "call in history"):
+        assert count("journey", step) == journeys
+    assert count("journey", "session start") >= journeys
+    assert count("journey", "relay round trip") >= journeys / 2
+    assert not any(entry["num_failures"] for entry in statistics.values())
+
+
+def test_nothing_is_left_behind(evening: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    """No process of the servers, no state folder."""
+    _, folder = evening
+
+    assert [path.name for path in folder.iterdir()] == ["statistics.json"]
+    assert children_in(folder) == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["https://minuet.example", "http://192.0.2.7:8080", "http://127.0.0.1.example", "http://0.0.0.0:8080"],
+)
+def test_other_machines_are_left_alone(host: str) -> None:
+    """The crowd refuses to set out; locust ends with a status that says so."""
+    process = run("locust", "-f", str(LOCUSTFILE), "--headless", "-u", "1", "-t", "1s", "--host", host)
+
+    assert process.returncode == 1
+    assert "is not on this machine" in process.stderr
+    assert "Ramping" not in process.stderr
+
+
+def test_what_fails_fails_the_run(tmp_path: Path) -> None:
+    """Nobody listens: locust counts it and ends with status 1."""
+    path = tmp_path / "statistics"
+    arguments = ["--headless", "-u", "1", "-t", "2s", "--json-file", str(path)]
+    process = run("locust", "-f", str(LOCUSTFILE), *arguments, "--host", "http://127.0.0.1:9")
+
+    assert process.returncode == 1
+    assert read_statistics(tmp_path / "statistics.json")["POST", "/api/v1/auth/register"]["num_failures"] > 0
