@@ -105,6 +105,21 @@ async def test_a_shorter_memory_does_not_shorten_a_longer_one(
     assert 9 * MINUTE * 1000 < left_ms <= 10 * MINUTE * 1000
 
 
+@pytest.mark.parametrize("how", ["free", "return"])
+async def test_nor_does_the_end_of_a_match(
+    activities: RedisActivities, redis: Redis, keys: Keys, how: str
+) -> None:
+    """Whoever goes back or is freed keeps the longer time, too."""
+    await activities.remember_partner(ANN, BOB, apart_s=10 * MINUTE)
+    await activities.join(ANN, PHONE, QUEUED)
+    if how == "free":
+        assert await activities.free(REF, apart_s=MINUTE)
+    else:
+        assert await activities.return_from_call(REF, apart_s=MINUTE)
+
+    assert await redis.pttl(keys.recent(ANN)) > 9 * MINUTE * 1000
+
+
 async def test_leaving_frees_only_what_is_named(activities: RedisActivities) -> None:
     """A late request about an older ticket changes nothing."""
     await activities.join(ANN, PHONE, QUEUED)

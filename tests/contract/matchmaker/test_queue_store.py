@@ -404,6 +404,15 @@ async def test_a_live_call_uses_up_match_and_tickets(queues: RedisQueues) -> Non
     assert await queues.matches(POOL) == []
 
 
+async def test_settling_late_spares_who_went_back(queues: RedisQueues) -> None:
+    """One side waits again already: only the other's ticket is used up."""
+    match = await claimed(queues)
+    await queues.resolve(match.ref("a"), returns=True)
+    await queues.settle(POOL, match.call_id)
+
+    assert await standing(queues, ANN, BOB) == [TicketState.WAITING, TicketState.ABSENT]
+
+
 async def test_a_returning_ticket_waits_at_its_place_and_avoids_whom_it_met(queues: RedisQueues) -> None:
     """Its seniority is unchanged; the match stays until the other side is resolved, too."""
     match = await claimed(queues)

@@ -10,9 +10,9 @@ from base.ids import CallId, DeviceId, NodeId, SessionId, UserId
 from base.policy import Gender
 from matchmaker.activity import InCall, Queued
 from matchmaker.lobby import Joined, Standing
-from matchmaker.matches import Match, seated
-from matchmaker.ports import CallStage, Entered, Left, TicketState
-from matchmaker.ticket import Preferences
+from matchmaker.matches import Match, Progress, seated
+from matchmaker.ports import CallStage, Entered, Left, Put, TicketState
+from matchmaker.ticket import Preferences, Ticket
 from tests.integration.matchmaker.scene import Scene
 from tests.unit.matchmaker.people import Somebody
 
@@ -373,6 +373,8 @@ async def test_a_block_during_the_match_lets_nobody_meet_and_both_wait_on(scene:
     await scene.redis.sadd(scene.keys.blocks(BOB), ANN)
     assert await scene.lobby.accept_match(match, "a") is Entered.ENTERED
     assert await scene.lobby.accept_match(match, "b") is Entered.BLOCKED
+    (record,) = await scene.queues.matches("friends")
+    assert record.seats_at(Progress.ANNOUNCED) == ("b",)
     for seat in ("a", "b"):
         assert await scene.lobby.release(match.ref(seat), returns=True)
     tickets = {each.ticket.user_id: each.ticket for each in await scene.queues.scan("friends")}
@@ -415,17 +417,35 @@ async def test_a_late_announcement_does_not_take_a_returned_user_back_into_the_o
     assert await scene.queues.leave("friends", match.b.ticket_id) is Left.LEFT
 
 
+def hold_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every put reaches the pool six seconds after its issue, by the pool's clock."""
+    real = scene.queues.put
+
+    async def late(ticket: Ticket, *, issued_at: int, create: bool = True) -> Put:
+        return await real(ticket, issued_at=issued_at - 6_000, create=create)
+
+    monkeypatch.setattr(scene.queues, "put", late)
+
+
 async def test_a_pool_that_answers_too_late_frees_the_slot(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client is told to try again, and may."""
-    real = scene.queues.put
-
-    async def late(ticket: object, *, issued_at: int | None = None, create: bool = True) -> object:
-        return await real(ticket, issued_at=(issued_at or 0) - 6_000, create=create)
-
-    monkeypatch.setattr(scene.queues, "put", late)
+    hold_up(scene, monkeypatch)
     with pytest.raises(Unavailable):
         await scene.join("ann")
 
     assert (await scene.activities.read(ANN)).activity is None
+
+
+async def test_a_check_that_was_held_up_puts_nothing_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user may have left since; the next check comes soon."""
+    joined = await scene.join("ann")
+    await scene.redis.delete(scene.keys.tickets("friends"))
+    hold_up(scene, monkeypatch)
+    with pytest.raises(Unavailable):
+        await scene.lobby.verify(joined.ticket)
+
+    assert await scene.queues.scan("friends") == []
