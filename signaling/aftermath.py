@@ -142,6 +142,9 @@ class Aftermath:
                 case do.ReturnTicket(seat):
                     await self._lobby.release(seat_ref(call, seat), returns=True)
                     await self._settle_in(call, seat)
+                case do.ReleaseTicket(seat) if call.live_since is not None:
+                    # The match was settled when the call went live, and when the two may meet again is the policy's.
+                    await self._lobby.free(call.seat(seat).user_id, call.call_id)
                 case do.ReleaseTicket(seat):
                     await self._lobby.release(seat_ref(call, seat), returns=False)
         except Unavailable:
