@@ -9,7 +9,7 @@ import pytest
 
 from loadtests.swarm.client import Client
 from tests.e2e.peers import VoicePeer
-from tests.e2e.waiting import history, login, until
+from tests.e2e.waiting import history, login, metrics, until
 from tests.fixtures.deployment import Deployment, Lasting, People
 
 pytestmark = pytest.mark.e2e
@@ -166,11 +166,3 @@ async def presence(http: aiohttp.ClientSession, url: str, token: str) -> dict[st
     async with http.get(f"{url}/api/v1/admin/presence", headers=headers) as response:
         answer: dict[str, Any] = await response.json()
         return answer
-
-
-async def metrics(http: aiohttp.ClientSession, admin_url: str) -> dict[str, float]:
-    """Sample values by name and labels."""
-    async with http.get(f"{admin_url}/metrics") as response:
-        text = await response.text()
-    lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
-    return {name: float(value) for name, _, value in lines}

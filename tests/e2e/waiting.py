@@ -35,13 +35,24 @@ async def login(http: aiohttp.ClientSession, url: str, account: Message) -> str:
 async def history(
     http: aiohttp.ClientSession, url: str, account: Message, *, at_least: int, timeout_s: float = 15.0
 ) -> list[dict[str, Any]]:
-    """All finished calls of somebody, newest first, as soon as there are that many."""
+    """All finished calls of somebody, newest first, as soon as there are that many.
+
+    What is `unavailable` for a while is asked for again; any other error fails the test.
+    """
 
     async def look() -> list[dict[str, Any]] | None:
         rows = await _all_pages(http, url, account["access_token"])
         return rows if len(rows) >= at_least else None
 
     return await until(look, timeout_s)
+
+
+async def metrics(http: aiohttp.ClientSession, admin_url: str) -> dict[str, float]:
+    """Samples of a process by name and labels, as its admin port shows them."""
+    async with http.get(f"{admin_url}/metrics") as response:
+        text = await response.text()
+    lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
 
 
 async def _all_pages(http: aiohttp.ClientSession, url: str, token: str) -> list[dict[str, Any]]:
@@ -53,7 +64,8 @@ async def _all_pages(http: aiohttp.ClientSession, url: str, token: str) -> list[
         async with http.get(f"{url}/api/v1/history/interactions", params=query, headers=headers) as response:
             answer = await response.json()
         if not answer["success"]:
-            raise RuntimeError(answer["error"]["code"])
+            assert answer["error"]["retryable"], answer
+            return []
         rows += answer["data"]
         cursor = (answer.get("meta") or {}).get("next_cursor")
         if cursor is None:
