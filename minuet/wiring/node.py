@@ -96,7 +96,9 @@ def open_tokens(foundation: Foundation) -> Tokens:
 class Node:
     """The parts of a node, put together; `run` keeps them going."""
 
-    def __init__(self, foundation: Foundation, stores: Stores, tokens: Tokens) -> None:
+    def __init__(
+        self, foundation: Foundation, stores: Stores, tokens: Tokens, limits: SessionLimits | None = None
+    ) -> None:
         settings, clock, ids, registry = (
             foundation.settings,
             foundation.clock,
@@ -152,7 +154,7 @@ class Node:
         self.sessions = Sessions(
             self.hub,
             self.router,
-            SessionPolicy(SessionLimits(), tuple(settings.intents), settings.strict_messages),
+            SessionPolicy(limits or SessionLimits(), tuple(settings.intents), settings.strict_messages),
             dispatcher,
             session_metrics,
             authentication=authentication,

@@ -24,6 +24,7 @@ from minuet.wiring.http import admin_app, listen, own_origins, public_app, serve
 from minuet.wiring.node import Node, Stores, open_stores, open_tokens
 from presence.reaper import Reaper
 from safety.metrics import SafetyRecorderMetrics
+from signaling.session.limits import SessionLimits
 from storage.postgres.calls import PostgresCallArchive
 from storage.postgres.migrations import check_schema
 from storage.postgres.safety import PostgresSafety
@@ -65,8 +66,11 @@ async def run_process(
     *,
     own_pages: bool = False,
     started: Callable[[Addresses], None] | None = None,
+    limits: SessionLimits | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; `own_pages` lets the server's own pages open WebSockets.
+
+    `limits` bounds each session; what is not a benchmark leaves them as the protocol says.
 
     Raises: InvalidSettings, MigrationError where the schema is stale, OSError where a port is taken.
     """
@@ -81,7 +85,7 @@ async def run_process(
         await check_schema(foundation.database)
         stores = open_stores(foundation)
         tokens = open_tokens(foundation)
-        node = Node(foundation, stores, tokens)
+        node = Node(foundation, stores, tokens, limits)
         async with _Running() as running:
             ready = asyncio.Event()
             running.start(node.run(ready))
