@@ -69,6 +69,7 @@ class Recorder:
     async def run(self) -> None:
         """Records what waits, again and again; outages are waited out and never end it."""
         failures = 0
+        this = asyncio.current_task()
         while True:
             try:
                 # Nothing came off the list: empty, or only calls that others took or changed. Not at once again.
@@ -87,6 +88,10 @@ class Recorder:
                 if failures:
                     log.info("recorder.goes_on", failures=failures)
                 failures = 0
+            if this is not None and this.cancelling():
+                # Swallowed on the way: before Python 3.12 `asyncio.wait_for` can do that, and the Redis client sends
+                # with it. The task would go on for ever, and so would whoever waits for its end.
+                raise asyncio.CancelledError
             await asyncio.sleep(pause_s)
 
     async def record_waiting(self) -> int:

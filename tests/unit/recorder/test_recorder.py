@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from contextlib import suppress
 
 import pytest
@@ -9,7 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from base.clock import ManualClock
 from base.errors import Unavailable
+from base.ids import CallId
 from jobs.metrics import RecorderMetrics
+from jobs.ports import Waiting
 from jobs.recorder import Pace, Recorder
 from signaling.call.record import Call
 from signaling.call.states import State
@@ -244,6 +247,27 @@ async def test_the_task_takes_what_ends_while_it_runs(office: Office) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(office.archive.calls) == 9
+
+
+async def test_a_cancellation_that_a_store_swallowed_still_ends_the_task(office: Office) -> None:
+    """As clients can before Python 3.12: the answer and the cancellation come in one turn of the event loop."""
+    asked = asyncio.Event()
+
+    class Swallowing(MemoryEndedCalls):
+        async def waiting(self, *, passing_over: Collection[CallId]) -> Waiting:
+            asked.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+            return await super().waiting(passing_over=passing_over)
+
+    office.ended = Swallowing(office.clock.wall_ms)
+    task = asyncio.create_task(office.another().run())
+    await asked.wait()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=2)
+
+    assert done == {task}
+    assert task.cancelled()
 
 
 def test_retries_wait_twice_as_long_each_time_up_to_a_bound() -> None:
