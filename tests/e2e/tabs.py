@@ -42,6 +42,20 @@ async ([packets, energy]) => {{
 """
 VIDEO_FLOWS = f"async (frames) => (await ({STATS})()).video.frames >= frames"
 
+# Screens fade in; what is half seen is neither a picture nor a contrast to judge.
+SETTLED = """
+() => document.getAnimations().every(({ playState, effect }) =>
+  playState !== 'running' || effect.getComputedTiming().endTime === Infinity)
+"""
+STICKING_OUT = """
+() => [...document.querySelectorAll('button, input, label, h1, p, video')]
+  .filter((element) => element.checkVisibility({ checkVisibilityCSS: true }) && !element.closest('.visually-hidden, .sprite'))
+  .filter((element) => {
+    const { left, right, width } = element.getBoundingClientRect();
+    return width > 1 && (left < -1 || right > innerWidth + 1);
+  })
+  .map((element) => element.outerHTML.slice(0, 120))
+"""
 SITUATION = """
 () => ({
   screen: document.body.dataset.screen,
@@ -139,7 +153,8 @@ class Tab:
         await self.until("(state) => window.__minuet.call?.state === state", state)
 
     async def photo(self, stage: str) -> None:
-        """Keeps a screenshot, and asserts that axe finds nothing serious on the screen."""
+        """Keeps a screenshot, and asserts that nothing is cut off and that axe finds nothing serious."""
+        await self.until(SETTLED)
         await self.page.screenshot(path=artifacts() / f"{stage}-{self.persona.first_name.lower()}.png")
         found = await self.page.evaluate(
             "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
@@ -147,6 +162,8 @@ class Tab:
             ".map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html).join(' ')}`)"
         )
         assert found == [], (stage, found)
+        sticking_out = await self.page.evaluate(STICKING_OUT)
+        assert sticking_out == [], (stage, sticking_out)
 
     # What it does.
 

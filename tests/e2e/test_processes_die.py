@@ -134,7 +134,7 @@ async def test_a_call_ends_in_time_though_its_hub_was_killed(deploy: Deploy, peo
 
 
 async def test_history_waits_for_a_database_that_is_away(
-    deploy: Deploy, people: People, private_postgres: EmbeddedPostgres
+    private_postgres: EmbeddedPostgres, deploy: Deploy, people: People
 ) -> None:
     """PostgreSQL is gone while calls run and end: they neither break nor get lost, and a connection is made."""
     deployment = await deploy(config=CONFIG, MINUET_DATABASE_URL=private_postgres.url)
@@ -167,7 +167,7 @@ async def test_history_waits_for_a_database_that_is_away(
 
 
 async def test_two_seconds_without_redis_throw_nobody_out(
-    deploy: Deploy, people: People, private_valkey: EmbeddedValkey
+    private_valkey: EmbeddedValkey, deploy: Deploy, people: People
 ) -> None:
     """Relays and goodbyes go on, what needs the store is refused with `unavailable` for a while, then all is well."""
     deployment = await deploy(

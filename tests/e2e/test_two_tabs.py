@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -36,11 +37,14 @@ FRIENDS_S = 33.0
 CONFIG = f"""
 [intents.dating]
 connecting_s = 60
+revoke_window_s = 30
 [intents.friends]
 call_seconds = {FRIENDS_S}
 connecting_s = 60
+revoke_window_s = 30
 """
 
+SMALL_PHONE = {"width": 320, "height": 568}
 HOUR_FAST = "Date.now = ((now) => () => now() + 3_600_000)(Date.now.bind(Date));"
 
 
@@ -88,6 +92,16 @@ async def stranger(deployment: Deployment) -> AsyncIterator[Client]:
         await client.start(account["access_token"])
         yield client
         await client.close()
+
+
+@pytest.fixture
+def own_origin(lasting: Lasting) -> Iterator[str]:
+    """The origin of a hub that lets in nobody but its own page; its port has to be known before it starts."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    origin = f"http://127.0.0.1:{port}"
+    with lasting("serve", MINUET_PORT=str(port), MINUET_ALLOWED_ORIGINS=origin):
+        yield origin
 
 
 async def meet(her: Tab, him: Tab, intent: str = "dating") -> None:
@@ -199,8 +213,8 @@ async def history(tab: Tab) -> Any:
 
 
 async def test_she_sees_him_and_stays_unseen(open_tab: OpenTab) -> None:
-    """`receive` opens his camera alone; hers is not even asked for."""
-    her, him = await asyncio.gather(open_tab(MAYA), open_tab(LEO))
+    """`receive` opens his camera alone; hers is not even asked for. Both like their screens dark."""
+    her, him = await asyncio.gather(open_tab(MAYA, color_scheme="dark"), open_tab(LEO, color_scheme="dark"))
     await meet(her, him)
     await him.press("video")
 
@@ -221,50 +235,68 @@ async def test_a_page_that_cheats_gets_no_video_through(open_tab: OpenTab) -> No
     await meet(her, him)
     await her.hears()
 
-    refusal = await him.page.evaluate(CHEAT)
+    refusals = await him.page.evaluate(CHEAT)
     await asyncio.gather(her.hears(), him.hears())
 
-    assert refusal == "video_not_allowed"
+    assert refusals == ["video_not_allowed", "video_not_allowed"]
     assert await her.page.evaluate("window.__minuet.call.remoteVideo") is None
     assert (await her.stats())["video"]["frames"] == 0
-    assert await her.page.evaluate(VIDEO_SECTIONS) == 0
+    assert await her.page.evaluate(VIDEO_SECTIONS) == []
     for tab in (her, him):
         await tab.in_state("live")
-    # Honest video works afterwards: the refusal broke nothing.
+    # Honest video works afterwards: the refusals broke nothing.
     await him.press("video")
     await allow_video(her, "both")
     await asyncio.gather(her.sees(), him.sees())
 
 
-# Goes around the SDK: a video track and an offer of his own, sent as if the SDK had.
+# Adds his camera to the call's own connection, then tries a connection that the SDK knows nothing of.
 CHEAT = """
 async () => {
   const { client, call, pc } = window.__minuet;
   const camera = (await navigator.mediaDevices.getUserMedia({ video: true })).getVideoTracks()[0];
+  const offer = async (sdp, negotiation) => {
+    try {
+      await client.connection.request("call.offer", { call_id: call.id, negotiation, sdp });
+      return "relayed";
+    } catch (error) {
+      return error.code;
+    }
+  };
+  const sender = pc.addTrack(camera);
+  await pc.setLocalDescription(await pc.createOffer());
+  const refusals = [await offer(pc.localDescription.sdp, 900)];
+  await pc.setLocalDescription({ type: "rollback" });
+  pc.removeTrack(sender);
+
   const sneaky = new RTCPeerConnection();
-  for (const sender of pc.getSenders()) if (sender.track?.kind === "audio") sneaky.addTrack(sender.track);
+  for (const { track } of pc.getSenders()) if (track) sneaky.addTrack(track);
   sneaky.addTrack(camera);
-  const offer = await sneaky.createOffer();
-  try {
-    const message = { call_id: call.id, negotiation: 900, sdp: offer.sdp };
-    await client.connection.request("call.offer", message);
-    return "relayed";
-  } catch (error) {
-    return error.code;
-  } finally {
-    sneaky.close();
-    camera.stop();
-  }
+  refusals.push(await offer((await sneaky.createOffer()).sdp, 901));
+  sneaky.close();
+  camera.stop();
+  return refusals;
 }
 """
-VIDEO_SECTIONS = "window.__minuet.pc.remoteDescription.sdp.split('m=video').length - 1"
+VIDEO_SECTIONS = """
+window.__minuet.pc.remoteDescription.sdp.split('m=').filter((section) => section.startsWith('video 9') && !section.includes('a=inactive'))
+"""
 
 
 async def test_hanging_up_ends_it_for_both(open_tab: OpenTab) -> None:
-    """Who hangs up and who is left see different words; both may go on."""
-    her, him = await asyncio.gather(open_tab(MAYA, viewport=DESKTOP), open_tab(LEO))
+    """They agree on more time first; then who hangs up and who is left see different words, and both may go on."""
+    her, him = await asyncio.gather(open_tab(MAYA, viewport=DESKTOP), open_tab(LEO, viewport=SMALL_PHONE))
     await meet(her, him)
+    ends_at = await him.page.evaluate("window.__minuet.call.endsAt")
 
+    await him.press("extend")
+    await expect(her.at("ask-extend")).to_be_visible(timeout=PATIENCE_MS)
+    await her.photo("more-time")
+    await her.press("ask-extend-yes")
+    for tab in (her, him):
+        await tab.until("(endsAt) => window.__minuet.call.endsAt === endsAt", ends_at + 180_000)
+    await him.photo("small-phone")
+    await expect(him.at("hangup")).to_be_in_viewport(ratio=1)
     await her.press("mute")
     await her.says("mute", "Unmute")
     await her.photo("muted")
@@ -294,6 +326,58 @@ async def test_who_is_declined_looks_on(open_tab: OpenTab, stranger: Client) -> 
     await her.shows("searching")
     await her.press("cancel")
     await her.shows("welcome")
+
+
+async def test_calling_off_sends_the_other_back(open_tab: OpenTab, stranger: Client) -> None:
+    """Who leaves before the call has begun is at its end; the other keeps the place in the queue."""
+    her = await open_tab(MAYA)
+    await stranger.request("queue.join", {"intent": "dating"})
+    await her.start()
+    found = await stranger.wait_for("match.found")
+    await her.shows("call")
+
+    await her.press("hangup")
+
+    ended = await stranger.wait_for("call.ended", call_id=found["call_id"])
+    assert (ended["reason"], ended["requeued"]) == ("declined", True)
+    await her.shows("ended")
+    await stranger.request("queue.leave")
+
+
+async def test_a_session_taken_elsewhere_stops_the_page(open_tab: OpenTab, deployment: Deployment) -> None:
+    """The same device somewhere else: this page says that it has stopped, and can begin again as somebody new."""
+    her = await open_tab(MAYA)
+    await her.start()
+    await her.shows("searching")
+    token, device = await her.page.evaluate(
+        "[JSON.parse(sessionStorage['minuet.tokens']).access_token, sessionStorage['minuet.device']]"
+    )
+
+    async with aiohttp.ClientSession() as http:
+        other = Client(http, deployment.url, device_id=device)
+        await other.start(token)
+        await her.shows("stopped")
+        await her.photo("stopped")
+        await other.close()
+
+    await her.press("stopped-again")
+    await her.shows("welcome")
+
+
+async def test_only_the_pages_that_are_allowed_may_connect(chromium: Browser, own_origin: str) -> None:
+    """With its own origin named, the hub serves its own page and refuses everybody else's."""
+    ours = await Tab.open(chromium, own_origin, MAYA)
+    theirs = await Tab.open(chromium, own_origin.replace("127.0.0.1", "localhost"), LEO)
+    theirs.excused = ("WebSocket connection to",)
+
+    await ours.start()
+    await ours.shows("searching")
+    await theirs.start()
+    await theirs.until("() => window.__minuet.client.connection.state === 'waiting'")
+
+    for tab in (ours, theirs):
+        await tab.close()
+        tab.blameless()
 
 
 async def test_she_blocks_him_and_he_learns_of_a_hangup(open_tab: OpenTab) -> None:
