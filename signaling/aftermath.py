@@ -76,6 +76,10 @@ class Aftermath:
             live = self.session_of(call, item.seat)
             if live is not None:
                 live.push_raw(item.type, item.data)
+        for seat in SEATS:
+            live = self.session_of(call, seat)
+            if live is not None and call.seat(seat).requeued:
+                live.run_soon(self._settle_in(call, seat))
 
     def show(self, before: Call | None, call: Call) -> None:
         """Lets the sessions of this node see the call as it stands now."""
@@ -154,7 +158,7 @@ class Aftermath:
     async def _settle_in(self, call: Call, seat: Seat) -> None:
         """A returned ticket names the session that had it; where that is another by now, or away, the pool is told."""
         live = self.session_of(call, seat)
-        if live is None or live.ticket is None:
+        if live is None or live.ticket is None or live.ticket.ticket_id != call.seat(seat).ticket_id:
             return
         if not live.is_attached:
             await self._lobby.pause(live.ticket)

@@ -22,7 +22,7 @@ from matchmaker.matches import Match
 from matchmaker.ports import Slot
 from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
-from signaling.call.change import CallRefused, Decision
+from signaling.call.change import Decision
 from signaling.call.create import propose
 from signaling.call.record import Call, decode
 from signaling.call.rules import receive, restrict
@@ -236,7 +236,9 @@ class CallService:
                     await self._repeat_effects(call, decision)
                     return decision
                 narrowed = restrict(before.call, event, self._clock.now_ms())
-                call.view = narrowed
+                if narrowed is not before.call:
+                    # On top of what is owed already.
+                    call.view = restrict(call.view, event, self._clock.now_ms())
                 try:
                     stored = await self._store.commit(before, decision.call)
                     if stored is None:
@@ -269,7 +271,7 @@ class CallService:
 
     def _took(self, call: LocalCall, stored: StoredCall) -> None:
         ended = call.stored.call.state is not State.ENDED and stored.call.state is State.ENDED
-        call.take(stored)
+        call.take(stored, self._clock.now_ms())
         if self._local.get(call.id) is call:
             self._keep(stored)
         elif is_hosted(call, self._router.node_id):
@@ -293,6 +295,7 @@ class CallService:
         logger.warning("restriction waits for the store", call_id=call.id, event_type=type(event).__name__)
         self._aftermath.show(call.stored.call, decision.call)
         self._aftermath.tell_only(decision.call, decision.effects)
+        call.owed.append(event)
         self._soon(self._pay(call, event))
 
     async def _pay(self, call: LocalCall, event: events.Event) -> None:
@@ -304,11 +307,12 @@ class CallService:
             try:
                 await self._decide(call, event, told=True)
             except Unavailable:
-                call.view = restrict(call.stored.call, event, self._clock.now_ms())
-            except CallRefused:
-                return  # decided otherwise meanwhile, by somebody whose commit came first
-            else:
-                return
+                continue
+            except MinuetError:
+                pass  # decided otherwise meanwhile, by somebody whose commit came first
+            call.owed.remove(event)
+            return
+        call.owed.remove(event)
         logger.error("restriction could not be stored", call_id=call.id, event_type=type(event).__name__)
 
     async def _note(self, call_id: CallId, live: LiveSession, event_of: EventOf) -> None:

@@ -7,6 +7,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 
+import structlog
+
 from base.clock import Clock
 from base.ids import DeviceId, SessionId, UserId
 from signaling.live_session import LiveSession
@@ -14,6 +16,9 @@ from signaling.metrics import SessionMetrics
 from signaling.wheel import TimerWheel
 
 TURN_S = 0.25
+_AFTER_FAILURE_MS = 1_000
+
+logger = structlog.get_logger(__name__)
 
 
 class Hub:
@@ -76,7 +81,12 @@ class Hub:
             # An entry made before a later one is stale, else each `wake` would stay in the wheel for ever.
             if self._by_id.get(live.id) is not live or now_ms < live.asked_at:
                 continue
-            next_at = live.tick(now_ms, wall_ms)
+            try:
+                next_at = live.tick(now_ms, wall_ms)
+            except Exception:
+                # One session's failure must not stop the clock of all the others.
+                logger.exception("session could not be ticked", session_id=live.id)
+                next_at = now_ms + _AFTER_FAILURE_MS
             if next_at is not None:
                 self._schedule(live, next_at)
 

@@ -221,6 +221,10 @@ class LiveSession:
             _cut(connection, CloseCode.SUPERSEDED, "superseded")
             self._shell.metrics.closed(CloseCode.SUPERSEDED)
 
+    def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a coroutine on the session's behalf."""
+        self._shell.lifecycle.run_soon(work)
+
     def enter_call(self, call_id: CallId) -> None:
         self.ticket = None
         self.call_id = call_id
@@ -285,7 +289,7 @@ class LiveSession:
             self.refuse(refused.request_id, refused.error)
             return
         except SessionBroken as broken:
-            self.end(broken.close_code, broken.reason)
+            self._break_off(broken)
             return
         if request is None:
             return
@@ -432,6 +436,11 @@ class LiveSession:
                 self.close(CloseCode.TOO_SLOW, "too slow")
                 return
         connection.send(payload)
+
+    def _break_off(self, broken: SessionBroken) -> None:
+        # Who is told to come back finds ticket and call as they were.
+        leave = self.close if broken.close_code.may_reconnect else self.end
+        leave(broken.close_code, broken.reason)
 
     def _refuses_unknown(self, request: Request) -> bool:
         self._shell.metrics.unknown_fields(request.message.TYPE, len(request.unknown_fields))

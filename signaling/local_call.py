@@ -6,21 +6,25 @@ Decides what the node acts on: the stored record, narrowed by restrictions that 
 import asyncio
 from collections.abc import Iterator
 
-from base.clock import Clock
+from base.clock import ServerClock
 from base.ids import CallId
+from signaling.call.events import Event
 from signaling.call.record import Call
+from signaling.call.rules import restrict
 from signaling.call.states import Seat, State, other
 from signaling.negotiation import Negotiations
 from signaling.ports import StoredCall
 from signaling.sdp import Allowance
 
 KEPT_AFTER_END_MS = 60_000
+KEPT_UNTOUCHED_MS = 3_600_000
+_LOOK_EVERY_MS = 10_000
 
 
 class LocalCall:
     """One call: what is stored, what this node acts on, and its open negotiations."""
 
-    __slots__ = ("lock", "negotiations", "stored", "view")
+    __slots__ = ("lock", "negotiations", "owed", "stored", "view")
 
     def __init__(self, stored: StoredCall) -> None:
         self.stored = stored
@@ -28,17 +32,21 @@ class LocalCall:
         self.lock = asyncio.Lock()
         """Commands of this node on this call run one at a time; other nodes are met at the commit."""
         self.negotiations = self._fresh_negotiations()
+        self.owed: list[Event] = []
+        """Restrictions that are told and hold here, and wait for the store."""
 
     @property
     def id(self) -> CallId:
         return self.stored.call.call_id
 
-    def take(self, stored: StoredCall) -> None:
-        """Goes on from a newer record."""
+    def take(self, stored: StoredCall, now_ms: int) -> None:
+        """Goes on from a newer record; what is owed holds on."""
         if stored.call.resets != self.stored.call.resets:
             self.negotiations = self._fresh_negotiations()
         self.stored = stored
         self.view = stored.call
+        for event in self.owed:
+            self.view = restrict(self.view, event, now_ms)
 
     def allowance(self, seat: Seat) -> Allowance:
         """What a description of this seat may do at this moment."""
@@ -60,12 +68,17 @@ class LocalCall:
 
 
 class LocalCalls:
-    """Calls by id. Ended ones stay for a minute, so that late messages get a true answer without a load."""
+    """Calls by id.
 
-    def __init__(self, clock: Clock) -> None:
+    Ended ones stay for a minute, so that late messages get a true answer without a load. Those that nothing was heard
+    of for an hour have moved to other nodes and are forgotten.
+    """
+
+    def __init__(self, clock: ServerClock) -> None:
         self._clock = clock
         self._calls: dict[CallId, LocalCall] = {}
-        self._ended: dict[CallId, int] = {}
+        self._forget_at: dict[CallId, int] = {}
+        self._look_at = 0
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -83,9 +96,10 @@ class LocalCalls:
             call = LocalCall(stored)
             self.adopt(call)
         elif stored.call.version > call.stored.call.version:
-            call.take(stored)
-        if stored.call.state is State.ENDED:
-            self._ended.setdefault(call.id, self._clock.monotonic_ms() + KEPT_AFTER_END_MS)
+            call.take(stored, self._clock.now_ms())
+        ended = call.stored.call.state is State.ENDED
+        now_ms = self._clock.monotonic_ms()
+        self._forget_at[call.id] = now_ms + (KEPT_AFTER_END_MS if ended else KEPT_UNTOUCHED_MS)
         return call
 
     def adopt(self, call: LocalCall) -> None:
@@ -102,10 +116,10 @@ class LocalCalls:
         return counts
 
     def _forget_old(self) -> None:
-        # Insertion order is order of time, so the first that must stay ends the search.
         now_ms = self._clock.monotonic_ms()
-        for call_id, until_ms in tuple(self._ended.items()):
-            if until_ms > now_ms:
-                break
-            del self._ended[call_id]
+        if now_ms < self._look_at:
+            return
+        self._look_at = now_ms + _LOOK_EVERY_MS
+        for call_id in [call_id for call_id, at in self._forget_at.items() if at <= now_ms]:
+            del self._forget_at[call_id]
             self._calls.pop(call_id, None)

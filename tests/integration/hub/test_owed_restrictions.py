@@ -1,0 +1,218 @@
+"""Restrictions while Redis is away: they bind this node at once, hold whatever else happens, and are stored later."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from base.clock import ServerClock, SystemClock
+from base.errors import ErrorCode, MinuetError, Unavailable
+from base.ids import CallId, DeviceId, IdFactory, NodeId, SessionId, TicketId, UserId
+from base.policy import Gender, IntentPolicy
+from matchmaker.lobby import Lobby
+from matchmaker.matches import Match, MatchedSeat
+from matchmaker.metrics import MatchmakerMetrics
+from signaling.aftermath import Aftermath
+from signaling.call import events
+from signaling.call.record import Call
+from signaling.call.states import State
+from signaling.calls import CallService
+from signaling.hub import Hub
+from signaling.local_call import LocalCall, LocalCalls
+from signaling.metrics import CallMetrics, SessionMetrics
+from signaling.ports import StoredCall
+from signaling.router import Router
+from storage.redis.activities import RedisActivities
+from storage.redis.calls import RedisCallStore
+from storage.redis.client import connect
+from storage.redis.keys import Keys
+from storage.redis.queues import RedisQueues
+
+NODE = NodeId("node-1")
+SHE, HE = UserId("she"), UserId("he")
+
+
+class Interruptible(RedisCallStore):
+    """The real store, which the test can cut off."""
+
+    away = False
+
+    async def commit(self, before: StoredCall, call: Call) -> StoredCall | None:
+        if self.away:
+            raise Unavailable
+        return await super().commit(before, call)
+
+
+class NoBus:
+    """One node only: nothing leaves it."""
+
+    def publish(self, node_id: NodeId, frame: bytes) -> None:
+        raise AssertionError("there is no other node")
+
+    async def listen(self, node_id: NodeId, receive: Callable[[bytes], None]) -> None:
+        raise AssertionError("nobody listens")
+
+
+class House:
+    """A call service over the real store."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.redis = connect(redis_url)
+        keys, clock = Keys(), ServerClock(SystemClock())
+        self.ids = IdFactory(clock.now_ms, secrets.token_bytes)
+        registry = CollectorRegistry()
+        self.store = Interruptible(self.redis, keys)
+        hub = Hub(clock, SessionMetrics(registry))
+        router = Router(NODE, hub, NoBus())
+        lobby = Lobby(
+            RedisQueues(self.redis, keys),
+            RedisActivities(self.redis, keys),
+            self.store,
+            self.ids,
+            {},
+            MatchmakerMetrics(registry),
+        )
+        self.local = LocalCalls(clock)
+        aftermath = Aftermath(hub, router, lobby, clock, [])
+        self.calls = CallService(self.store, self.local, router, aftermath, clock, CallMetrics(registry))
+        self.clock = clock
+
+    async def live_call(self) -> LocalCall:
+        """Both talk, and she has allowed video both ways."""
+        match = Match(
+            call_id=CallId(self.ids.new()),
+            intent="dating",
+            claimed_at_ms=self.clock.now_ms(),
+            a=_seat(SHE, Gender.FEMALE),
+            b=_seat(HE, Gender.MALE),
+        )
+        call = await self.calls.open(match, IntentPolicy())
+        assert call is not None
+        for event in (
+            events.Accepted("a"),
+            events.Accepted("b"),
+            events.MediaConnected("a", answer_relayed=True),
+            events.MediaConnected("b", answer_relayed=True),
+            events.VideoApproved("a", "both"),
+        ):
+            await self.calls.decide(call, event)
+        assert call.view.a.video_allowed
+        return call
+
+
+def _seat(user_id: UserId, gender: Gender) -> MatchedSeat:
+    return MatchedSeat(
+        user_id=user_id,
+        device_id=DeviceId(f"{user_id}-phone"),
+        session_id=SessionId(f"{user_id}-session"),
+        node_id=NODE,
+        ticket_id=TicketId(f"{user_id}-ticket"),
+        queued_at=0,
+        gender=gender,
+        first_name=user_id,
+        age=30,
+        languages=(),
+        verified=False,
+    )
+
+
+@pytest.fixture
+async def house(redis_url: str) -> AsyncIterator[House]:
+    built = House(redis_url)
+    serving = asyncio.create_task(built.calls.run())
+    await asyncio.sleep(0)
+    yield built
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    await built.redis.aclose()
+
+
+async def stored(house: House, call: LocalCall, fits: Callable[[Call], bool]) -> Call:
+    """The record, once it is as the test wants it."""
+    async with asyncio.timeout(10):
+        while True:
+            record = await house.store.load(call.id)
+            assert record is not None
+            if fits(record.call):
+                return record.call
+            await asyncio.sleep(0.02)
+
+
+async def test_a_revocation_binds_at_once_and_is_stored_later(house: House) -> None:
+    """She is answered, this node allows nothing any more, and the record follows when it can."""
+    call = await house.live_call()
+    house.store.away = True
+
+    await house.calls.act(call.id, SHE, events.VideoRevoked)
+
+    assert not call.allowance("a").send_video
+    assert not call.allowance("b").send_video
+    house.store.away = False
+    record = await stored(house, call, lambda record: not record.a.video_allowed)
+    assert record.state is State.LIVE
+    assert call.owed == []
+
+
+async def test_what_is_owed_holds_whatever_else_is_committed(house: House) -> None:
+    """Another change that gets through in between does not bring the video back."""
+    call = await house.live_call()
+    house.store.away = True
+    await house.calls.act(call.id, SHE, events.VideoRevoked)
+
+    house.store.away = False
+    await house.calls.decide(call, events.ExtensionRequested("b"))
+
+    assert not call.allowance("a").send_video
+    await stored(house, call, lambda record: not record.b.video_allowed)
+
+
+async def test_a_hangup_is_never_refused(house: House) -> None:
+    """No relay passes any more, and the call ends in the record too."""
+    call = await house.live_call()
+    house.store.away = True
+
+    await house.calls.act(call.id, HE, events.HungUp)
+
+    assert call.view.state is State.ENDED
+    house.store.away = False
+    await stored(house, call, lambda record: record.state is State.ENDED)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [lambda seat: events.VideoApproved(seat, "both"), events.ExtensionRequested],
+    ids=["video", "time"],
+)
+async def test_what_permits_waits_for_the_store(house: House, event: Callable[[str], events.Event]) -> None:
+    """`unavailable`, retryable, and nothing has changed."""
+    call = await house.live_call()
+    await house.calls.act(call.id, SHE, events.VideoRevoked)
+    await house.calls.decide(call, events.VideoStopped())
+    before = call.view
+    house.store.away = True
+
+    with pytest.raises(MinuetError) as caught:
+        await house.calls.act(call.id, SHE, event)
+
+    assert caught.value.code is ErrorCode.UNAVAILABLE
+    assert caught.value.spec.retryable
+    assert call.view == before
+    assert not call.allowance("b").send_video
+
+
+async def test_fifty_commands_at_once_are_all_decided_one_after_another(house: House) -> None:
+    """Two processes that act on one call meet at the commit; nobody's change is lost."""
+    call = await house.live_call()
+    elsewhere = LocalCall(call.stored)
+    reports = [
+        house.calls.decide(where, events.RelayRefused(seat, ErrorCode.SDP_INVALID))
+        for _ in range(10)
+        for where, seat in ((call, "a"), (elsewhere, "b"))
+    ]
+
+    await asyncio.gather(*reports)
+
+    record = await stored(house, call, lambda record: sum(record.refusals.values()) >= 20)
+    assert record.refusals == {"sdp_invalid": 20}
