@@ -1,0 +1,252 @@
+"""Clients that cost little: sockets and epoll, no event loop. The same for every server under test.
+
+While something is measured the generator spins: it never sleeps, so that no wake-up of it is charged to the server.
+"""
+
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from loadtests.hub.talk import Talk
+
+_READ: Final = 262_144
+_PATIENCE_S: Final = 60.0
+_RESET: Final = struct.pack("ii", 1, 0)
+_HANDSHAKE: Final = (
+    b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: minuet.v1.json\r\n\r\n"
+)
+_HEADER: Final = struct.Struct("!BBHI").pack
+_CLOSE: Final = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
+
+
+def frame(payload: bytes) -> bytes:
+    """A client's text frame. Its mask is zero, which servers apply as they do any other."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, 0x80 | size, 0, 0, 0, 0)) + payload
+    return _HEADER(0x81, 0xFE, size, 0) + payload
+
+
+class Client:
+    """One socket and what its user says."""
+
+    __slots__ = ("_buffer", "answered", "partner", "sent_at", "sock", "talk")
+
+    def __init__(self, sock: socket.socket, talk: Talk) -> None:
+        self.sock = sock
+        self.talk = talk
+        self.answered = False
+        """Whether the handshake is."""
+        self.partner: Client = self
+        self.sent_at: deque[float] = deque()
+        self._buffer = b""
+
+    def messages(self, data: bytes) -> list[bytes]:
+        """The payloads of the frames that are complete now. Raises: RuntimeError for a frame that is not text."""
+        if self._buffer:
+            data = self._buffer + data
+        found = []
+        start, size = 0, len(data)
+        while size - start >= 2:
+            length = data[start + 1]
+            begin = start + 2
+            if length == 126:
+                if size - start < 4:
+                    break
+                length = data[start + 2] << 8 | data[start + 3]
+                begin = start + 4
+            if begin + length > size:
+                break
+            if data[start] != 0x81 or length == 127:
+                raise RuntimeError(f"the server sent {data[start : start + 100]!r}")
+            found.append(data[begin : begin + length])
+            start = begin + length
+        self._buffer = data[start:]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """What a measurement of the relay gave; `cpu_s` is the server's."""
+
+    messages: int
+    seconds: float
+    cpu_s: float
+    idle_share: float
+    latencies_ms: list[float]
+
+
+class Swarm:
+    """Clients of one server."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._clients: dict[int, Client] = {}
+        self._leaders: list[Client] = []
+        self._epoll = select.epoll()
+
+    def connect(self, talks: Iterable[Talk], *, at_once: int = 64) -> float:
+        """Leads everybody through handshake and talk until all are ready, so many at a time; seconds it took.
+
+        Raises: TimeoutError, RuntimeError.
+        """
+        began = time.monotonic()
+        waiting = iter(talks)
+        busy: set[int] = set()
+        more = True
+        while more or busy:
+            while more and len(busy) < at_once:
+                talk = next(waiting, None)
+                if talk is None:
+                    more = False
+                else:
+                    busy.add(self._open(talk))
+            # Here it may sleep: on its core the servers' own servers work too.
+            for descriptor, _ in self._epoll.poll(1.0):
+                if self._lead(self._clients[descriptor]):
+                    busy.discard(descriptor)
+            if time.monotonic() - began > _PATIENCE_S + len(self._clients) / 100:
+                raise TimeoutError(f"{len(busy)} clients are not ready")
+        return time.monotonic() - began
+
+    def pair_up(self) -> None:
+        """Makes partners of those who share a call."""
+        seen: dict[str, Client] = {}
+        for client in self._clients.values():
+            other = seen.pop(client.talk.pair, None)
+            if other is None:
+                seen[client.talk.pair] = client
+                continue
+            client.partner, other.partner = other, client
+            self._leaders.append(client if client.talk.leads else other)
+        if seen:
+            raise RuntimeError(f"{len(seen)} clients have no partner")
+
+    def exchange(self, kind: str, per_pair: int, cpu_s: Callable[[], float]) -> Relayed:
+        """Keeps one message on its way in each pair, to and fro, until each pair has relayed so many."""
+        self._quiet()
+        left = dict.fromkeys((client.sock.fileno() for client in self._leaders), per_pair - 1)
+        # Either of the two finds the pair's count by its leader's descriptor.
+        owner = {
+            c.sock.fileno(): leader.sock.fileno()
+            for leader in self._leaders
+            for c in (leader, leader.partner)
+        }
+        goal = per_pair * len(self._leaders)
+        clients, poll, now = self._clients, self._epoll.poll, time.perf_counter
+        count = polls = empty = 0
+        before, began = cpu_s(), now()
+        for leader in self._leaders:
+            leader.sock.send(frame(leader.talk.say(kind)))
+        while count < goal:
+            events = poll(0, 256)
+            polls += 1
+            if not events:
+                empty += 1
+                if now() - began > _PATIENCE_S:
+                    raise TimeoutError(f"{goal - count} messages were not delivered")
+            for descriptor, _ in events:
+                client = clients[descriptor]
+                talk = client.talk
+                for message in client.messages(client.sock.recv(_READ)):
+                    if talk.delivered(message):
+                        count += 1
+                        if left[owner[descriptor]]:
+                            left[owner[descriptor]] -= 1
+                            client.sock.send(frame(talk.say(kind)))
+        ended = now()
+        self._quiet()
+        return Relayed(count, ended - began, cpu_s() - before, empty / polls, [])
+
+    def pace(self, kind: str, per_second: int, count: int, cpu_s: Callable[[], float]) -> Relayed:
+        """Sends at a steady rate, the pairs by turns; how long each message took to its reader."""
+        self._quiet()
+        speakers = [*self._leaders, *(leader.partner for leader in self._leaders)]
+        clients, poll, now = self._clients, self._epoll.poll, time.perf_counter
+        latencies: list[float] = []
+        sent = polls = empty = 0
+        before, began = cpu_s(), now()
+        while len(latencies) < count:
+            due = min(count, int((now() - began) * per_second))
+            while sent < due:
+                speaker = speakers[sent % len(speakers)]
+                speaker.partner.sent_at.append(now())
+                speaker.sock.send(frame(speaker.talk.say(kind)))
+                sent += 1
+            events = poll(0, 256)
+            polls += 1
+            if not events:
+                empty += 1
+                if now() - began > count / per_second + _PATIENCE_S:
+                    raise TimeoutError(f"{count - len(latencies)} messages were not delivered")
+            for descriptor, _ in events:
+                client = clients[descriptor]
+                messages = client.messages(client.sock.recv(_READ))
+                for _ in filter(client.talk.delivered, messages):
+                    latencies.append((now() - client.sent_at.popleft()) * 1000)  # noqa: PERF401  moments differ
+        ended = now()
+        self._quiet()
+        return Relayed(count, ended - began, cpu_s() - before, empty / polls, latencies)
+
+    def leave(self) -> None:
+        """Closes every socket as an app does that is closed: with 1000, which ends its session."""
+        for client in self._clients.values():
+            client.sock.send(_CLOSE)
+        left = set(self._clients)
+        until = time.monotonic() + _PATIENCE_S
+        while left and time.monotonic() < until:
+            for descriptor, events in self._epoll.poll(1.0):
+                if events & select.EPOLLHUP or not self._clients[descriptor].sock.recv(_READ):
+                    self._epoll.unregister(descriptor)
+                    left.discard(descriptor)
+        self.close()
+
+    def close(self) -> None:
+        """Cuts all off. A reset leaves no port behind in TIME_WAIT."""
+        for client in self._clients.values():
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            client.sock.close()
+        self._clients.clear()
+        self._leaders.clear()
+
+    def _open(self, talk: Talk) -> int:
+        sock = socket.create_connection(("127.0.0.1", self._port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._clients[sock.fileno()] = Client(sock, talk)
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        sock.send(_HANDSHAKE)
+        return sock.fileno()
+
+    def _lead(self, client: Client) -> bool:
+        """Reads and answers; whether the client is ready now."""
+        data = client.sock.recv(_READ)
+        if not client.answered:
+            head, _, data = data.partition(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 101"):
+                raise RuntimeError(f"the handshake was answered by {head[:200]!r}")
+            client.answered = True
+            opening = client.talk.opening()
+            if opening is not None:
+                client.sock.send(frame(opening))
+        for message in client.messages(data):
+            for answer in client.talk.heard(message):
+                client.sock.send(frame(answer))
+        return client.talk.is_ready
+
+    def _quiet(self) -> None:
+        """Reads what is still on its way, and answers pings."""
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < 0.05:
+            for descriptor, _ in self._epoll.poll(0.02):
+                client = self._clients[descriptor]
+                for message in client.messages(client.sock.recv(_READ)):
+                    for answer in client.talk.heard(message):
+                        client.sock.send(frame(answer))
+                quiet_since = time.monotonic()
