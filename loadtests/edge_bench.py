@@ -45,7 +45,7 @@ QUICK = Plan(rounds=1, slices=4, slice_s=0.3, pairs=200, idle=1000)
 
 @dataclass(slots=True)
 class Results:
-    """What was seen of one server; every figure of the table is a median."""
+    """What was seen of one server; a figure of the table is a median where it does not say otherwise."""
 
     target: Target
     idle_kb: list[float] = field(default_factory=list)
@@ -58,9 +58,11 @@ class Results:
         figures: dict[str, float] = {}
         for kind, runs in self.relayed.items():
             size = SIZES[kind]
-            figures[f"{kind} ({size} B): CPU us per message"] = (
-                median(run.cpu_s / run.messages for run in runs) * 1e6
-            )
+            # On a machine that others keep busy, a whole slice may pass without a message.
+            cpu_us = [run.cpu_s / run.messages * 1e6 for run in runs if run.messages]
+            figures[f"{kind} ({size} B): CPU us per message"] = median(cpu_us)
+            # Other programs cost the server its caches, so they only ever add: the lowest is nearest to alone.
+            figures[f"{kind} ({size} B): the same, lowest slice"] = min(cpu_us)
             figures[f"{kind} ({size} B): messages/s"] = median(run.messages / run.seconds for run in runs)
         figures["KB per idle connection"] = median(self.idle_kb)
         figures["connects/s"] = median(self.connects_per_s)
