@@ -64,7 +64,7 @@ class Demo {
     client.on("match", (call) => this.#matched(call));
     client.on("call", (call) => this.#restored(call));
     client.on("ended", ({ call, end }) => this.#ended(call, end));
-    client.on("connection.made", ({ peer }) => toast(`You and ${peer.first_name} stay in touch!`, "joy"));
+    client.on("connection.made", ({ callId, peer }) => this.#joined(callId, peer.first_name));
     return client;
   }
 
@@ -80,6 +80,7 @@ class Demo {
   async #start(persona) {
     if (this.#busy) return;
     this.#busy = true;
+    byId("again").dataset.busy = "";
     this.#form.busy("Waiting for your microphone…");
     wakeAudio();
     try {
@@ -94,6 +95,7 @@ class Demo {
       byId("ended-error").hidden = false;
     } finally {
       this.#busy = false;
+      delete byId("again").dataset.busy;
       this.#form.ready();
     }
   }
@@ -197,15 +199,31 @@ class Demo {
       return;
     }
     this.#media.closeMicrophone();
+    byId("safety-open").hidden = true;
+    this.#showEnding(call, end, byUs);
+  }
+
+  /** @param {Call} call @param {{reason: string, durationMs: number}} end @param {boolean} byUs */
+  #showEnding(call, end, byUs) {
     const [title, text] = ending(call, end, byUs);
     const joined = call.connected || end.reason === "connected";
     byId("ended-title").textContent = title;
     byId("ended-text").textContent = text;
     byId("ended-error").hidden = true;
     byId("ended-pair").className = joined ? "pair pair--joined" : "pair pair--parted";
-    byId("safety-open").hidden = true;
     show("ended", `${title} – Minuet`);
     say(`${title}. ${text}`);
+  }
+
+  /** The two stay in touch: said in the call, or, when it is over for us already, by the last screen. */
+  #joined(/** @type {string} */ callId, /** @type {string} */ name) {
+    const call = this.#call;
+    if (call?.id === callId && call.end && screen() === "ended") {
+      call.connected = true;
+      this.#showEnding(call, call.end, false);
+    } else if (call?.id !== callId || call.state !== "deciding") {
+      toast(`You and ${name} stay in touch!`, "joy");
+    }
   }
 
   /** @param {number} code */

@@ -29,7 +29,7 @@ const ENDINGS = {
   connect_timeout: (name) => ["No connection", `Your network and ${name}'s did not find each other. Another network may help.`],
   hangup: (name) => ["The call has ended", `You or ${name} hung up.`],
   completed: (name) => [`That was ${name}`, "Your time together is over."],
-  connected: (name) => ["You stay in touch", `You and ${name} wanted the same thing. You will find each other again.`],
+  connected: (name) => ["You stay in touch", `You and ${name} will find each other again.`],
   network_lost: (name) => ["The line went dead", `You or ${name} lost the network and did not come back in time.`],
   video_revoked: () => ["The call has ended", "Video was taken back, and one side did not turn it off in time. So we ended the call."],
   signaling_limit: () => ["The call has ended", "Something went wrong with the connection too often."],
@@ -46,7 +46,11 @@ const ENDINGS = {
  */
 export function ending(call, end, byUs) {
   const name = call.peer.first_name;
-  if (call.connected || end.reason === "connected") return ENDINGS.connected(name);
+  if (call.connected || end.reason === "connected") {
+    if (call.role === "guest") return ["You stay in touch", `${name} would like to hear from you again.`];
+    if (call.role === "mutual") return ["You stay in touch", `You and ${name} wanted the same thing.`];
+    return ENDINGS.connected(name);
+  }
   if (end.reason === "hangup" && byUs) return ["You hung up", "Whenever you like, there is somebody else to meet."];
   if (end.reason === "hangup") return ["The call has ended", `${name} hung up.`];
   if (end.reason === "completed" && call.role === "guest") {

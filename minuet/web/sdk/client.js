@@ -41,7 +41,7 @@ const URGENT_STATES = new Set(["proposed", "connecting", "live", "reconnecting"]
  *   "match": Call, // a call was found; with `autoAccept` it is being accepted
  *   "call": Call, // a call that was already there, found in a snapshot
  *   "ended": {call: Call, end: import("./call.js").CallEnd},
- *   "connection.made": {connectionId: string, peer: any, call: Call | null},
+ *   "connection.made": {connectionId: string, callId: string, peer: import("./protocol.js").PeerCard, call: Call | null},
  *   "message": {type: string, data: any}, // whatever else the server says
  * }} ClientEvents
  */
@@ -142,7 +142,12 @@ export class MinuetClient extends Emitter {
         break;
       case "connection.made":
         this.#callOf(data.call_id)?.receive(type, data);
-        this.emit("connection.made", { connectionId: data.connection_id, peer: data.peer, call: this.#callOf(data.call_id) });
+        this.emit("connection.made", {
+          connectionId: data.connection_id,
+          callId: data.call_id,
+          peer: data.peer,
+          call: this.#callOf(data.call_id),
+        });
         break;
       default:
         if (/^(call|video|connect)\./.test(type)) this.#callOf(data.call_id)?.receive(type, data);
