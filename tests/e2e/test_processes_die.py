@@ -106,13 +106,19 @@ async def hang_up(pair: Pair) -> None:
 
 
 async def test_a_call_ends_in_time_though_its_hub_was_killed(deploy: Deploy, people: People) -> None:
-    """Both lose their hub: the clock ends the call all the same, history has it once, and both may queue again."""
+    """All lose their hub: the clock ends the call all the same, history has it once, and everybody may queue again."""
     deployment = await deploy("serve", "matchmaker", "worker", config=CONFIG)
+    waiting = await people.online(deployment.url, "other")
+    await waiting.request("queue.join", {"intent": "friends"})
     pair = await pair_up(people, deployment.url)
     ends_at = await pair.talk()
 
     await deployment.of("serve").kill()
     successor = await deployment.start("serve")
+    back = people.client(successor.public, device_id=waiting.device_id)
+    await back.start(waiting.account["access_token"])
+    newcomer = await people.online(successor.public, "other")
+    await match(back, newcomer, "friends", {})
     rows = [
         await history(people.http, successor.public, side.account, at_least=1, timeout_s=PATIENCE_S)
         for side in pair.both
@@ -178,6 +184,14 @@ async def test_two_seconds_without_redis_throw_nobody_out(
     ends_at = await staying.talk()
     await leaving.talk()
 
+    private_valkey.pause()
+    slow = asyncio.create_task(succeeds(waiting, "queue.join", {"intent": "dating"}))
+    # Nothing but memory is between two people of one hub.
+    await staying.negotiate(staying.him, staying.her, 1)
+    private_valkey.resume()
+    await slow
+    await until(lambda: succeeds(waiting, "queue.leave", {}), PATIENCE_S)
+
     await private_valkey.kill()
     codes = [await refusal(staying.him, "video.request", staying.call)]
     await staying.negotiate(staying.her, staying.him, 2)
@@ -185,7 +199,7 @@ async def test_two_seconds_without_redis_throw_nobody_out(
     await leaving.him.request("call.hangup", leaving.call)
     codes.append(await refusal(staying.him, "call.extend", staying.call))
     await asyncio.sleep(2)
-    await staying.negotiate(staying.him, staying.her, 1)
+    await staying.negotiate(staying.him, staying.her, 2)
     await private_valkey.start()
 
     assert [(code["code"], code["retryable"]) for code in codes] == [("unavailable", True)] * 3
@@ -221,30 +235,27 @@ async def succeeds(client: Client, type_: str, data: Message) -> bool | None:
 
 
 async def test_a_hub_that_stops_sends_its_people_to_the_next(deploy: Deploy, people: People) -> None:
-    """SIGTERM: everybody hears `session.drain` and 4001, and finds the call again on another hub."""
-    deployment = await deploy("serve", "matchmaker", "worker", config=CONFIG)
-    pair = await pair_up(people, deployment.url)
+    """SIGTERM in a call between two hubs: she hears `session.drain` and 4001, and finds her call again on the other."""
+    deployment = await deploy("serve", "serve", "matchmaker", "worker", config=CONFIG)
+    leaving, staying = [process for process in deployment.processes if process.role == "serve"]
+    her = await people.online(leaving.public, "female")
+    him = await people.online(staying.public, "male", codec="msgpack")
+    pair = await match(her, him, "dating", {})
     ends_at = await pair.talk()
-    successor = await deployment.start("serve")
 
-    stopping = asyncio.create_task(deployment.of("serve").stop())
-    for side in pair.both:
-        drained = await side.wait_for("session.drain")
-        assert drained["reconnect_after_ms"] >= 0
-        assert await side.wait_closed() == 4001
+    stopping = asyncio.create_task(leaving.stop())
+    drained = await her.wait_for("session.drain")
+    assert drained["reconnect_after_ms"] >= 0
+    assert await her.wait_closed() == 4001
     assert await stopping == 0
-    moved = []
-    for side in pair.both:
-        client = people.client(successor.public, device_id=side.device_id)
-        ready = await client.start(side.account["access_token"])
-        assert ready["snapshot"]["call"]["call_id"] == pair.call_id
-        client.account = side.account
-        moved.append(client)
-    here = Pair(*moved, pair.call_id)
-    await here.negotiate(here.her, here.him, 2)
-    for side in here.both:
-        await side.request("call.media", {**pair.call, "state": "connected"})
-    over = await here.her.wait_for("call.state", PATIENCE_S, **pair.call, state="deciding")
+    await him.wait_for("call.state", **pair.call, state="reconnecting")
+    moved = people.client(staying.public, device_id=her.device_id)
+    ready = await moved.start(her.account["access_token"])
+    assert ready["snapshot"]["call"]["call_id"] == pair.call_id
+    here = Pair(moved, him, pair.call_id)
+    await here.negotiate(moved, him, 2)
+    await here.go_live()
+    over = await moved.wait_for("call.state", PATIENCE_S, **pair.call, state="deciding")
 
     assert 0 <= over["server_now"] - ends_at <= 1_000, "the clock ran on"
 
