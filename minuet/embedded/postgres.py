@@ -122,7 +122,7 @@ class EmbeddedPostgres(EmbeddedServer):
             # Three processes less; the asynchronous reads they do are for machines larger than a laptop.
             settings["io_method"] = "sync"
         if not self._durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            settings |= {"fsync": "off", "full_page_writes": "off"}
             settings |= {"autovacuum": "off", "max_wal_size": "4GB"}
         argv = [os.fspath(self._binary.path), "-D", _folder_argument(self._state.data, self._state.run_as())]
         for name, value in settings.items():

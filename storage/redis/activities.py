@@ -3,41 +3,18 @@
 Decides nothing; every rule is in the scripts, each of which touches one user's keys only.
 """
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 
-from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from matchmaker.activity import Activity, InCall, Queued, parse_activity
 from matchmaker.matches import SeatRef
 from matchmaker.ports import Activities, Entered, Slot, Taken
-from storage.redis.client import UNAVAILABLE_ERRORS, load_script
+from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import Keys
 
 _ENTERED = {b"entered": Entered.ENTERED, b"blocked": Entered.BLOCKED, b"gone": Entered.GONE}
-
-
-@contextmanager
-def redis_may_be_away() -> Iterator[None]:
-    """Turns whatever the client raises when Redis does not answer into `Unavailable`."""
-    task = asyncio.current_task()
-    cancellations = task.cancelling() if task is not None else 0
-    away: Unavailable | None = None
-    try:
-        yield
-    except UNAVAILABLE_ERRORS as error:
-        away = Unavailable(f"Redis: {type(error).__name__}")
-        away.__cause__ = error
-    # The client writes within `wait_for`, which before Python 3.12 swallows a cancellation that comes just when the
-    # write is done (bpo-37658). A task that outlives its own end would keep the whole process from stopping.
-    if task is not None and task.cancelling() > cancellations:
-        raise asyncio.CancelledError
-    if away is not None:
-        raise away
 
 
 class RedisActivities:
@@ -55,7 +32,7 @@ class RedisActivities:
         self._remember = load_script(redis, "user_remember")
 
     async def read(self, user_id: UserId) -> Slot:
-        with redis_may_be_away():
+        with unavailable_when_away():
             reply = await self._read(keys=[self._keys.user(user_id)])
         return _slot(*reply)
 
@@ -68,7 +45,7 @@ class RedisActivities:
         replaces: Activity | None = None,
         queued_at: int | None = None,
     ) -> Taken:
-        with redis_may_be_away():
+        with unavailable_when_away():
             reply = await self._join(
                 keys=[self._keys.user(user_id), self._keys.blocks(user_id), self._keys.recent(user_id)],
                 args=[
@@ -86,11 +63,11 @@ class RedisActivities:
         )
 
     async def leave(self, user_id: UserId, activity: Activity) -> bool:
-        with redis_may_be_away():
+        with unavailable_when_away():
             return bool(await self._leave(keys=[self._keys.user(user_id)], args=[str(activity)]))
 
     async def enter_call(self, ref: SeatRef) -> Entered:
-        with redis_may_be_away():
+        with unavailable_when_away():
             reply = await self._enter_call(
                 keys=[self._keys.user(ref.user_id), self._keys.blocks(ref.user_id)],
                 args=[*_activities(ref), ref.peer_id],
@@ -98,7 +75,7 @@ class RedisActivities:
         return _ENTERED[reply]
 
     async def return_from_call(self, ref: SeatRef, *, apart_s: float) -> bool:
-        with redis_may_be_away():
+        with unavailable_when_away():
             reply = await self._return(
                 keys=[self._keys.user(ref.user_id), self._keys.recent(ref.user_id)],
                 args=[*_activities(ref), ref.peer_id, round(apart_s * 1000)],
@@ -106,7 +83,7 @@ class RedisActivities:
         return bool(reply)
 
     async def free(self, ref: SeatRef, *, apart_s: float) -> bool:
-        with redis_may_be_away():
+        with unavailable_when_away():
             reply = await self._free(
                 keys=[self._keys.user(ref.user_id), self._keys.recent(ref.user_id)],
                 args=[*_activities(ref), ref.peer_id, round(apart_s * 1000)],
@@ -114,11 +91,11 @@ class RedisActivities:
         return bool(reply)
 
     async def remember_partner(self, user_id: UserId, partner_id: UserId, *, apart_s: float) -> None:
-        with redis_may_be_away():
+        with unavailable_when_away():
             await self._remember(keys=[self._keys.recent(user_id)], args=[partner_id, round(apart_s * 1000)])
 
     async def session_of(self, user_id: UserId, device_id: DeviceId) -> tuple[NodeId, SessionId] | None:
-        with redis_may_be_away():
+        with unavailable_when_away():
             row: Any = await self._redis.hget(self._keys.user(user_id), f"session:{device_id}")
         if row is None:
             return None

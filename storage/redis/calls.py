@@ -6,8 +6,7 @@ partition only. What a call may do next is decided by `signaling.call`, never he
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +14,6 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from base.errors import Unavailable
 from base.ids import CallId
 from jobs.ports import EndedCalls, Loaded, Waiting, WaitingCall
 from matchmaker.matches import SEATS
@@ -23,7 +21,7 @@ from matchmaker.ports import CallOutcome, CallStage, CallStages
 from signaling.call.record import Call, decode, encode
 from signaling.call.states import State
 from signaling.ports import CallStore, StoredCall
-from storage.redis.client import UNAVAILABLE_ERRORS, load_script
+from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
 
 _Item = TypeVar("_Item")
@@ -35,7 +33,6 @@ READABLE_AFTER_MS = 600_000
 """For how long a call's record stays after the recorder took it: latecomers still learn how it ended."""
 
 _REV_BYTES = 8
-_RETRY_AFTER_MS = 1_000
 # Of each partition at once: 256 of these bound what one reading of the recorder's list brings.
 _SHARE = 8
 # Commands in one pipeline: packing and parsing them blocks the event loop, which has frames to relay.
@@ -60,12 +57,12 @@ class RedisCallStore:
         self._create = load_script(redis, "call_create")
         self._commit = load_script(redis, "call_commit")
         self._deadline_keys = [keys.call_deadlines(n) for n in range(CALL_PARTITIONS)]
-        self._state_keys = [_states_key(keys, n) for n in range(CALL_PARTITIONS)]
+        self._state_keys = [keys.call_states(n) for n in range(CALL_PARTITIONS)]
 
     async def create(self, call: Call, *, claimed_at_ms: int) -> StoredCall | None:
         deadline_at = _deadline_of(call)
         partition = call_partition(call.call_id)
-        with _redis_may_be_away():
+        with unavailable_when_away():
             reply = await self._create(
                 keys=[
                     self._keys.call(call.call_id),
@@ -86,7 +83,7 @@ class RedisCallStore:
         return _stored(*reply) if reply else None
 
     async def load(self, call_id: CallId) -> StoredCall | None:
-        with _redis_may_be_away():
+        with unavailable_when_away():
             row: Any = await self._redis.hmget(self._keys.call(call_id), ["rev", "payload"])
         return None if row[0] is None else _stored(*row)
 
@@ -95,7 +92,7 @@ class RedisCallStore:
         partition = call_partition(call.call_id)
         # Made here and not in the script: a request that is sent twice after a lost answer is known by it.
         rev = _new_rev()
-        with _redis_may_be_away():
+        with unavailable_when_away():
             committed = await self._commit(
                 keys=[
                     self._keys.call(call.call_id),
@@ -117,7 +114,7 @@ class RedisCallStore:
 
     async def due(self, *, overdue_ms: int, limit: int) -> list[CallId]:
         """See the port; the longest overdue first, over all partitions."""
-        with _redis_may_be_away():
+        with unavailable_when_away():
             # Asked first: time that passes until the partitions are read makes a timer late, never early.
             latest = await _now_ms(self._redis) - overdue_ms
             replies: list[list[tuple[bytes, float]]] = await _ask(
@@ -131,7 +128,7 @@ class RedisCallStore:
         return [CallId(member.decode()) for _, member in found[:limit]]
 
     async def count_by_state(self) -> dict[str, int]:
-        with _redis_may_be_away():
+        with unavailable_when_away():
             replies: list[dict[bytes, bytes]] = await _ask(
                 self._redis, self._state_keys, lambda pipe, key: pipe.hgetall(key)
             )
@@ -164,7 +161,7 @@ class RedisEndedCalls:
     async def waiting(self, *, passing_over: Collection[CallId]) -> Waiting:
         """See the port; at most `_SHARE` calls of each partition."""
         beside = Counter(call_partition(call_id) for call_id in passing_over)
-        with _redis_may_be_away():
+        with unavailable_when_away():
             now_ms = await _now_ms(self._redis)
             # As many more as are passed over, so that these cannot hide the others.
             shares = [_SHARE + beside[n] for n in range(CALL_PARTITIONS)]
@@ -183,7 +180,7 @@ class RedisEndedCalls:
         return Waiting(calls, total, now_ms)
 
     async def load(self, call_ids: Sequence[CallId]) -> Loaded:
-        with _redis_may_be_away():
+        with unavailable_when_away():
             records = await _ask(
                 self._redis,
                 call_ids,
@@ -217,7 +214,7 @@ class RedisEndedCalls:
         await self._take_off(dict.fromkeys(lost, ""))
 
     async def _take_off(self, revs: Mapping[CallId, str]) -> int:
-        with _redis_may_be_away():
+        with unavailable_when_away():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for call_id, rev in revs.items():
                     await self._recorded(
@@ -236,11 +233,6 @@ def _deadline_of(call: Call) -> int:
     if call.next_deadline_at is None:
         raise ValueError(f"call {call.call_id} in {call.state} has no deadline: nothing would ever end it")
     return call.next_deadline_at
-
-
-def _states_key(keys: Keys, partition: int) -> str:
-    """Hash: how many calls of the partition stand in each state but `ended`."""
-    return f"{keys.prefix}{{k:{partition}}}:states"
 
 
 def _new_rev() -> str:
@@ -263,14 +255,6 @@ async def _ask(
 async def _now_ms(redis: Redis) -> int:
     seconds, micros = await redis.time()
     return seconds * 1000 + micros // 1000
-
-
-@contextmanager
-def _redis_may_be_away() -> Iterator[None]:
-    try:
-        yield
-    except UNAVAILABLE_ERRORS as error:
-        raise Unavailable(f"Redis: {type(error).__name__}", retry_after_ms=_RETRY_AFTER_MS) from error
 
 
 if TYPE_CHECKING:  # says that the ports are met; the owners of the ports never import this module

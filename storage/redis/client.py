@@ -4,9 +4,13 @@ Decides pool, timeouts and retries once for every adapter. Scripts are files bes
 ARGV and result in its header; they run by EVALSHA and are loaded again where the server lost them.
 """
 
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
@@ -14,8 +18,59 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from base.errors import Unavailable
+
+RETRY_AFTER_MS = 1_000
+
 # What an adapter turns into `Unavailable`: the server is away, loading, or read-only.
 UNAVAILABLE_ERRORS = (RedisError, OSError, TimeoutError)
+
+
+class _Cancellable(AbstractConnection):
+    """Lets no cancellation get lost.
+
+    The library writes within `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that comes just when
+    the write is done (bpo-37658). A task that outlives its own end keeps the whole process from stopping.
+    """
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        task = asyncio.current_task()
+        asked_before = 0 if task is None else task.cancelling()
+        await super().send_packed_command(command, check_health)
+        if task is not None and task.cancelling() > asked_before:
+            # Its answer will come when nobody listens for it any more.
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
+
+
+class _Tcp(_Cancellable, Connection):
+    pass
+
+
+class _Tls(_Cancellable, SSLConnection):
+    pass
+
+
+class _Unix(_Cancellable, UnixDomainSocketConnection):
+    pass
+
+
+_CANCELLABLE: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _Tcp,
+    SSLConnection: _Tls,
+    UnixDomainSocketConnection: _Unix,
+}
+
+
+@contextmanager
+def unavailable_when_away() -> Iterator[None]:
+    """Turns whatever the client raises when Redis does not answer into `Unavailable`."""
+    try:
+        yield
+    except UNAVAILABLE_ERRORS as error:
+        raise Unavailable(f"Redis: {type(error).__name__}", retry_after_ms=RETRY_AFTER_MS) from error
 
 
 def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0) -> Redis:
@@ -31,6 +86,7 @@ def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0) -> R
         retry=Retry(NoBackoff(), 1),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
+    pool.connection_class = _CANCELLABLE[pool.connection_class]
     return Redis.from_pool(pool)
 
 

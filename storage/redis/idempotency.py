@@ -73,4 +73,4 @@ class RedisReplies:
 
     def _name(self, user_id: str, key: str) -> str:
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-        return f"{self._keys.prefix}{{u:{user_id}}}:reply:{digest}"
+        return self._keys.reply(user_id, digest)

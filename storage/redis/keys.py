@@ -38,6 +38,10 @@ class Keys:
         """Sorted set: user id of a recent partner, scored by the Unix ms until which they do not meet again."""
         return f"{self.prefix}{{u:{user_id}}}:recent"
 
+    def reply(self, user_id: str, digest: str) -> str:
+        """The answer that an idempotency key of a user has, by the key's digest."""
+        return f"{self.prefix}{{u:{user_id}}}:reply:{digest}"
+
     def node_lease(self, node_id: str) -> str:
         return f"{self.prefix}{{n:{node_id}}}:lease"
 
@@ -79,8 +83,9 @@ class Keys:
         """Sorted set: call id, scored by the Unix ms of its earliest timer."""
         return f"{self.prefix}{{k:{partition}}}:deadlines"
 
-    def calls_untold(self, partition: int) -> str:
-        return f"{self.prefix}{{k:{partition}}}:untold"
+    def call_states(self, partition: int) -> str:
+        """Hash: how many calls of the partition stand in each state but `ended`."""
+        return f"{self.prefix}{{k:{partition}}}:states"
 
     def calls_ended(self, partition: int) -> str:
         """Sorted set: ended calls that wait for the recorder, scored by the Unix ms of their end."""

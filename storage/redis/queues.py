@@ -31,8 +31,7 @@ from matchmaker.ports import (
     TicketState,
 )
 from matchmaker.ticket import Ticket, decode_ticket, encode_ticket
-from storage.redis.activities import redis_may_be_away
-from storage.redis.client import load_script
+from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import Keys
 
 logger = structlog.get_logger(__name__)
@@ -77,7 +76,7 @@ class RedisQueues:
         return Left(reply.decode())
 
     async def state(self, pool: str, ticket_id: TicketId) -> TicketState:
-        with redis_may_be_away():
+        with unavailable_when_away():
             value: Any = await self._redis.hget(self._keys.tickets(pool), ticket_id)
         return TicketState("" if value is None else chr(value[0]))
 
@@ -128,7 +127,7 @@ class RedisQueues:
         fields = [
             (side, state) for side in Gender for state in TicketState if state is not TicketState.ABSENT
         ]
-        with redis_may_be_away():
+        with unavailable_when_away():
             values = await self._redis.hmget(
                 self._keys.pool_counts(pool), [f"{side}:{state}" for side, state in fields]
             )
@@ -148,7 +147,7 @@ class RedisQueues:
 
     async def scan(self, pool: str) -> list[StoredTicket]:
         found: dict[bytes, bytes] = {}
-        with redis_may_be_away():
+        with unavailable_when_away():
             cursor = 0
             page: Any
             while True:
@@ -167,14 +166,14 @@ class RedisQueues:
         return tickets
 
     async def matches(self, pool: str) -> list[MatchRecord]:
-        with redis_may_be_away():
+        with unavailable_when_away():
             stored: Any = await self._redis.hgetall(self._keys.matches(pool))
         return list(_match_records(pool, stored.items()).values())
 
     async def match_records(self, pool: str, call_ids: Sequence[CallId]) -> dict[CallId, MatchRecord]:
         if not call_ids:
             return {}
-        with redis_may_be_away():
+        with unavailable_when_away():
             values: Any = await self._redis.hmget(self._keys.matches(pool), list(call_ids))
         found = zip(call_ids, values, strict=True)
         return _match_records(
@@ -182,7 +181,7 @@ class RedisQueues:
         )
 
     async def events(self, pool: str, cursor: str, *, limit: int, block_ms: int) -> EventBatch:
-        with redis_may_be_away():
+        with unavailable_when_away():
             reply = await self._redis.xread({self._keys.arrivals(pool): cursor}, count=limit, block=block_ms)
         if not reply:
             return EventBatch(cursor, ())
@@ -213,7 +212,7 @@ class RedisQueues:
         return Lease(token.decode(), now_ms, held_ms, cursor.decode(), number)
 
     async def _run(self, script: str, keys: list[str], *args: str | bytes | int) -> Any:
-        with redis_may_be_away():
+        with unavailable_when_away():
             return await self._scripts[script](keys=keys, args=args)
 
     def _ticket_keys(self, pool: str) -> list[str]:

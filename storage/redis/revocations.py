@@ -103,9 +103,7 @@ class RedisRevocations:
             Unavailable: Redis is away; read again from the same cursor.
         """
         try:
-            found: Any = await self._redis.xrange(
-                self._keys.revocations(), min=f"({cursor}", count=count
-            )
+            found: Any = await self._redis.xrange(self._keys.revocations(), min=f"({cursor}", count=count)
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable(retry_after_ms=RETRY_AFTER_MS) from error
         if not found:
