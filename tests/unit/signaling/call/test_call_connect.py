@@ -12,6 +12,7 @@ from signaling.call.view import call_state, must_hear, view_version
 from signaling.protocol.messages.call import CallEnded, ConnectPrompt
 from tests.unit.signaling.call.conversation import (
     CONNECTION_ID,
+    START_MS,
     Conversation,
     detached,
     session_ended,
@@ -320,3 +321,15 @@ def test_connecting_needs_somebody_to_have_talked_to() -> None:
     for state in (Conversation.proposed(), Conversation.connecting()):
         assert state.is_refused(wants_connection("a")) is ErrorCode.BAD_STATE
         assert state.is_refused(events.ConnectPassed("a")) is ErrorCode.BAD_STATE
+
+
+def test_passing_is_in_the_consent_log_too() -> None:
+    """A wish taken back while talking, and a decision against it afterwards."""
+    talk = Conversation.live(mutual=True)
+    talk.does(wants_connection("a"))
+    talk.does(events.ConnectPassed("a"))
+    talk.passes(180)
+    talk.does(events.ConnectPassed("b"))
+
+    passed = [(event.by, event.at) for event in talk.call.events if event.kind is ConsentKind.CONNECT_PASSED]
+    assert passed == [("a", START_MS), ("b", talk.now_ms)]

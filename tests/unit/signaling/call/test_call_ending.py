@@ -264,3 +264,13 @@ def test_nobody_queues_out_of_a_call_under_way(state: str) -> None:
 def test_queueing_after_the_end_needs_nothing_of_the_call() -> None:
     """Whatever still points at it is out of date."""
     assert Conversation.ended().ignores(events.QueueJoined("a"))
+
+
+def test_whoever_ended_their_session_is_shown_as_gone() -> None:
+    """To her who decides, and by then nobody claims media any more."""
+    talk = Conversation.live(after=60)
+
+    talk.does(session_ended("b"))
+
+    assert (talk.a.attached, talk.b.attached) == (True, False)
+    assert (talk.a.media_connected, talk.b.media_connected) == (False, False)

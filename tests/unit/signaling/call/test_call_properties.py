@@ -262,6 +262,7 @@ def check_record(call: Call) -> None:
         )
         assert record.video_requests <= call.policy.max_video_requests
         assert not (record.video_allowed and record.video_off_at is not None)
+        assert not (over and record.media_connected)
     if call.state is State.LIVE:
         assert all(call.seat(seat).attached and call.seat(seat).media_connected for seat in SEATS)
     if over:
