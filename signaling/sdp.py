@@ -19,10 +19,18 @@ MAX_BYTES: Final = 16 * 1024
 MAX_LINES: Final = 500
 MAX_SECTIONS: Final = 8
 
-_FOREIGN: Final = re.compile(r"[^\x20-\x7e\n]")
-_MEDIA: Final = re.compile(r"m=([a-z]+) (\d{1,5})(?:/\d{1,5})? ([A-Za-z0-9/]+)((?: [A-Za-z0-9-]+)+)$")
+# Patterns over whole texts, since a loop over lines costs several times as much. None can backtrack far: what
+# repeats is possessive, or stops at the end of the line.
+_PLAIN: Final = bytes((*b"\r\n", *range(0x20, 0x7F)))
+_BARE_CR: Final = re.compile(r"\r(?!\n)")
+_LINES: Final = re.compile(r"(?:[a-z]=.*+(?:\n|\Z))++")
+_MEDIA: Final = re.compile(r"([a-z]+) (\d{1,5})(?:/\d{1,5})? ([A-Za-z0-9/]+)((?: [A-Za-z0-9-]+)+)(?![^\r\n])")
 _MID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,32}$")
-_DIRECTIONS: Final = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
+_BUNDLE: Final = re.compile(r"\na=group:BUNDLE([^\r\n]*)")
+_ATTRIBUTE: Final = re.compile(
+    r"\na=(?:mid:([^\r\n]*)|(sendrecv|sendonly|recvonly|inactive|bundle-only) *(?![^\r\n]))"
+)
+"""What matters of a section: the text of a mid, or a flag. Spaces at the end of a line do not hide it."""
 
 
 class SdpRefused(MinuetError):
@@ -70,28 +78,19 @@ def parse(sdp: str) -> Description:
     """
     if len(sdp) > MAX_BYTES:
         raise SdpRefused(f"a description has at most {MAX_BYTES} bytes", code=ErrorCode.PAYLOAD_TOO_LARGE)
-    text = sdp.replace("\r\n", "\n")
-    if _FOREIGN.search(text):
+    if not sdp.isascii() or sdp.encode().translate(None, _PLAIN) or _BARE_CR.search(sdp):
         raise SdpRefused("only printable ASCII in lines ended by CRLF or LF")
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    if not lines or lines[0] != "v=0":
+    if not sdp.startswith(("v=0\r\n", "v=0\n")):
         raise SdpRefused("a description begins with v=0")
-    if len(lines) > MAX_LINES:
+    if sdp.count("\n") >= MAX_LINES + sdp.endswith("\n"):
         raise SdpRefused(f"a description has at most {MAX_LINES} lines")
-    starts: list[int] = []
-    for number, line in enumerate(lines):
-        if line[1:2] != "=" or not "a" <= line[:1] <= "z":
-            raise SdpRefused(f"line {number + 1} is not of the form x=...")
-        if line[0] == "m":
-            starts.append(number)
-    if not starts or len(starts) > MAX_SECTIONS:
+    if not _LINES.fullmatch(sdp):
+        raise SdpRefused(f"line {_malformed_line(sdp)} is not of the form x=...")
+    session, *media = sdp.split("\nm=")
+    if not 1 <= len(media) <= MAX_SECTIONS:
         raise SdpRefused(f"a description has 1 to {MAX_SECTIONS} media sections")
-    sections = tuple(
-        _section(lines[start:end]) for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)
-    )
-    _check_mids(lines[: starts[0]], sections)
+    sections = tuple(map(_section, media))
+    _check_mids(session, sections)
     return Description(sections)
 
 
@@ -135,8 +134,15 @@ def _judge_video(section: MediaSection, allowance: Allowance) -> None:
         raise SdpRefused("inviting video is not allowed", code=ErrorCode.VIDEO_NOT_ALLOWED)
 
 
-def _section(lines: list[str]) -> MediaSection:
-    media = _MEDIA.match(lines[0])
+def _malformed_line(sdp: str) -> int:
+    """The number of the first line that is not of the form `x=...`."""
+    well_formed = _LINES.match(sdp)
+    return 1 if well_formed is None else 1 + well_formed[0].count("\n")
+
+
+def _section(text: str) -> MediaSection:
+    """The section whose text begins behind its `m=`."""
+    media = _MEDIA.match(text)
     if media is None:
         raise SdpRefused("malformed m= line")
     kind, port = media[1], int(media[2])
@@ -144,27 +150,24 @@ def _section(lines: list[str]) -> MediaSection:
     # Without a direction line a section sends and receives, whatever the session level says.
     direction = "sendrecv"
     bundle_only = False
-    for line in lines:
-        if not line.startswith("a="):
-            continue
-        attribute = line[2:].rstrip(" ")
-        if attribute in _DIRECTIONS:
-            direction = attribute
-        elif attribute == "bundle-only":
+    for mid_text, flag in _ATTRIBUTE.findall(text):
+        if flag == "bundle-only":
             bundle_only = True
-        elif attribute.startswith("mid:"):
-            if mid is not None or not _MID.match(attribute[4:]):
-                raise SdpRefused("a section has one well-formed mid")
-            mid = attribute[4:]
+        elif flag:
+            direction = flag
+        elif mid is not None or not _MID.match(name := mid_text.rstrip(" ")):
+            raise SdpRefused("a section has one well-formed mid")
+        else:
+            mid = name
     rejected = port == 0 and not bundle_only
     return MediaSection(kind, mid, direction, live=not rejected and direction != "inactive")
 
 
-def _check_mids(session_lines: list[str], sections: tuple[MediaSection, ...]) -> None:
+def _check_mids(session: str, sections: tuple[MediaSection, ...]) -> None:
     mids = [section.mid for section in sections if section.mid is not None]
     if len(set(mids)) != len(mids):
         raise SdpRefused("two sections share a mid")
-    bundles = [line for line in session_lines if line.startswith("a=group:BUNDLE")]
+    bundles = _BUNDLE.findall(session)
     if len(bundles) > 1:
         raise SdpRefused("more than one BUNDLE group")
     if bundles:
