@@ -13,7 +13,8 @@ from minuet.settings import Settings
 from minuet.telemetry import configure_logs
 from minuet.wiring.accounts import open_accounts
 from minuet.wiring.foundation import open_foundation
-from minuet.wiring.node import open_stores, open_tokens
+from minuet.wiring.hub import open_tokens
+from minuet.wiring.node import open_stores
 
 
 def add(commands: Any) -> None:

@@ -7,7 +7,8 @@ from accounts.passwords import Passwords
 from accounts.service import AccountPorts, Accounts
 from accounts.tokens import TokenIssuer
 from minuet.wiring.foundation import Foundation
-from minuet.wiring.node import Stores, Tokens
+from minuet.wiring.hub import Tokens
+from minuet.wiring.node import Stores
 from storage.redis.rate_limits import RedisLoginGuard
 
 

@@ -17,6 +17,7 @@ from base.policy import IntentPolicy
 from minuet.settings import Settings
 from minuet.telemetry import release
 from minuet.wiring.foundation import Foundation
+from minuet.wiring.hub import HubSide
 from minuet.wiring.node import Node, Stores
 from minuet.wiring.pages import add_pages
 from presence.stats import PresenceReport, PresenceStats
@@ -75,7 +76,7 @@ async def serve_app(stack: AsyncExitStack, app: web.Application, listening: List
 
 
 def public_app(
-    foundation: Foundation, stores: Stores, node: Node, accounts: Accounts, origins: Sequence[str]
+    foundation: Foundation, node: Node, side: HubSide, accounts: Accounts, origins: Sequence[str]
 ) -> web.Application:
     """Pages, REST and WebSocket."""
     settings = foundation.settings
@@ -84,14 +85,14 @@ def public_app(
     upgrades = UpgradeSettings(allowed_origins=allowed)
     # In the one form that origins are compared in, for the WebSocket and for foreign pages' REST alike.
     pages = AllowedOrigins(upgrades.allowed_origins)
-    app = build_app(_rest_services(foundation, stores, node, accounts, proxies, pages))
+    app = build_app(_rest_services(foundation, node, side, accounts, proxies, pages))
     limit = AddressLimit(
         HandshakeRate(settings.handshakes_per_address_s, 2 * settings.handshakes_per_address_s),
         foundation.clock.monotonic_ms,
     )
     upgrade = websocket_handler(
         upgrades,
-        node.sessions.accept,
+        side.sessions.accept,
         lambda request: client_address(request, proxies),
         Admission(
             address_limit=lambda address: limit.admit(subscriber(address)),
@@ -103,7 +104,7 @@ def public_app(
     return app
 
 
-def admin_app(foundation: Foundation, node: Node | None) -> web.Application:
+def admin_app(foundation: Foundation, node: Node) -> web.Application:
     """Health, readiness, metrics."""
     return build_admin_app(foundation.registry, _checks(foundation, node))
 
@@ -117,20 +118,21 @@ def own_origins(settings: Settings, listening: Listening) -> tuple[str, ...]:
 
 def _rest_services(
     foundation: Foundation,
-    stores: Stores,
     node: Node,
+    side: HubSide,
     accounts: Accounts,
     proxies: TrustedProxies,
     origins: AllowedOrigins,
 ) -> RestServices:
     settings, redis, keys = foundation.settings, foundation.redis, foundation.keys
+    stores = node.stores
     return RestServices(
         accounts=accounts,
         profiles=Profiles(stores.accounts, foundation.ids),
         history=PostgresHistory(foundation.database),
-        calls=node.commands,
+        calls=side.commands,
         watch=_Watch(foundation, stores),
-        authenticator=node.authenticator,
+        authenticator=side.authenticator,
         revocations=stores.revocations,
         limiter=RedisRateLimiter(redis, keys),
         replies=RedisReplies(redis, keys),
@@ -192,18 +194,16 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _checks(foundation: Foundation, node: Node | None) -> dict[str, Check]:
-    checks = {
+def _checks(foundation: Foundation, node: Node) -> dict[str, Check]:
+    return {
         "redis": Check(required=True, probe=partial(_ping_redis, foundation)),
         # Calls go on and history waits while PostgreSQL is away: no reason to send everybody elsewhere.
         "postgres": Check(required=False, probe=partial(ping, foundation.database)),
         "clock": Check(required=True, probe=partial(_check_clock, foundation.clock)),
+        "lease": Check(required=True, probe=partial(_check_lease, node)),
+        "bus": Check(required=True, probe=partial(_check_bus, node)),
+        "turn": Check(required=False, probe=_no_turn),
     }
-    if node is not None:
-        checks["lease"] = Check(required=True, probe=partial(_check_lease, node))
-        checks["bus"] = Check(required=True, probe=partial(_check_bus, node))
-        checks["turn"] = Check(required=False, probe=_no_turn)
-    return checks
 
 
 async def _ping_redis(foundation: Foundation) -> None:

@@ -21,7 +21,8 @@ from minuet.settings import Settings
 from minuet.wiring.accounts import open_accounts
 from minuet.wiring.foundation import Foundation, open_foundation
 from minuet.wiring.http import admin_app, listen, own_origins, public_app, serve_app
-from minuet.wiring.node import Node, Stores, open_stores, open_tokens
+from minuet.wiring.hub import HubSide, open_tokens
+from minuet.wiring.node import Node, Stores, open_stores
 from presence.reaper import Reaper
 from safety.metrics import SafetyRecorderMetrics
 from signaling.session.limits import SessionLimits
@@ -84,8 +85,9 @@ async def run_process(
         foundation = await open_foundation(stack, settings, parts.role)
         await check_schema(foundation.database)
         stores = open_stores(foundation)
-        tokens = open_tokens(foundation)
-        node = Node(foundation, stores, tokens, limits)
+        node = Node(foundation, stores)
+        tokens = open_tokens(foundation) if parts.hub else None
+        side = HubSide(foundation, node, tokens, limits) if tokens is not None else None
         async with _Running() as running:
             ready = asyncio.Event()
             running.start(node.run(ready))
@@ -96,10 +98,10 @@ async def run_process(
             async with AsyncExitStack() as servers:
                 addresses = Addresses(public.url if public else None, admin.url)
                 await serve_app(servers, admin_app(foundation, node), admin)
-                if public is not None:
+                if public is not None and tokens is not None and side is not None:
                     accounts = open_accounts(servers, foundation, stores, tokens)
                     origins = settings.allowed_origins or (own_origins(settings, public) if own_pages else ())
-                    await serve_app(servers, public_app(foundation, stores, node, accounts, origins), public)
+                    await serve_app(servers, public_app(foundation, node, side, accounts, origins), public)
                 if started is not None:
                     started(addresses)
                 logger.info(
@@ -111,7 +113,8 @@ async def run_process(
                     pid=os.getpid(),
                 )
                 await running.until(stop)
-                await node.sessions.drain(DRAIN_S)
+                if side is not None:
+                    await side.sessions.drain(DRAIN_S)
             await node.lease.release()
 
 

@@ -1,0 +1,97 @@
+"""A hub: sessions, their messages and what arrives for them, on top of a node."""
+
+from dataclasses import dataclass
+
+from accounts.directory import Directory
+from accounts.keys import KeyRing
+from accounts.tokens import Authenticator, TokenScope
+from minuet.settings import require
+from minuet.wiring.foundation import Foundation
+from minuet.wiring.node import Node
+from presence.registry import Registry
+from safety.metrics import SafetyMetrics
+from safety.service import Safety
+from signaling.arrivals import Arrivals
+from signaling.authentication import Authentication
+from signaling.control import Control
+from signaling.dispatch.call import CallCommands
+from signaling.dispatch.dispatcher import IceServersCommand, MessageDispatcher
+from signaling.dispatch.queue import QueueCommands
+from signaling.dispatch.safety import SafetyCommands
+from signaling.inbox import Inbox
+from signaling.relays import Relays
+from signaling.session.limits import SessionLimits
+from signaling.sessions import SessionPolicy, Sessions
+from storage.postgres.safety import PostgresSafety
+from storage.redis.presence import RedisSessions
+from storage.redis.safety import RedisSafetyLog
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Keys and names of access tokens."""
+
+    ring: KeyRing
+    scope: TokenScope
+
+
+def open_tokens(foundation: Foundation) -> Tokens:
+    """Raises: InvalidSettings without a secret."""
+    settings = foundation.settings
+    require(settings, "auth_secret")
+    return Tokens(
+        KeyRing.parse(str(settings.auth_secret)), TokenScope(settings.auth_issuer, settings.auth_audience)
+    )
+
+
+class HubSide:
+    """What makes a node a hub; it joins the node's services."""
+
+    def __init__(
+        self, foundation: Foundation, node: Node, tokens: Tokens, limits: SessionLimits | None = None
+    ) -> None:
+        settings, clock, ids = foundation.settings, foundation.clock, foundation.ids
+        stores = node.stores
+        self.authenticator = Authenticator(tokens.ring, tokens.scope)
+        authentication = Authentication(self.authenticator, stores.revocations, clock)
+        relays = Relays(node.local, node.router, clock, node.call_metrics, node.calls)
+        node.calls.expire_offers = relays.expire
+        safety = Safety(
+            RedisSafetyLog(foundation.redis, foundation.keys),
+            PostgresSafety(foundation.database),
+            ids.new,
+            SafetyMetrics(foundation.registry),
+        )
+        self.commands = CallCommands(node.calls, node.local, ids)
+        directory = Directory(stores.accounts, clock.wall_ms)
+        dispatcher = MessageDispatcher(
+            relays,
+            QueueCommands(node.lobby, node.calls, directory, node.router, clock),
+            self.commands,
+            SafetyCommands(safety, node.calls, clock),
+            authentication,
+            IceServersCommand(node.calls, node.ice_servers),
+        )
+        self.sessions = Sessions(
+            node.hub,
+            node.router,
+            SessionPolicy(limits or SessionLimits(), tuple(settings.intents), settings.strict_messages),
+            dispatcher,
+            node.session_metrics,
+            authentication=authentication,
+            registry=Registry(
+                RedisSessions(foundation.redis, foundation.keys),
+                stores.nodes,
+                restore_blocks=safety.restore_blocks,
+            ),
+            lobby=node.lobby,
+            calls=node.calls,
+            clock=clock,
+            ids=ids,
+            random=foundation.random,
+        )
+        arrivals = Arrivals(node.hub, node.router, node.calls, node.lobby, settings.intents, clock)
+        node.receive = Inbox(arrivals, node.calls, node.local, relays, self.sessions).receive
+        node.returned = self.sessions.reassert_all
+        control = Control(node.hub, stores.revocations)
+        node.services += (self.sessions.run, control.watch, safety.run)
