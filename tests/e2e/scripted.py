@@ -28,6 +28,8 @@ class Pair:
         """From proposed to live. Returns: when the clock ends, Unix ms."""
         for side in self.both:
             await side.request("call.accept", self.call)
+        for side in self.both:
+            await side.wait_for("call.ice_servers", **self.call)
         await self.negotiate(self.her, self.him, 1)
         return await self.go_live()
 
