@@ -1,15 +1,46 @@
 """What the hub counts, in a registry that is handed in. No label names a user, a call or an address."""
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from math import inf
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 _RELAY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025)
 _COMMAND_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
 _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+
+
+class QuickHistogram(Collector):
+    """A histogram for what happens with every message: adds up without locks, in the one thread of the event loop."""
+
+    def __init__(
+        self, name: str, documentation: str, *, buckets: Sequence[float], registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._bounds = (*buckets, inf)
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def describe(self) -> Iterable[Metric]:
+        return self.collect()
+
+    def collect(self) -> Iterable[Metric]:
+        cumulated = zip(map(floatToGoString, self._bounds), accumulate(self._counts), strict=True)
+        yield HistogramMetricFamily(
+            self._name, self._documentation, buckets=list(cumulated), sum_value=self._sum
+        )
 
 
 class SessionMetrics:
@@ -66,7 +97,7 @@ class CallMetrics:
     """Calls and what is relayed in them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.relay_seconds = Histogram(
+        self.relay_seconds = QuickHistogram(
             "minuet_relay_seconds",
             "From a read description or candidate to the peer's socket.",
             buckets=_RELAY_BUCKETS,
