@@ -102,6 +102,7 @@ class LiveSession:
         "is_over",
         "session",
         "ticket",
+        "user_id",
     )
 
     def __init__(
@@ -116,6 +117,7 @@ class LiveSession:
         self._shell = shell
         self.session = session
         self.identity = identity
+        self.user_id = UserId(identity.user_id)
         self.device_id = device_id
         self.generation = generation
         self.ticket: Ticket | None = None
@@ -139,10 +141,6 @@ class LiveSession:
     @property
     def id(self) -> SessionId:
         return self.session.id
-
-    @property
-    def user_id(self) -> UserId:
-        return UserId(self.identity.user_id)
 
     @property
     def is_attached(self) -> bool:

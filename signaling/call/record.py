@@ -17,7 +17,7 @@ import msgspec
 
 from base.ids import CallId, ConnectionId, DeviceId, NodeId, SessionId, TicketId, UserId
 from base.policy import Gender, IntentPolicy
-from signaling.call.states import SEATS, TALKING, EndReason, Role, Seat, State, other
+from signaling.call.states import TALKING, EndReason, Role, Seat, State, other
 from signaling.protocol.messages.call import MediaStats
 
 
@@ -154,7 +154,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     def seat_of(self, user_id: UserId) -> Seat | None:
         """Where a user sits; `None` for everybody else."""
-        return next((seat for seat in SEATS if self.seat(seat).user_id == user_id), None)
+        if self.a.user_id == user_id:
+            return "a"
+        return "b" if self.b.user_id == user_id else None
 
     @property
     def duration_ms(self) -> int:

@@ -7,8 +7,6 @@ outlives its sockets, so that a client can come back to it.
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from base.errors import CloseCode, MinuetError
 from base.ids import SessionId
 from signaling.protocol.codec import Codec, InvalidMessage, Request, parse_request
@@ -70,9 +68,7 @@ class Session:
 
     def frame(self, message: ServerMessage, *, request_id: int | None = None) -> bytes:
         """The payload of a message; a reliable one is numbered and kept. Raises: OutboxOverflow."""
-        return self.frame_of(
-            message.TYPE, msgspec.to_builtins(message), request_id=request_id, reliable=message.RELIABLE
-        )
+        return self._frame(message.TYPE, message, request_id, reliable=message.RELIABLE)
 
     def frame_of(
         self,
@@ -83,6 +79,9 @@ class Session:
         reliable: bool = True,
     ) -> bytes:
         """As `frame`, of a type and plain data. Raises: OutboxOverflow."""
+        return self._frame(type_, data, request_id, reliable=reliable)
+
+    def _frame(self, type_: str, data: object, request_id: int | None, *, reliable: bool) -> bytes:
         codec = self.codec
         body = None if data is None else codec.encode(data)
         if not reliable:
