@@ -20,7 +20,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 from av import AudioFrame
 
-from loadtests.swarm.client import Client
+from loadtests.swarm.client import Client, Message
 
 RATE = 48_000
 FRAME = 960
@@ -124,7 +124,7 @@ class VoicePeer:
 
     async def take_call(self, call_id: str, *, offers: bool) -> None:
         """Accepts, and exchanges descriptions and candidates with the other side through the hub."""
-        call = {"call_id": call_id}
+        call: Message = {"call_id": call_id}
         await self.client.request("call.accept", call)
         await self.client.wait_for("call.ice_servers", **call)
         self.pc.addTrack(self._tone)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, ViewportSize, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 # Two cores draw two pages and mix two fake voices here, often beside other tests.
 PATIENCE_MS = 30_000
 
@@ -107,7 +107,7 @@ class Tab:
         url: str,
         persona: Persona,
         *,
-        viewport: dict[str, int] = PHONE,
+        viewport: ViewportSize = PHONE,
         witness: str = "",
         **context_options: Any,
     ) -> "Tab":

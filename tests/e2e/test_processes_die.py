@@ -13,6 +13,7 @@ import pytest
 
 from loadtests.swarm.client import Client, Message, RequestRefused
 from minuet.embedded import EmbeddedPostgres, EmbeddedValkey
+from minuet.embedded.processes import children_of, name_of
 from tests.e2e.scripted import Pair, match, pair_up
 from tests.e2e.waiting import history, metrics, until
 from tests.fixtures.deployment import Deploy, Deployment, People, Process
@@ -129,7 +130,7 @@ async def test_a_call_ends_in_time_though_its_hub_was_killed(deploy: Deploy, peo
         ready = await client.start(side.account["access_token"])
         assert ready["snapshot"]["call"] is None
         again.append(client)
-    second = await match(*again, "dating", {})
+    second = await match(again[0], again[1], "dating", {})
 
     for side_rows in rows:
         assert [row["call_id"] for row in side_rows] == [pair.call_id]
@@ -281,7 +282,7 @@ async def test_ctrl_c_of_dev_leaves_no_process(tmp_path: Path, people: People) -
     try:
         url = await demo_url(child)
         her = await people.online(url)
-        mine = processes_of_session(child.pid)
+        mine = family_of(child.pid)
         assert len(mine) >= 3, "Minuet, Valkey and PostgreSQL"
         # A terminal sends Ctrl-C to all of its foreground processes, not only to Minuet.
         os.killpg(child.pid, signal.SIGINT)
@@ -293,7 +294,7 @@ async def test_ctrl_c_of_dev_leaves_no_process(tmp_path: Path, people: People) -
             os.killpg(child.pid, signal.SIGKILL)
 
     assert status == 0
-    assert {pid for pid in mine if Path(f"/proc/{pid}").exists()} == set()
+    assert [name for pid in mine if (name := name_of(pid))] == []
 
 
 async def demo_url(child: asyncio.subprocess.Process) -> str:
@@ -307,17 +308,6 @@ async def demo_url(child: asyncio.subprocess.Process) -> str:
     raise RuntimeError("minuet dev ended at its start")
 
 
-def processes_of_session(leader: int) -> set[int]:
+def family_of(pid: int) -> set[int]:
     """A process and all its descendants, whichever groups those have made for themselves."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name in brackets may hold blanks.
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(status.parent.name)] = int(fields[1])
-    family = {leader}
-    while more := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= more
-    return family
+    return {pid}.union(*(family_of(child) for child in children_of(pid)))

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from loadtests.swarm.client import Client
+from loadtests.swarm.client import Client, Message
 from tests.e2e.peers import VoicePeer
 from tests.e2e.waiting import history, login, metrics, until
 from tests.fixtures.deployment import Deployment, Lasting, People
@@ -36,7 +36,7 @@ class Couple:
 
     def __init__(self, her: Client, him: Client, call_id: str, her_seat: str) -> None:
         self.call_id = call_id
-        self.call = {"call_id": call_id}
+        self.call: Message = {"call_id": call_id}
         self.her, self.him = her, him
         self.her_seat = her_seat
         self.hers = VoicePeer(her, speaks_hz=HER_HZ, hears_hz=HIS_HZ, trickles=True)
@@ -150,8 +150,10 @@ async def test_operators_see_the_call_while_it_runs(
     report = await until(seen, timeout_s=5)
     hub = await metrics(people.http, deployment.of("serve").admin)
     matchmaker = await metrics(people.http, deployment.of("matchmaker").admin)
+    readiness = [await status(people.http, f"{process.admin}/readyz") for process in deployment.processes]
 
     assert refused["error"]["code"] == "forbidden"
+    assert readiness == [200, 200, 200]
     assert operator["email"] in printed
     assert report["users"]["online"] == 2
     assert sorted(node["role"] for node in report["nodes"]) == ["hub", "matchmaker", "worker"]
@@ -166,3 +168,8 @@ async def presence(http: aiohttp.ClientSession, url: str, token: str) -> dict[st
     async with http.get(f"{url}/api/v1/admin/presence", headers=headers) as response:
         answer: dict[str, Any] = await response.json()
         return answer
+
+
+async def status(http: aiohttp.ClientSession, url: str) -> int:
+    async with http.get(url) as response:
+        return response.status
