@@ -213,8 +213,11 @@ describe("media", () => {
 
   test("that two restarts do not bring back begins again from nothing", async () => {
     answers["call.ice_servers"] = { ice_servers: [] };
-    await talking();
+    const call = await talking();
     connections[0].become("failed");
+    await settle();
+    // The restart is answered, and helps nothing.
+    await answerOffer(call);
     await runtime.advance(7_999);
     assert.equal(saidOf("call.media").at(-1).state, "disconnected");
     await runtime.advance(1);
@@ -234,6 +237,34 @@ describe("media", () => {
     await runtime.advance(1);
 
     assert.equal(saidOf("call.offer").length, 1);
+  });
+
+  test("that comes back gets both restarts anew when it is lost again", async () => {
+    answers["call.ice_servers"] = { ice_servers: [] };
+    const call = await talking();
+    for (let loss = 0; loss < 2; loss += 1) {
+      connections[0].become("failed");
+      await runtime.advance(5_000);
+      await answerOffer(call);
+      connections[0].become("connected");
+      await settle();
+    }
+    connections[0].become("failed");
+    await runtime.advance(7_000);
+
+    assert.ok(!saidOf("call.media").some(({ state }) => state === "failed"));
+  });
+
+  test("is not reported as it was when it has changed meanwhile", async () => {
+    let refuse;
+    answers["call.media"] = new Promise((_resolve, reject) => (refuse = reject));
+    await talking();
+    answers["call.media"] = {};
+    connections[0].become("failed");
+    refuse(new MinuetError("bad_state"));
+    await runtime.advance(1_000);
+
+    assert.deepEqual(saidOf("call.media").map(({ state }) => state), ["connected", "disconnected"]);
   });
 
   test("begins again with a new peer connection when the server resets it; numbers go on rising", async () => {
@@ -444,6 +475,31 @@ describe("video", () => {
     assert.equal(call.cameraOn, false);
   });
 
+  test("that the server refused is tried again when it says yes once more", async () => {
+    const call = await talking();
+    call.receive("call.state", live(both));
+    answers["call.offer"] = new MinuetError("video_not_allowed");
+    await call.startCamera();
+    await settle();
+    answers["call.offer"] = {};
+    await runtime.advance(10_000);
+    const before = saidOf("call.offer").length;
+    call.receive("video.allowed", { call_id: CALL, ...both });
+    await settle();
+
+    assert.equal(saidOf("call.offer").length, before + 1);
+  });
+
+  test("is not started by a user who was still being asked when the call ended", async () => {
+    const call = await talking();
+    call.receive("call.state", live(both));
+    const starting = call.startCamera();
+    call.receive("call.state", view({ ...both, state: "deciding" }));
+
+    await assert.rejects(starting, { code: "video_not_allowed" });
+    assert.equal(devices.opened.at(-1).readyState, "ended");
+  });
+
   test("is the other side's by seat, not by role", async () => {
     const call = await talking({ seat: "b", role: "guest" });
     call.receive("call.state", live({ seat: "b", role: "guest", video_allowed: { a: false, b: true } }));
@@ -524,6 +580,16 @@ describe("what may be asked", () => {
     assert.equal(media.microphone.enabled, false);
     call.mute(false);
     assert.equal(media.microphone.enabled, true);
+  });
+
+  test("to be muted holds for a microphone that is opened later", async () => {
+    const call = makeCall();
+    call.mute(true);
+    call.receive("call.state", view());
+    call.receive("call.ice_servers", { call_id: CALL, ice_servers: [] });
+    await settle();
+
+    assert.equal(media.microphone.enabled, false);
   });
 
   test("to hang up stops media here at once", async () => {

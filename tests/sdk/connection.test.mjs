@@ -128,6 +128,17 @@ describe("requests", () => {
     await assert.rejects(asked, { code: "timeout", retryable: true });
   });
 
+  test("leave no timer behind once they are answered", async () => {
+    await opened();
+    const before = runtime.timers;
+    const asked = connection.request("queue.leave");
+    assert.equal(runtime.timers, before + 1);
+    network.server.send({ type: "ok", id: network.server.received.at(-1).id });
+    await asked;
+
+    assert.equal(runtime.timers, before);
+  });
+
   test("made before the first session wait for it", async () => {
     connection.open();
     const asked = connection.request("queue.leave");
@@ -384,6 +395,58 @@ describe("reconnecting", () => {
     assert.equal(network.server.received[0].type, "session.resume");
   });
 
+  test("does not wait for a drain's turn in a call", async () => {
+    await opened();
+    connection.setUrgent(true);
+    network.server.say("session.drain", { reconnect_after_ms: 8_000 });
+    await runtime.advance(1_000);
+    network.server.close(4001);
+    await runtime.advance(500);
+
+    assert.equal(network.attempts, 2);
+  });
+
+  test("waits longer where the server said that we were too quick", async () => {
+    await opened();
+    const waits = [];
+    connection.on("state", ({ state, retryInMs }) => state === "waiting" && waits.push(retryInMs));
+    runtime.chances(0.999);
+    network.server.close(4007);
+
+    assert.deepEqual(waits, [7992]);
+  });
+
+  test("waits at least as long as the server's last words asked", async () => {
+    const waits = [];
+    connection.on("state", ({ state, retryInMs }) => state === "waiting" && waits.push(retryInMs));
+    connection.open().catch(() => {});
+    await settle();
+    network.server.send({ type: "error", data: { code: "unavailable", message: "", retryable: true, retry_after_ms: 3_000 } });
+    network.server.close(4000);
+
+    assert.deepEqual(waits, [3_000]);
+    connection.close();
+  });
+
+  test("asks for a new token where the server took ours for expired", async () => {
+    connection.open().catch(() => {});
+    await settle();
+    network.server.send({ type: "error", data: { code: "token_expired", message: "", retryable: true } });
+    network.server.close(4000);
+    await runtime.advance(1_000);
+
+    assert.deepEqual(tokens, ["connect", "expired"]);
+    connection.close();
+  });
+
+  test("starts anew where the server has ended the session with 1000", async () => {
+    await opened();
+    network.server.close(1000);
+    await runtime.advance(1_000);
+
+    assert.equal(network.server.received[0].type, "session.start");
+  });
+
   test("is quicker when the device says that it is online again", async () => {
     await opened();
     network.online = false;
@@ -527,5 +590,16 @@ describe("the server's time", () => {
     assert.equal(connection.clock.now(), now + 5_000);
     assert.equal(connection.clock.until(now + 6_000), 1_000);
     assert.equal(connection.clock.until(now), 0);
+  });
+
+  test("follows within a few messages when the device's own clock is set", async () => {
+    await opened();
+    const server = runtime.now();
+    network.server.say("notice", { server_now: server });
+    await runtime.advance(1_000);
+    // The device's clock jumps an hour ahead: by it, the server is an hour behind.
+    for (let message = 0; message < 8; message += 1) network.server.say("notice", { server_now: runtime.now() - 3_600_000 });
+
+    assert.equal(connection.clock.now(), runtime.now() - 3_600_000);
   });
 });

@@ -233,7 +233,9 @@ describe("glare", () => {
 
     assert.deepEqual(crossing.states, ["stable", "stable"]);
     assert.deepEqual(crossing.video, ["recvonly", "sendonly"]);
-    assert.equal(crossing.said.filter(([seat, type]) => seat === "a" && type === "answer").length, 1);
+    const answers = crossing.said.filter(([seat, type]) => seat === "a" && type === "answer");
+    assert.deepEqual(answers.map(([, , { negotiation }]) => negotiation), [1]);
+    assert.equal(crossing.said.filter(([seat, type]) => seat === "b" && type === "offer").length, 1);
   });
 });
 
@@ -298,6 +300,18 @@ describe("a refused offer", () => {
     await crossing.calm(120_000);
 
     assert.equal(crossing.offers.length, 4);
+  });
+
+  test("is made again as patiently as before, once another has gone well", async () => {
+    let refusals = 3;
+    crossing.judge = (seat, type) => (type === "offer" && refusals-- > 0 ? "rate_limited" : null);
+    await talking();
+    refusals = 3;
+    void crossing.a.negotiation.restart();
+    await crossing.calm();
+
+    assert.equal(crossing.offers.length, 8);
+    assert.deepEqual(crossing.states, ["stable", "stable"]);
   });
 
   for (const code of ["call_ended", "sdp_invalid", "not_a_participant"]) {
@@ -370,6 +384,33 @@ describe("a negotiation that nobody answers", () => {
     void crossing.a.negotiation.restart();
     await settle();
     await crossing.a.negotiation.takeFailure({ negotiation: 1, of: "self", code: "timeout" });
+
+    assert.equal(crossing.a.pc.signalingState, "have-local-offer");
+  });
+
+  test("about video is tried again too", async () => {
+    await talking();
+    crossing.allow(true, true);
+    crossing.held = true;
+    crossing.a.permit.wish(crossing.a.camera);
+    void crossing.a.negotiation.review();
+    await settle();
+    await crossing.a.negotiation.takeFailure({ negotiation: 2, of: "self", code: "timeout" });
+    await runtime.advance(600);
+
+    assert.deepEqual(crossing.offers, ["a", "a", "a"]);
+  });
+
+  test("is not finished by the answer to the one before", async () => {
+    crossing.held = true;
+    void crossing.a.negotiation.start();
+    await settle();
+    await crossing.let("a");
+    const late = crossing.said.find(([, type]) => type === "answer")[2];
+    await crossing.a.negotiation.takeFailure({ negotiation: 1, of: "self", code: "timeout" });
+    await runtime.advance(600);
+    assert.equal(crossing.a.pc.signalingState, "have-local-offer");
+    await crossing.a.negotiation.takeAnswer({ ...late, of: "self" });
 
     assert.equal(crossing.a.pc.signalingState, "have-local-offer");
   });

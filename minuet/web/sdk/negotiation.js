@@ -10,7 +10,8 @@
  * - Numbers name negotiations: each side counts its own offers, an answer names the offer it answers.
  * - Our candidates wait until their description has been accepted.
  *
- * Steps run one after the other; what the peer sends meanwhile waits its turn.
+ * Steps run one after the other; what the peer sends meanwhile waits its turn. So an offer of the peer that comes while
+ * ours is being judged is looked at when the verdict is known.
  */
 
 import { CandidateInbox, CandidateOutbox, ufragsOf } from "./candidates.js";
@@ -64,8 +65,6 @@ export class Negotiation extends Emitter {
   #open = null;
   /** The peer's description in use. @type {{key: import("./candidates.js").Key, ufrags: Set<string>} | null} */
   #remote = null;
-  /** The peer's offer that lost to ours; it counts again if ours is refused. @type {{negotiation: number, sdp: string} | null} */
-  #yielded = null;
   #settled = false;
   #restarting = false;
   #withdrawing = false;
@@ -239,20 +238,15 @@ export class Negotiation extends Emitter {
       this.silence();
     }
     this.emit("refused", error);
-    const yielded = this.#yielded;
-    this.#yielded = null;
-    if (yielded) await this.#answerTo(yielded);
-    else if (!FINAL_REFUSALS.has(error.code)) this.#retryLater(error.retryAfterMs);
+    if (!FINAL_REFUSALS.has(error.code)) this.#retryLater(error.retryAfterMs);
   }
 
   /** @param {{negotiation: number, sdp: string}} offer */
   async #answerTo({ negotiation, sdp }) {
     const pc = this.#pc;
     if (pc.signalingState === "have-local-offer") {
-      if (this.#offers) {
-        this.#yielded = { negotiation, sdp };
-        return;
-      }
+      // Ours has been accepted, so the peer has it too, or will in a moment, and yields to it.
+      if (this.#offers) return;
       await this.#rollBackOwn();
     }
     const before = this.#remote;
@@ -294,7 +288,6 @@ export class Negotiation extends Emitter {
     if (negotiation !== this.#open || this.#pc.signalingState !== "have-local-offer") return;
     await this.#pc.setRemoteDescription({ type: "answer", sdp });
     this.#open = null;
-    this.#yielded = null;
     this.#restarting = false;
     this.#remote = { key: { negotiation, of: "self" }, ufrags: ufragsOf(sdp) };
     await this.#inbox.release(this.#remote.key);
