@@ -18,7 +18,7 @@ from loadtests.swarm import canned
 CANDIDATES_PER_NEGOTIATION: Final = 40
 """As many as the hub lets each side send before it wants a new offer."""
 _CANDIDATE: Final = {"candidate": "candidate:8421 1 udp 2122260223 192.0.2.177 46154 typ host", "mid": "0"}
-_OK: Final = b'{"type":"ok"'
+_NEWS: Final = (b'{"type":"ok"', b'{"type":"call.state"')
 _PING: Final = b'{"type":"ping"'
 _RELAYED: Final = (b'{"type":"call.candidates"', b'{"type":"call.offer"', b'{"type":"call.answer"')
 _PONG: Final = b'{"type":"pong"}'
@@ -129,7 +129,7 @@ class HubTalk:
         return b'%b%d,"ack":%d%b%d%b' % (begin, next(self._ids), self._seq, middle, self._negotiation, end)
 
     def delivered(self, message: bytes) -> bool:
-        if message.startswith(_OK):
+        if message.startswith(_NEWS):
             self._seq += 1
             return False
         if message.startswith(_RELAYED):
