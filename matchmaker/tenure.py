@@ -50,7 +50,7 @@ from matchmaker.room import WaitingRoom
 from matchmaker.scoring import relaxations
 
 LEASE_MS = 2_000
-"""A crashed owner's pool is to be matched again within 3 s: the rest is for the standby, on a busy machine, too."""
+"""A crashed owner's pool is matched again within 3 s: what is left of them is for learning the pool anew."""
 RENEW_S = 0.6
 
 CLAIMS_AT_ONCE = 64

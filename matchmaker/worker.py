@@ -77,10 +77,14 @@ class PoolWorker:
                 metrics.tickets.labels(self._pool, side).set(0)
 
     async def _take_lease(self) -> Lease:
+        standing_by = False
         while True:
             lease = await self._ports.queues.take_lease(self._pool, self._nonce, ttl_ms=LEASE_MS)
             if lease.token:
                 return lease
+            if not standing_by:
+                logger.info("standing by for pool", pool=self._pool)
+                standing_by = True
             # Just after the other's lease could end; sooner than that only to notice one that was given up.
             await asyncio.sleep(min(lease.held_ms + _JUST_AFTER_MS, _STANDBY_MS) / 1000)
 

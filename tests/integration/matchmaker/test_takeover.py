@@ -63,28 +63,24 @@ async def announced(scene: Scene) -> list[tuple[str, Match]]:
     return [(name.decode(), decode_match(match)) for name, match in said]
 
 
-async def start(url: str, name: str) -> Process:
-    """A matchmaker process."""
+async def start(url: str, name: str, log: Path) -> Process:
+    """A matchmaker process that writes its log there."""
     module = "tests.integration.matchmaker.matchmaker_process"
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        url,
-        name,
-        cwd=ROOT,
-        stdout=asyncio.subprocess.DEVNULL,
-        env={**os.environ},
-    )
+    with log.open("w") as out:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, url, name, cwd=ROOT, stdout=out, env={**os.environ}
+        )
 
 
 @asynccontextmanager
-async def two_matchmakers(scene: Scene, url: str) -> AsyncIterator[tuple[Process, Process]]:
+async def two_matchmakers(scene: Scene, url: str, logs: Path) -> AsyncIterator[tuple[Process, Process]]:
     """The first owns the pool, the second stands by."""
-    first = await start(url, "first")
-    await eventually(lambda: scene.redis.exists(scene.keys.pool_owner("friends")), timeout_s=15)
-    second = await start(url, "second")
+    first = await start(url, "first", logs / "first")
+    await eventually(lambda: scene.redis.exists(scene.keys.pool_owner("friends")), timeout_s=30)
+    second = await start(url, "second", logs / "second")
     try:
+        # A process that is still starting cannot take anything over: its start is not what is measured.
+        await eventually(lambda: "standing by" in (logs / "second").read_text(), timeout_s=30)
         yield first, second
     finally:
         for process in (first, second):
@@ -139,11 +135,11 @@ async def settled(scene: Scene) -> bool:
 
 
 async def test_a_killed_owner_is_followed_within_three_seconds_and_nobody_is_lost(
-    scene: Scene, redis_url: str
+    scene: Scene, redis_url: str, tmp_path: Path
 ) -> None:
     """kill -9 in the middle of the crowd; the standby goes on where the pool stands."""
     crowd = Crowd(scene, seed=7)
-    async with two_matchmakers(scene, redis_url) as (first, _):
+    async with two_matchmakers(scene, redis_url, tmp_path) as (first, _):
         hubs = asyncio.create_task(crowd.fail_some_calls())
         arriving = asyncio.create_task(crowd.arrive())
         await eventually(lambda: len(crowd.joined) > PEOPLE // 3, timeout_s=20)
@@ -162,10 +158,12 @@ async def test_a_killed_owner_is_followed_within_three_seconds_and_nobody_is_los
         await check(crowd)
 
 
-async def test_an_owner_that_was_frozen_claims_nothing_when_it_wakes(scene: Scene, redis_url: str) -> None:
+async def test_an_owner_that_was_frozen_claims_nothing_when_it_wakes(
+    scene: Scene, redis_url: str, tmp_path: Path
+) -> None:
     """SIGSTOP past its lease, then SIGCONT: its token is old, and it stands by."""
     crowd = Crowd(scene, seed=11)
-    async with two_matchmakers(scene, redis_url) as (first, second):
+    async with two_matchmakers(scene, redis_url, tmp_path) as (first, second):
         hubs = asyncio.create_task(crowd.fail_some_calls())
         arriving = asyncio.create_task(crowd.arrive())
         await eventually(lambda: len(crowd.joined) > PEOPLE // 3, timeout_s=20)
@@ -191,14 +189,14 @@ async def test_an_owner_that_was_frozen_claims_nothing_when_it_wakes(scene: Scen
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_owners_that_are_killed_one_after_the_other_lose_nobody(
-    scene: Scene, redis_url: str, seed: int
+    scene: Scene, redis_url: str, tmp_path: Path, seed: int
 ) -> None:
     """Each dies at a random moment, with claims and announcements under way; the last one finishes."""
     crowd = Crowd(scene, seed)
     hubs = asyncio.create_task(crowd.fail_some_calls())
     arriving = asyncio.create_task(crowd.arrive())
     for round_ in range(3):
-        owner = await start(redis_url, f"owner-{round_}")
+        owner = await start(redis_url, f"owner-{round_}", tmp_path / "log")
         await first_word_of(scene, f"owner-{round_}")
         await asyncio.sleep(crowd.random.uniform(0, 0.3))
         owner.kill()
@@ -206,7 +204,7 @@ async def test_owners_that_are_killed_one_after_the_other_lose_nobody(
         await scene.redis.delete(scene.keys.pool_owner("friends"))  # a standby waits less than a test may
         await scene.join(f"extra-{seed}-{round_}")
     await asyncio.gather(arriving)
-    last = await start(redis_url, "last")
+    last = await start(redis_url, "last", tmp_path / "log")
     try:
         await eventually(lambda: settled(scene), timeout_s=15)
         await asyncio.sleep(0.8)
