@@ -12,9 +12,14 @@ _STOP_S = 10.0
 
 
 @contextmanager
-def running_part(parts: str, core: int, environment: Mapping[str, str]) -> Iterator[ServerProcess]:
-    """Starts `loadtests.hub.server` on this core; stops it at the end. Raises: RuntimeError if it does not start."""
-    command = [sys.executable, "-m", "loadtests.hub.server", "--core", str(core), "--parts", parts]
+def running_part(parts: str, core: int | None, environment: Mapping[str, str]) -> Iterator[ServerProcess]:
+    """Starts `loadtests.hub.server`, on this core or on any; stops it at the end.
+
+    Raises: RuntimeError if it does not start.
+    """
+    command = [sys.executable, "-m", "loadtests.hub.server", "--parts", parts]
+    if core is not None:
+        command += ["--core", str(core)]
     with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

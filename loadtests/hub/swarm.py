@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -194,6 +194,37 @@ class Swarm:
         ended = now()
         self._quiet()
         return Relayed(count, ended - began, cpu_s() - before, empty / polls, latencies)
+
+    def follow(
+        self, schedule: Iterable[tuple[float, Client, bytes]], heard: Callable[[Client, bytes, float], None]
+    ) -> Iterator[None]:
+        """Sends each message at its moment, seconds from now, and hands on all that comes, with the time it came.
+
+        Yields whenever it has nothing to do for the moment, also after the last message has been sent: whoever
+        iterates decides when it is enough. It sleeps between, since here servers share the clients' core.
+        """
+        ahead = deque(schedule)
+        began = time.perf_counter()
+        while True:
+            now = time.perf_counter() - began
+            while ahead and ahead[0][0] <= now:
+                _, client, payload = ahead.popleft()
+                client.sent_at.append(time.perf_counter())
+                client.sock.send(frame(payload))
+                now = time.perf_counter() - began
+            pause = min(0.05, ahead[0][0] - now) if ahead else 0.05
+            for descriptor, _ in self._epoll.poll(max(0.0, pause)):
+                client = self._clients[descriptor]
+                messages = client.messages(client.sock.recv(_READ))
+                now = time.perf_counter()
+                for message in messages:
+                    heard(client, message, now)
+            yield
+
+    @property
+    def clients(self) -> list[Client]:
+        """All, in the order in which they connected."""
+        return list(self._clients.values())
 
     def leave(self) -> None:
         """Closes every socket as an app does that is closed: with 1000, which ends its session."""

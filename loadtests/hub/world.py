@@ -59,7 +59,7 @@ class World:
 
 
 @contextmanager
-def opened_world(people: int, *, config: str = CONFIG) -> Iterator[World]:
+def opened_world(people: int, config: str = CONFIG) -> Iterator[World]:
     """Starts the servers, and stops them at the end."""
     with tempfile.TemporaryDirectory(prefix="minuet-bench-") as folder, asyncio.Runner() as runner:
         stack = AsyncExitStack()

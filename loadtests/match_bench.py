@@ -1,0 +1,213 @@
+"""From joining a queue to `match.found`, over real sockets: how long it takes, and what it costs.
+
+    python -m loadtests.match_bench            50, 150 and 300 matches a second, both layouts, about two minutes
+    python -m loadtests.match_bench --quick    30 a second, briefly
+
+Women and men with sessions join one after the other at a rate that is kept (exponential gaps), and everybody finds
+somebody. A match counts from the moment when the later of the two sent `queue.join` until both have `match.found`:
+the user's slot, the ticket, the claim, the call's record and the way to two sockets are all in it.
+
+Two layouts: hub, matchmaker and worker in one process (`minuet serve --all-in-one`), and the matchmaker in a process of
+its own. The hub runs on core 0, the clients on core 1, the matchmaker of its own, Valkey and PostgreSQL where there
+is room (Linux). CPU is what the kernel charges to each process, user and system, per match.
+"""
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from random import Random
+from statistics import quantiles
+
+import orjson
+
+from loadtests.hub.processes import cpu_seconds, running_part
+from loadtests.hub.swarm import Client, Swarm
+from loadtests.hub.talk import HubTalk
+from loadtests.hub.world import Account, World, opened_world
+from loadtests.hub_bench import SERVER_CORE, prepare
+
+PATIENCE_S = 20.0
+CONFIG = """
+# A match stays what it is until the end of the measurement.
+[intents.dating]
+proposed_s = 3600.0
+"""
+LAYOUTS: Mapping[str, Sequence[str]] = {
+    "one process": ("all",),
+    "matchmaker apart": ("hub", "matchmaker"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is done: matches a second, one rate after the other, each for so long."""
+
+    rates: Sequence[int]
+    seconds: float
+
+    @property
+    def people(self) -> int:
+        return sum(2 * int(rate * self.seconds) for rate in self.rates)
+
+
+FULL = Plan(rates=(50, 150, 300), seconds=8.0)
+QUICK = Plan(rates=(30,), seconds=3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """What a rate gave."""
+
+    asked_per_s: int
+    reached_per_s: float
+    waits_ms: Sequence[float]
+    cpu_us: Mapping[str, float]
+    """Per match, by process."""
+
+    def percentile(self, percent: int) -> float:
+        return quantiles(self.waits_ms, n=100)[percent - 1]
+
+
+class Seeker(HubTalk):
+    """Somebody with a session, ready to look for somebody."""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account, meets=False)
+        self.joined_at = 0.0
+
+    def join(self) -> bytes:
+        return self.request("queue.join", {"intent": "dating", "preferences": {}})
+
+
+@dataclass(slots=True)
+class Meeting:
+    """A call in the making: when the later one joined, when each was told."""
+
+    joined_at: float
+    told_at: list[float]
+
+
+class Matches:
+    """Hears of matches."""
+
+    def __init__(self) -> None:
+        self._meetings: dict[str, Meeting] = {}
+        self.complete: list[Meeting] = []
+
+    def heard(self, client: Client, message: bytes, now: float) -> None:
+        """Takes a message. Raises: RuntimeError for one that must not come."""
+        if message.startswith(b'{"type":"match.found"'):
+            call_id = orjson.loads(message)["data"]["call_id"]
+            joined_at = client.sent_at[-1]
+            meeting = self._meetings.setdefault(call_id, Meeting(joined_at, []))
+            meeting.joined_at = max(meeting.joined_at, joined_at)
+            meeting.told_at.append(now)
+            if len(meeting.told_at) == 2:
+                self.complete.append(meeting)
+        elif message.startswith((b'{"type":"error"', b'{"type":"queue.left"', b'{"type":"call.ended"')):
+            raise RuntimeError(f"the hub said {message[:300]!r}")
+
+    def waits_ms(self) -> list[float]:
+        return [(max(meeting.told_at) - meeting.joined_at) * 1000 for meeting in self.complete]
+
+
+def measure(
+    swarm: Swarm, crowd: Sequence[Client], rate: int, random: Random, cpu: Mapping[str, Callable[[], float]]
+) -> Matched:
+    """Lets the crowd join, women and men by turns, twice as many a second as there are to be matches."""
+    matches = Matches()
+    at = 0.0
+    schedule = []
+    for client in crowd:
+        at += random.expovariate(2 * rate)
+        assert isinstance(client.talk, Seeker)
+        schedule.append((at, client, client.talk.join()))
+    before = {name: seconds() for name, seconds in cpu.items()}
+    began = time.perf_counter()
+    for _ in swarm.follow(schedule, matches.heard):
+        if len(matches.complete) == len(crowd) // 2:
+            break
+        if time.perf_counter() - began > at + PATIENCE_S:
+            raise TimeoutError(f"{len(crowd) // 2 - len(matches.complete)} matches were not made")
+    ended = max(max(meeting.told_at) for meeting in matches.complete)
+    count = len(matches.complete)
+    return Matched(
+        asked_per_s=rate,
+        reached_per_s=count / (ended - began),
+        waits_ms=matches.waits_ms(),
+        cpu_us={name: (seconds() - before[name]) / count * 1e6 for name, seconds in cpu.items()},
+    )
+
+
+def measure_layout(name: str, world: World, plan: Plan, prefix: str) -> list[Matched]:
+    """Starts the processes of a layout on keys of their own, and goes through the rates."""
+    environment = {**world.environment, "MINUET_REDIS_PREFIX": prefix}
+    with ExitStack() as running:
+        servers = [
+            running.enter_context(
+                running_part(parts, None if parts == "matchmaker" else SERVER_CORE, environment)
+            )
+            for parts in LAYOUTS[name]
+        ]
+        cpu: dict[str, Callable[[], float]] = {
+            "hub": lambda: servers[0].usage().cpu_s,
+            "matchmaker": lambda: servers[-1].usage().cpu_s if len(servers) > 1 else 0.0,
+            "Valkey": lambda: cpu_seconds(world.valkey_pid),
+            "PostgreSQL": lambda: cpu_seconds(world.postgres_pid),
+        }
+        swarm = Swarm(servers[0].port)
+        running.callback(swarm.close)
+        swarm.connect([Seeker(account) for account in world.people])
+        waiting = swarm.clients
+        random = Random(1)
+        results = []
+        for rate in plan.rates:
+            count = 2 * int(rate * plan.seconds)
+            crowd, waiting = waiting[:count], waiting[count:]
+            time.sleep(0.5)
+            results.append(measure(swarm, crowd, rate, random, cpu))
+        return results
+
+
+def table(results: Mapping[str, Sequence[Matched]]) -> str:
+    """One row per layout and rate."""
+    names = ("hub", "matchmaker", "Valkey", "PostgreSQL")
+    lines = [
+        "| | matches/s | reached | p50 ms | p95 ms | p99 ms | "
+        + " | ".join(f"{name}: CPU us per match" for name in names)
+        + " |",
+        "| --- |" + " ---: |" * (5 + len(names)),
+    ]
+    for layout, runs in results.items():
+        for run in runs:
+            waits = [f"{run.percentile(percent):.1f}" for percent in (50, 95, 99)]
+            costs = [f"{run.cpu_us[name]:,.0f}" if run.cpu_us[name] else "" for name in names]
+            cells = [layout, str(run.asked_per_s), f"{run.reached_per_s:.0f}", *waits, *costs]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one low rate, to see that all works")
+    plan = QUICK if parser.parse_args().quick else FULL
+    results = {}
+    with opened_world(plan.people, CONFIG) as world:
+        prepare(plan.people)
+        for number, layout in enumerate(LAYOUTS):
+            print(layout, file=sys.stderr, flush=True)
+            results[layout] = measure_layout(layout, world, plan, f"bench{number}:")
+    print(
+        f"Python {platform.python_version()}; {plan.people} people with sessions; {plan.seconds:.0f} s a rate\n"
+    )
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
