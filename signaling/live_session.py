@@ -296,7 +296,12 @@ class LiveSession:
         self.take(request)
 
     def traffic_seen(self) -> None:
-        self._heartbeat.heard(self._shell.clock.monotonic_ms())
+        now_ms = self._shell.clock.monotonic_ms()
+        self._heartbeat.heard(now_ms)
+        try:
+            self.session.count_control_frame(now_ms)
+        except SessionBroken as broken:
+            self._break_off(broken)
 
     def writing_paused(self) -> None:
         self._paused_at = self._shell.clock.monotonic_ms()

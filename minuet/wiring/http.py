@@ -42,6 +42,7 @@ MAX_SKEW_MS = 250
 _BACKLOG = 4096
 _FULL_RETRY_S = 2.0
 _SHUTDOWN_S = 2.0
+_KEEPALIVE_S = 75.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def listen(host: str, port: int) -> Listening:
 
 async def serve_app(stack: AsyncExitStack, app: web.Application, listening: Listening) -> None:
     """Serves `app` on the socket until the stack closes."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S, keepalive_timeout=_KEEPALIVE_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.SockSite(runner, listening.socket, backlog=_BACKLOG).start()

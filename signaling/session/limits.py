@@ -32,6 +32,8 @@ class SessionLimits:
     messages: Rate = Rate(20, 40)
     candidates: Rate = Rate(5, 50)
     queue_joins: Rate = Rate(0.1, 6)
+    control_frames: Rate = Rate(5, 100)
+    """Pings and pongs of the WebSocket itself; over it the connection is closed with 4007."""
     max_refusals: int = 200
     """After this many refused messages the connection is closed with 4007."""
     max_malformed: int = 10

@@ -11,7 +11,7 @@ from base.errors import CloseCode, MinuetError
 from base.ids import SessionId
 from signaling.protocol.codec import Codec, InvalidMessage, Request, parse_request
 from signaling.protocol.messages.family import ServerMessage
-from signaling.session.limits import Limiter, SessionLimits
+from signaling.session.limits import Limiter, SessionLimits, TokenBucket
 from signaling.session.outbox import Outbox
 
 
@@ -27,7 +27,17 @@ class SessionBroken(Exception):
 class Session:
     """Numbers, limits and keeps. Payloads in, requests out; messages in, payloads out."""
 
-    __slots__ = ("_limiter", "_limits", "_malformed", "_refusals", "codec", "id", "last_id", "outbox")
+    __slots__ = (
+        "_controls",
+        "_limiter",
+        "_limits",
+        "_malformed",
+        "_refusals",
+        "codec",
+        "id",
+        "last_id",
+        "outbox",
+    )
 
     def __init__(self, session_id: SessionId, codec: Codec, limits: SessionLimits, now_ms: int) -> None:
         self.id = session_id
@@ -36,6 +46,7 @@ class Session:
         self.outbox = Outbox(limits.outbox_messages, limits.outbox_bytes)
         self._limits = limits
         self._limiter = Limiter(limits, now_ms)
+        self._controls = TokenBucket(limits.control_frames, now_ms)
         self._malformed = 0
         self._refusals = 0
 
@@ -57,6 +68,8 @@ class Session:
             self.outbox.acknowledge(request.ack)
         if request.id is not None:
             if request.id <= self.last_id:
+                # A few come with every resume; more than that is a flood that no bucket would see.
+                self._count_refusal()
                 return None
             self.last_id = request.id
         try:
@@ -65,6 +78,11 @@ class Session:
             self._count_refusal()
             raise RefusedRequest(error, request.id) from None
         return request
+
+    def count_control_frame(self, now_ms: int) -> None:
+        """Counts a ping or pong of the WebSocket itself. Raises: SessionBroken for a flood of them."""
+        if self._controls.take(now_ms):
+            raise SessionBroken(CloseCode.RATE, "too many control frames")
 
     def frame(self, message: ServerMessage, *, request_id: int | None = None) -> bytes:
         """The payload of a message; a reliable one is numbered and kept. Raises: OutboxOverflow."""

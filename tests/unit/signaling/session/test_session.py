@@ -110,6 +110,22 @@ def test_a_client_that_keeps_going_is_closed() -> None:
     assert babble.value.close_code is CloseCode.PROTOCOL_ERROR
 
 
+def test_a_flood_of_control_frames_or_repeats_is_closed() -> None:
+    """Neither asks for anything, and both cost: a hundred pings at once, two hundred repeats."""
+    pinging, repeating = new_session(), new_session()
+    ask(repeating, id=9)
+
+    with pytest.raises(SessionBroken) as pings:
+        for _ in range(101):
+            pinging.count_control_frame(0)
+    with pytest.raises(SessionBroken) as repeats:
+        for _ in range(200):
+            ask(repeating, id=9)
+
+    assert pings.value.close_code is CloseCode.RATE
+    assert repeats.value.close_code is CloseCode.RATE
+
+
 def test_the_wrong_kind_of_frame_breaks_the_session() -> None:
     """Binary frames are for msgpack, text is for JSON."""
     with pytest.raises(SessionBroken) as caught:
