@@ -66,6 +66,14 @@ sdk-test:
 bench: $(TEST)  ## measure the socket edge beside plain aiohttp
 	@exec $(BIN)/python -m loadtests.edge_bench $(ARGS)
 
+.PHONY: bench-hub
+bench-hub: $(TEST)  ## measure the whole hub beside plain aiohttp
+	@exec $(BIN)/python -m loadtests.hub_bench $(ARGS)
+
+.PHONY: bench-match
+bench-match: $(TEST)  ## measure the way from queue.join to match.found
+	@exec $(BIN)/python -m loadtests.match_bench $(ARGS)
+
 .PHONY: load
 load: $(TEST)  ## let a crowd of 50 meet and talk for 30 s, on a server of its own
 	@exec $(BIN)/python -m loadtests.crowd $(ARGS)

@@ -36,7 +36,6 @@ from loadtests.hub.world import Account, World, opened_world
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 HUB, PLAIN = "Minuet's hub", "plain aiohttp"
-WARM_UP = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,12 @@ class Plan:
     """Relayed by each pair in a slice; even."""
     paced_per_s: int = 5000
     paced_s: float = 3.0
+    warm_up: int = 300
+    """Sessions that come before those that are counted."""
 
     @property
     def people(self) -> int:
-        return max(self.pairs * 2, self.idle + WARM_UP)
+        return max(self.pairs * 2, self.idle + self.warm_up)
 
 
 FULL = Plan(rounds=3, slices=5, pairs=500, idle=4000, descriptions=20)
@@ -103,9 +104,9 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def measure_starts(
-    results: Results, server: ServerProcess, crowds: Sequence[Sequence[Talk]], plan: Plan, *, leave: bool
+    results: Results, server: ServerProcess, crowds: Sequence[Sequence[Talk]], *, leave: bool
 ) -> None:
-    """Lets the second crowd in, after the first has warmed the server up; `leave` has them come a second time."""
+    """Lets the second crowd in, after the first has warmed the server up; `leave` ends the sessions in order."""
     # What a server makes once only, and the first growth of its heap, is not charged to a session.
     warm_up, crowd = crowds
     warm = Swarm(server.port)
@@ -124,21 +125,21 @@ def measure_starts(
 
 
 def measure_hub_starts(results: Results, aside: Aside, world: World, plan: Plan) -> None:
-    """Starts the hub anew; everybody's account is known to Redis from an earlier round, or becomes so."""
+    """Starts the hub anew. Who comes for the first time has their blocks read from PostgreSQL."""
     with running_part("all", SERVER_CORE, world.environment) as server:
-        people = world.people[: plan.idle + WARM_UP]
+        people = world.people[: plan.idle + plan.warm_up]
         valkey, postgres = cpu_seconds(world.valkey_pid), cpu_seconds(world.postgres_pid)
-        crowds = [sessions(people[:WARM_UP]), sessions(people[WARM_UP:])]
-        measure_starts(results, server, crowds, plan, leave=True)
+        crowds = [sessions(people[: plan.warm_up]), sessions(people[plan.warm_up :])]
+        measure_starts(results, server, crowds, leave=True)
         aside.valkey_us.append((cpu_seconds(world.valkey_pid) - valkey) / len(people) * 1e6)
         aside.postgres_us.append((cpu_seconds(world.postgres_pid) - postgres) / len(people) * 1e6)
 
 
 def measure_plain_starts(results: Results, plan: Plan) -> None:
     with running_server(AIOHTTP, SERVER_CORE) as server:
-        numbers = range(WARM_UP // 2, (WARM_UP + plan.idle) // 2)
-        crowds = [pairs(range(WARM_UP // 2)), pairs(numbers)]
-        measure_starts(results, server, crowds, plan, leave=False)
+        numbers = range(plan.warm_up // 2, (plan.warm_up + plan.idle) // 2)
+        crowds = [pairs(range(plan.warm_up // 2)), pairs(numbers)]
+        measure_starts(results, server, crowds, leave=False)
 
 
 def sessions(people: Sequence[Account]) -> list[Talk]:
@@ -196,8 +197,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round, to see that all works")
     plan = QUICK if parser.parse_args().quick else FULL
     hub, plain, aside = Results(HUB), Results(PLAIN), Aside()
+    first, first_aside = Results(HUB), Aside()
     with opened_world(plan.people) as world:
         prepare(plan.people)
+        measure_hub_starts(first, first_aside, world, plan)
         for number in range(plan.rounds):
             print(f"round {number + 1} of {plan.rounds}", file=sys.stderr, flush=True)
             measure_hub_starts(hub, aside, world, plan)
@@ -209,10 +212,12 @@ def main() -> None:
         f"round{'s' * (plan.rounds > 1)} of {plan.slices} slices; steady rate: {plan.paced_per_s:,} messages/s\n"
     )
     print(table(hub, plain))
-    print(
-        f"\nBeside the hub, per session start: Valkey {median(aside.valkey_us):.0f} us, "
-        f"PostgreSQL {median(aside.postgres_us):.0f} us of CPU."
-    )
+    print("\nCPU us per session start, sign-off included beside the hub:")
+    for who, seen, beside in (("a first visit", first, first_aside), ("who was here before", hub, aside)):
+        print(
+            f"{who}: hub {median(seen.start_cpu_us):.0f}, Valkey {median(beside.valkey_us):.0f}, "
+            f"PostgreSQL {median(beside.postgres_us):.0f}"
+        )
     for results in (hub, plain):
         idle = median(run.idle_share for runs in results.relayed.values() for run in runs)
         print(f"Polls that found nothing for the clients of {results.name} to do: {idle:.0%}.")
