@@ -314,10 +314,12 @@ export class CallScreen {
 
   #play() {
     const audio = /** @type {HTMLAudioElement} */ (byId("remote-audio"));
-    audio.play().catch(() => {
+    audio.play().catch((error) => {
+      // A call that ended meanwhile took the sound with it.
+      if (error.name !== "NotAllowedError") return;
       // A page that was loaded again has no press to its name yet.
       toast("Press anywhere to hear.");
-      addEventListener("pointerdown", () => void audio.play(), { once: true });
+      addEventListener("pointerdown", () => void audio.play().catch(() => {}), { once: true });
     });
     this.render();
   }

@@ -274,7 +274,7 @@ class Demo {
     press("again", () => this.#persona && this.#start(this.#persona));
     press("change", () => show("welcome"));
     press("rejoin", () => this.#rejoin());
-    press("rejoin-leave", () => this.#call?.hangup());
+    press("rejoin-leave", () => this.#calls.hangup());
     press("stopped-again", () => this.#beginAgain());
     addEventListener("online", () => this.client.nudge());
     document.addEventListener("visibilitychange", () => {
