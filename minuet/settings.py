@@ -113,6 +113,8 @@ def dev_defaults() -> dict[str, Any]:
         "strict_messages": True,
         "log_format": "console",
         "rate_limits": {"anonymous": 600, "user": 1200, "auth": 600},
+        # The same two tabs are all that a newcomer has: let them meet again and again.
+        "intents": {name: {"recent_partner_s": 5} for name in default_intents()},
     }
 
 

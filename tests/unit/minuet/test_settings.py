@@ -32,6 +32,17 @@ def test_an_intent_changes_only_what_it_names(tmp_path: Path) -> None:
     assert intents["walks"].max_extensions == 0
 
 
+def test_dev_lets_the_same_two_meet_again_soon_unless_told_otherwise(tmp_path: Path) -> None:
+    """A newcomer has two tabs; whoever sets the value themselves gets theirs."""
+    path = tmp_path / "minuet.toml"
+    path.write_text("[intents.friends]\nrecent_partner_s = 60\n")
+
+    intents = load({"MINUET_CONFIG": str(path)}, dev_defaults()).intents
+
+    assert (intents["dating"].recent_partner_s, intents["friends"].recent_partner_s) == (5, 60)
+    assert intents["dating"].control is Control.FEMALE
+
+
 def test_lists_and_nested_limits_come_from_the_environment() -> None:
     """Commas separate; `MINUET_RATE_LIMITS_USER` is `rate_limits.user`."""
     settings = load(
