@@ -193,10 +193,7 @@ class CallService:
 
     def answered(self, call: LocalCall, _seat: Seat) -> None:
         """An answer has passed the gate: whoever may not send video has stopped by it."""
-        view = call.view
-        if any(view.seat(seat).video_off_at is not None for seat in SEATS):
-            stopped = tuple(seat for seat in SEATS if not view.seat(seat).video_allowed)
-            self._soon(self._decide_quietly(call, events.VideoStopped(stopped)))
+        self._close_windows(call)
 
     def retime(self, call: LocalCall) -> None:
         """Schedules the call's earliest timer."""
@@ -225,7 +222,17 @@ class CallService:
     def _keep(self, stored: StoredCall) -> LocalCall:
         call = self._local.keep(stored)
         self.retime(call)
+        if call.negotiations.answered and not call.negotiations.has_video:
+            # Taken back before it was negotiated: nobody has an answer to give that would say so.
+            self._close_windows(call)
         return call
+
+    def _close_windows(self, call: LocalCall) -> None:
+        """By the last answer that was relayed, whoever may not send video sends none."""
+        view = call.view
+        if any(view.seat(seat).video_off_at is not None for seat in SEATS):
+            stopped = tuple(seat for seat in SEATS if not view.seat(seat).video_allowed)
+            self._soon(self._decide_quietly(call, events.VideoStopped(stopped)))
 
     async def _decide(self, call: LocalCall, event: events.Event, *, told: bool = False) -> Decision:
         async with call.lock:

@@ -59,7 +59,7 @@ class Candidates(msgspec.Struct, frozen=True):
 class Negotiations:
     """Open offers and trickled candidates of one call."""
 
-    __slots__ = ("_current", "_last", "_open", "_timeout_ms", "_trickles", "answered")
+    __slots__ = ("_current", "_last", "_open", "_timeout_ms", "_trickles", "answered", "has_video")
 
     def __init__(self, timeout_ms: int) -> None:
         self._timeout_ms = timeout_ms
@@ -69,6 +69,8 @@ class Negotiations:
         self._trickles: dict[tuple[SeatName, Key], _Trickle] = {}
         self.answered = False
         """Whether any answer has been relayed: without one, no media can be connected."""
+        self.has_video = False
+        """Whether the last answer that was relayed lets video flow, in either direction."""
 
     def offer(self, seat: SeatName, number: int, text: str, allowance: sdp.Allowance, now_ms: int) -> None:
         """Opens a negotiation. Raises: StaleNegotiation, SdpRefused; then nothing has changed."""
@@ -102,6 +104,7 @@ class Negotiations:
         self._open.clear()
         self._current = key
         self.answered = True
+        self.has_video = description.has_live_video
         self._trickle(seat, key).passed = True
         self._forget_trickles()
         return description

@@ -41,11 +41,11 @@ class Pair:
         ends_at: int = views[0]["ends_at"]
         return ends_at
 
-    async def negotiate(self, offerer: Client, answerer: Client, number: int) -> None:
+    async def negotiate(self, offerer: Client, answerer: Client, number: int, sdp: str = VOICE) -> None:
         """An offer and its answer go through."""
-        await offerer.request("call.offer", {**self.call, "negotiation": number, "sdp": VOICE})
+        await offerer.request("call.offer", {**self.call, "negotiation": number, "sdp": sdp})
         await answerer.wait_for("call.offer", **self.call, negotiation=number)
-        answer = {**self.call, "negotiation": number, "of": "peer", "sdp": VOICE}
+        answer = {**self.call, "negotiation": number, "of": "peer", "sdp": sdp}
         await answerer.request("call.answer", answer)
         await offerer.wait_for("call.answer", **self.call, negotiation=number)
 
