@@ -62,7 +62,8 @@ def become(launch: Launch) -> None:
         spawn_guardian(launch["lifeline"])
     if os.getppid() != launch["parent"]:
         sys.exit("launcher: the parent is already gone")
-    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ):
+    # What a parent ignored (Python SIGPIPE, nohup SIGHUP) would be ignored by the server too.
+    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     os.set_inheritable(launch["lifeline"], False)
     os.execve(launch["argv"][0], launch["argv"], launch["env"])  # noqa: S606 - that is what we are for
