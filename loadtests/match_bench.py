@@ -25,8 +25,8 @@ from statistics import quantiles
 import orjson
 
 from loadtests.hub.processes import cpu_seconds, running_part
-from loadtests.hub.swarm import Client, Swarm
-from loadtests.hub.talk import HubTalk
+from loadtests.hub.swarm import Client, Swarm, frame
+from loadtests.hub.talk import PING, PONG, HubTalk
 from loadtests.hub.world import Account, World, opened_world
 from loadtests.hub_bench import SERVER_CORE, prepare
 
@@ -108,6 +108,8 @@ class Matches:
             meeting.told_at.append(now)
             if len(meeting.told_at) == 2:
                 self.complete.append(meeting)
+        elif message.startswith(PING):
+            client.sock.send(frame(PONG))
         elif message.startswith((b'{"type":"error"', b'{"type":"queue.left"', b'{"type":"call.ended"')):
             raise RuntimeError(f"the hub said {message[:300]!r}")
 

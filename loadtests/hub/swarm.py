@@ -8,10 +8,11 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from loadtests.edge.server_process import Usage
 from loadtests.hub.talk import Talk
 
 _READ: Final = 262_144
@@ -74,13 +75,14 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """What a measurement of the relay gave; `cpu_s` is the server's."""
+    """What a measurement of the relay gave: the server's CPU time, and for how long it waited for its core."""
 
     messages: int
     seconds: float
     cpu_s: float
+    waited_s: float
     idle_share: float
-    latencies_ms: list[float]
+    latencies_ms: Sequence[float]
 
 
 class Swarm:
@@ -129,7 +131,7 @@ class Swarm:
         if seen:
             raise RuntimeError(f"{len(seen)} clients have no partner")
 
-    def exchange(self, kind: str, per_pair: int, cpu_s: Callable[[], float]) -> Relayed:
+    def exchange(self, kind: str, per_pair: int, usage: Callable[[], Usage]) -> Relayed:
         """Keeps one message on its way in each pair, to and fro, until each pair has relayed so many."""
         self._quiet()
         left = dict.fromkeys((client.sock.fileno() for client in self._leaders), per_pair - 1)
@@ -142,7 +144,7 @@ class Swarm:
         goal = per_pair * len(self._leaders)
         clients, poll, now = self._clients, self._epoll.poll, time.perf_counter
         count = polls = empty = 0
-        before, began = cpu_s(), now()
+        before, began = usage(), now()
         for leader in self._leaders:
             leader.sock.send(frame(leader.talk.say(kind)))
         while count < goal:
@@ -161,18 +163,18 @@ class Swarm:
                         if left[owner[descriptor]]:
                             left[owner[descriptor]] -= 1
                             client.sock.send(frame(talk.say(kind)))
-        ended = now()
+        ended, after = now(), usage()
         self._quiet()
-        return Relayed(count, ended - began, cpu_s() - before, empty / polls, [])
+        return _relayed(count, ended - began, before, after, empty / polls)
 
-    def pace(self, kind: str, per_second: int, count: int, cpu_s: Callable[[], float]) -> Relayed:
+    def pace(self, kind: str, per_second: int, count: int, usage: Callable[[], Usage]) -> Relayed:
         """Sends at a steady rate, the pairs by turns; how long each message took to its reader."""
         self._quiet()
         speakers = [*self._leaders, *(leader.partner for leader in self._leaders)]
         clients, poll, now = self._clients, self._epoll.poll, time.perf_counter
         latencies: list[float] = []
         sent = polls = empty = 0
-        before, began = cpu_s(), now()
+        before, began = usage(), now()
         while len(latencies) < count:
             due = min(count, int((now() - began) * per_second))
             while sent < due:
@@ -191,9 +193,9 @@ class Swarm:
                 messages = client.messages(client.sock.recv(_READ))
                 for _ in filter(client.talk.delivered, messages):
                     latencies.append((now() - client.sent_at.popleft()) * 1000)  # noqa: PERF401  moments differ
-        ended = now()
+        ended, after = now(), usage()
         self._quiet()
-        return Relayed(count, ended - began, cpu_s() - before, empty / polls, latencies)
+        return _relayed(count, ended - began, before, after, empty / polls, latencies)
 
     def follow(
         self, schedule: Iterable[tuple[float, Client, bytes]], heard: Callable[[Client, bytes, float], None]
@@ -281,3 +283,15 @@ class Swarm:
                     for answer in client.talk.heard(message):
                         client.sock.send(frame(answer))
                 quiet_since = time.monotonic()
+
+
+def _relayed(
+    count: int,
+    seconds: float,
+    before: Usage,
+    after: Usage,
+    idle_share: float,
+    latencies_ms: Sequence[float] = (),
+) -> Relayed:
+    cpu_s, waited_s = after.cpu_s - before.cpu_s, after.waited_s - before.waited_s
+    return Relayed(count, seconds, cpu_s, waited_s, idle_share, latencies_ms)

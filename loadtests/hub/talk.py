@@ -19,9 +19,9 @@ CANDIDATES_PER_NEGOTIATION: Final = 40
 """As many as the hub lets each side send before it wants a new offer."""
 _CANDIDATE: Final = {"candidate": "candidate:8421 1 udp 2122260223 192.0.2.177 46154 typ host", "mid": "0"}
 _NEWS: Final = (b'{"type":"ok"', b'{"type":"call.state"')
-_PING: Final = b'{"type":"ping"'
+PING: Final = b'{"type":"ping"'
 _RELAYED: Final = (b'{"type":"call.candidates"', b'{"type":"call.offer"', b'{"type":"call.answer"')
-_PONG: Final = b'{"type":"pong"}'
+PONG: Final = b'{"type":"pong"}'
 
 
 class Talk(Protocol):
@@ -117,7 +117,7 @@ class HubTalk:
             case "call.state":
                 self.is_ready = data["state"] == "live"
             case "ping":
-                return (_PONG,)
+                return (PONG,)
             case "error" | "call.ended" | "call.negotiation_failed":
                 raise RuntimeError(f"the hub answered {message[:300]!r}")
         return ()
@@ -135,7 +135,7 @@ class HubTalk:
         if message.startswith(_RELAYED):
             self._seq += 1
             return True
-        if message.startswith(_PING):
+        if message.startswith(PING):
             return False
         raise RuntimeError(f"the hub answered {message[:300]!r}")
 
