@@ -75,20 +75,26 @@ async def start(url: str, name: str, log: Path) -> Process:
 
 
 @asynccontextmanager
+async def matchmaker_process(url: str, name: str, log: Path) -> AsyncIterator[Process]:
+    """A matchmaker process that is gone when the block ends, however it ends."""
+    process = await start(url, name, log)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
 async def two_matchmakers(scene: Scene, url: str, logs: Path) -> AsyncIterator[tuple[Process, Process]]:
     """The first owns the pool, the second stands by."""
-    first = await start(url, "first", logs / "first")
-    await eventually(lambda: scene.redis.exists(scene.keys.pool_owner("friends")), timeout_s=30)
-    second = await start(url, "second", logs / "second")
-    try:
-        # A process that is still starting cannot take anything over: its start is not what is measured.
-        await eventually(lambda: "standing by" in (logs / "second").read_text(), timeout_s=30)
-        yield first, second
-    finally:
-        for process in (first, second):
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+    async with matchmaker_process(url, "first", logs / "first") as first:
+        await eventually(lambda: scene.redis.exists(scene.keys.pool_owner("friends")), timeout_s=30)
+        async with matchmaker_process(url, "second", logs / "second") as second:
+            # A process that is still starting cannot take anything over: its start is not what is measured.
+            await eventually(lambda: "standing by" in (logs / "second").read_text(), timeout_s=30)
+            yield first, second
 
 
 async def first_word_of(scene: Scene, name: str) -> float:
@@ -209,20 +215,14 @@ async def test_owners_that_are_killed_one_after_the_other_lose_nobody(
     arriving = asyncio.create_task(crowd.arrive())
     log = tmp_path / "log"
     for round_ in range(3):
-        owner = await start(redis_url, f"owner-{round_}", log)
-        await eventually(lambda: "pool rebuilt" in log.read_text(), timeout_s=30)
-        await asyncio.sleep(crowd.random.uniform(0, 0.3))
-        owner.kill()
-        await owner.wait()
+        async with matchmaker_process(redis_url, f"owner-{round_}", log):
+            await eventually(lambda: "pool rebuilt" in log.read_text(), timeout_s=30)
+            await asyncio.sleep(crowd.random.uniform(0, 0.3))
         await scene.redis.delete(scene.keys.pool_owner("friends"))  # a standby waits less than a test may
         await scene.join(f"extra-{seed}-{round_}")
     await arriving
-    last = await start(redis_url, "last", log)
-    try:
+    async with matchmaker_process(redis_url, "last", log):
         await come_to_rest(crowd, hubs)
-    finally:
-        last.kill()
-        await last.wait()
     for each in await scene.queues.scan("friends"):
         if each.ticket.user_id.startswith("extra"):
             crowd.joined[each.ticket.user_id] = each.ticket.queued_at
