@@ -4,18 +4,19 @@ It collects whatever a page must never do (errors in the console, breaches of th
 nobody pressed for) and complains about it when it is closed.
 """
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, ViewportSize, expect
-from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 # Two cores draw two pages and mix two fake voices here, often beside other tests.
 PATIENCE_MS = 30_000
+POLL_S = 0.1
 
 HERE = Path(__file__).parent
 AXE = HERE / "vendor" / "axe.min.js"
@@ -34,13 +35,13 @@ async () => {
   return stats;
 }
 """
-AUDIO_FLOWS = f"""
+AUDIO_CAME = f"""
 async ([packets, energy]) => {{
   const {{ audio }} = await ({STATS})();
   return audio.packets >= packets && audio.energy > energy;
 }}
 """
-VIDEO_FLOWS = f"async (frames) => (await ({STATS})()).video.frames >= frames"
+VIDEO_CAME = f"async (frames) => (await ({STATS})()).video.frames >= frames"
 
 # Screens fade in; what is half seen is neither a picture nor a contrast to judge.
 SETTLED = """
@@ -191,17 +192,22 @@ class Tab:
     async def hears(self, packets: int = 25) -> None:
         """Returns once that many more packets of the other's voice came in, with energy in them."""
         before = (await self.stats())["audio"]
-        await self.until(AUDIO_FLOWS, [before["packets"] + packets, before["energy"]])
+        await self.until(AUDIO_CAME, [before["packets"] + packets, before["energy"]])
 
     async def sees(self, frames: int = 5) -> None:
         """Returns once that many more pictures of the other were decoded."""
-        await self.until(VIDEO_FLOWS, (await self.stats())["video"]["frames"] + frames)
+        await self.until(VIDEO_CAME, (await self.stats())["video"]["frames"] + frames)
 
     async def until(self, script: str, argument: Any = None) -> None:
-        """Returns once the function answers something true. Raises: AssertionError with what happened instead."""
+        """Returns once the function answers something true. Raises: AssertionError with what happened instead.
+
+        Asked from here, again and again: `wait_for_function` takes the promise of an async function for an answer.
+        """
         try:
-            await self.page.wait_for_function(script, arg=argument, timeout=PATIENCE_MS, polling=100)
-        except PlaywrightTimeout:
+            async with asyncio.timeout(PATIENCE_MS / 1000):
+                while not await self.page.evaluate(script, argument):
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
             seen = await self.page.evaluate(SITUATION)
             name = self.persona.first_name
             raise AssertionError(
