@@ -5,13 +5,11 @@ call does; those are told that a device is there, is away, or has left.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 
 from accounts.model import Identity
@@ -19,7 +17,7 @@ from base.clock import ServerClock
 from base.errors import CloseCode, MinuetError, Unavailable
 from base.ids import CallId, DeviceId, IdFactory, SessionId, UserId
 from matchmaker.activity import InCall, Queued, parse_activity
-from matchmaker.lobby import Lobby, Standing
+from matchmaker.lobby import Lobby
 from presence.errors import RegistrationRefused
 from presence.registry import Registry
 from presence.sessions import Registered, Registration
@@ -28,7 +26,6 @@ from signaling.connection import Connection
 from signaling.greeting import FirstMessage, Greeting
 from signaling.hub import Hub
 from signaling.live_session import (
-    DETACHED_MS,
     Dispatcher,
     LiveSession,
     SessionShell,
@@ -37,18 +34,15 @@ from signaling.metrics import SessionMetrics
 from signaling.node_frames import SessionTaken
 from signaling.protocol.messages import session as wire
 from signaling.protocol.messages.call import CallState
-from signaling.protocol.messages.queue import QueueLeft
 from signaling.router import Router
-from signaling.sdp import MAX_BYTES
 from signaling.session.heartbeat import IDLE_BEAT
-from signaling.session.limits import SessionLimits
 from signaling.session.session import Session
+from signaling.tickets import Tickets
 from signaling.upgrade import ConnectionInfo
+from signaling.welcome import SessionPolicy, session_ready
 
 logger = structlog.get_logger(__name__)
 
-FEATURES: Final = ("video", "extend", "connect", "resume")
-_TICKET_CHECK_S: Final = 5.0
 _FAREWELL_BACKOFF_S: Final = (0.1, 0.5, 1.0, 2.0, 4.0)
 _DRAIN_SPREAD_MS: Final = 3_000
 _REASSERTED_AT_ONCE: Final = 100
@@ -68,15 +62,6 @@ class Calls(Protocol):
     async def leave(self, call_id: CallId, live: LiveSession) -> None:
         """The device has left for good."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPolicy:
-    """What is told to every new session, and how strict the hub is with messages."""
-
-    limits: SessionLimits
-    intents: Sequence[str]
-    strict: bool
 
 
 class Sessions:
@@ -105,6 +90,7 @@ class Sessions:
         self._authentication = authentication
         self._registry = registry
         self._lobby = lobby
+        self._tickets = Tickets(hub, router, lobby)
         self._calls = calls
         self._clock = clock
         self._ids = ids
@@ -120,7 +106,7 @@ class Sessions:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._hub.keep_time())
-            tasks.create_task(self._check_tickets())
+            tasks.create_task(self._tickets.check())
 
     # Coming.
 
@@ -182,7 +168,8 @@ class Sessions:
             self.detached(live)
             return live
         live.attach(greeting.connection, self._random.randrange(IDLE_BEAT.silence_ms))
-        live.push_reply(self._ready(live, registered, call), greeting.request_id)
+        ready = session_ready(live, registered, call, self._policy, self._clock.now_ms())
+        live.push_reply(ready, greeting.request_id)
         self._hub.wake(live)
         self._metrics.handshakes.labels("ok").inc()
         logger.info(
@@ -241,7 +228,7 @@ class Sessions:
         if live.call_id is not None:
             await self._calls.attach(live.call_id, live)
         elif live.ticket is not None:
-            await self._resume_ticket(live)
+            await self._tickets.resume(live)
 
     async def _take_over(
         self, live: LiveSession, before: LiveSession | None, registered: Registered
@@ -258,55 +245,10 @@ class Sessions:
             case Queued(_, ticket_id):
                 if before is not None and before.ticket is not None and before.ticket.ticket_id == ticket_id:
                     live.ticket = before.ticket
-                    await self._resume_ticket(live)
+                    await self._tickets.resume(live)
                 else:
-                    await self._leave_queue(live)
+                    await self._tickets.leave(live)
         return None
-
-    async def _resume_ticket(self, live: LiveSession) -> None:
-        ticket = live.ticket
-        if ticket is None:
-            return
-        live.ticket = ticket = msgspec.structs.replace(
-            ticket, session_id=live.id, node_id=self._router.node_id
-        )
-        if await self._lobby.resume(ticket) is Standing.LEFT and live.ticket is ticket:
-            self._lose_ticket(live)
-
-    def _ready(self, live: LiveSession, registered: Registered, call: CallState | None) -> wire.SessionReady:
-        limits = self._policy.limits
-        ticket = live.ticket
-        presence = registered.activity.partition(":")[0] or "idle"
-        if registered.activity_device == live.device_id:
-            presence = "call" if call is not None else "queued" if ticket is not None else "idle"
-        return wire.SessionReady(
-            session_id=live.id,
-            user_id=live.user_id,
-            heartbeat_s=IDLE_BEAT.silence_ms / 1000,
-            resume_window_s=DETACHED_MS / 1000,
-            token_expires_at=live.identity.expires_at_ms,
-            limits=wire.Limits(
-                max_frame_bytes=limits.max_frame_bytes,
-                max_sdp_bytes=MAX_BYTES,
-                messages_per_s=limits.messages.per_s,
-                messages_burst=int(limits.messages.burst),
-                outbox_messages=limits.outbox_messages,
-                outbox_bytes=limits.outbox_bytes,
-                unanswered_pings_ms=IDLE_BEAT.answer_ms,
-            ),
-            features=list(FEATURES),
-            intents=list(self._policy.intents),
-            server_now=self._clock.now_ms(),
-            snapshot=wire.Snapshot(
-                presence=presence,
-                ticket=None
-                if ticket is None
-                else wire.TicketView(
-                    intent=ticket.intent, ticket_id=ticket.ticket_id, queued_at=ticket.queued_at
-                ),
-                call=call,
-            ),
-        )
 
     # Going. What a session tells of itself.
 
@@ -340,7 +282,7 @@ class Sessions:
             if live.call_id is not None:
                 await self._calls.detach(live.call_id, live)
             elif live.ticket is not None and not live.is_attached:
-                await self._lobby.pause(live.ticket)
+                await self._tickets.pause(live)
         except Unavailable:
             # The pool's owner pauses what a session no longer keeps alive, and calls have their own timers.
             logger.warning("could not note that a device is away", session_id=live.id)
@@ -350,7 +292,7 @@ class Sessions:
         if live.call_id is not None:
             await self._insist(live, partial(self._calls.leave, live.call_id, live))
         else:
-            await self._insist(live, partial(self._leave_queue, live))
+            await self._insist(live, partial(self._tickets.leave, live))
         await self._insist(live, partial(self._unregister, live))
 
     async def _insist(self, live: LiveSession, step: Callable[[], Awaitable[None]]) -> None:
@@ -364,41 +306,10 @@ class Sessions:
         # What is left names a session that nobody has: the reaper and the timers clear it.
         logger.warning("could not clear up after a session", session_id=live.id)
 
-    async def _leave_queue(self, live: LiveSession) -> None:
-        try:
-            await self._lobby.leave(UserId(live.user_id), live.device_id)
-        except Unavailable:
-            raise
-        except MinuetError as error:
-            # Matched at this very moment, or another device's: both are settled where the match is.
-            logger.debug("left without a ticket", code=error.code, session_id=live.id)
-
     async def _unregister(self, live: LiveSession) -> None:
         await self._registry.unregister(
             self._registration(live.identity, live.device_id, live.id), live.generation
         )
-
-    # Tickets of sessions that believe to wait.
-
-    async def _check_tickets(self) -> None:
-        while True:
-            await asyncio.sleep(_TICKET_CHECK_S)
-            for live in self._hub:
-                ticket = live.ticket
-                if ticket is None or not live.is_attached:
-                    continue
-                try:
-                    standing = await self._lobby.verify(ticket)
-                except MinuetError as error:
-                    logger.warning("could not check a ticket", code=error.code, session_id=live.id)
-                    continue
-                if standing is Standing.LEFT and live.ticket is ticket:
-                    self._lose_ticket(live)
-
-    def _lose_ticket(self, live: LiveSession) -> None:
-        ticket, live.ticket = live.ticket, None
-        if ticket is not None:
-            live.push(QueueLeft(intent=ticket.intent, reason="expired"))
 
     # The node.
 

@@ -21,7 +21,8 @@ from signaling.dispatch.safety import SafetyCommands
 from signaling.inbox import Inbox
 from signaling.relays import Relays
 from signaling.session.limits import SessionLimits
-from signaling.sessions import SessionPolicy, Sessions
+from signaling.sessions import Sessions
+from signaling.welcome import SessionPolicy
 from storage.postgres.safety import PostgresSafety
 from storage.redis.presence import RedisSessions
 from storage.redis.safety import RedisSafetyLog

@@ -1,0 +1,62 @@
+"""What a new session is told first: its limits, and all that the client needs to draw its screen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from presence.sessions import Registered
+from signaling.live_session import DETACHED_MS, LiveSession
+from signaling.protocol.messages import session as wire
+from signaling.protocol.messages.call import CallState
+from signaling.sdp import MAX_BYTES
+from signaling.session.heartbeat import IDLE_BEAT
+from signaling.session.limits import SessionLimits
+
+FEATURES: Final = ("video", "extend", "connect", "resume")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """What is told to every new session, and how strict the hub is with messages."""
+
+    limits: SessionLimits
+    intents: Sequence[str]
+    strict: bool
+
+
+def session_ready(
+    live: LiveSession, registered: Registered, call: CallState | None, policy: SessionPolicy, now_ms: int
+) -> wire.SessionReady:
+    """The greeting of a session that has just begun; `call` is the one that its device is in."""
+    limits, ticket = policy.limits, live.ticket
+    presence = registered.activity.partition(":")[0] or "idle"
+    if registered.activity_device == live.device_id:
+        presence = "call" if call is not None else "queued" if ticket is not None else "idle"
+    return wire.SessionReady(
+        session_id=live.id,
+        user_id=live.user_id,
+        heartbeat_s=IDLE_BEAT.silence_ms / 1000,
+        resume_window_s=DETACHED_MS / 1000,
+        token_expires_at=live.identity.expires_at_ms,
+        limits=wire.Limits(
+            max_frame_bytes=limits.max_frame_bytes,
+            max_sdp_bytes=MAX_BYTES,
+            messages_per_s=limits.messages.per_s,
+            messages_burst=int(limits.messages.burst),
+            outbox_messages=limits.outbox_messages,
+            outbox_bytes=limits.outbox_bytes,
+            unanswered_pings_ms=IDLE_BEAT.answer_ms,
+        ),
+        features=list(FEATURES),
+        intents=list(policy.intents),
+        server_now=now_ms,
+        snapshot=wire.Snapshot(
+            presence=presence,
+            ticket=None
+            if ticket is None
+            else wire.TicketView(
+                intent=ticket.intent, ticket_id=ticket.ticket_id, queued_at=ticket.queued_at
+            ),
+            call=call,
+        ),
+    )
