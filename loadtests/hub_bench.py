@@ -57,7 +57,7 @@ class Plan:
         return max(self.pairs * 2, self.idle + self.warm_up)
 
 
-FULL = Plan(rounds=3, slices=5, pairs=500, idle=4000, descriptions=20)
+FULL = Plan(rounds=3, slices=8, pairs=400, idle=4000, descriptions=20)
 QUICK = Plan(rounds=1, slices=2, pairs=200, idle=1000, descriptions=10, paced_s=1.0)
 
 
@@ -168,8 +168,9 @@ def measure_relays(hub: Results, plain: Results, world: World, plan: Plan, numbe
             swarm.pair_up()
             swarms.append((results, swarm, server))
         for slice_ in range(plan.slices + 1):
-            # Candidates need a fresh negotiation, so descriptions come first.
-            for kind, per_pair in ((SDP, plan.descriptions), (ICE, 2 * CANDIDATES_PER_NEGOTIATION)):
+            # Candidates need a fresh negotiation, so descriptions come first. Slices are short: nobody reads the
+            # sockets of the server whose turn it is not, and the hub wants its pings answered within seconds.
+            for kind, per_pair in ((SDP, plan.descriptions), (ICE, CANDIDATES_PER_NEGOTIATION)):
                 for results, swarm, server in swarms:
                     run = swarm.exchange(kind, per_pair, server.usage)
                     if slice_:  # the first slice warms up

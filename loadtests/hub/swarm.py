@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadtests.edge.server_process import Usage
-from loadtests.hub.talk import Talk
+from loadtests.hub.talk import PING, PONG, Talk
 
 _READ: Final = 262_144
 _PATIENCE_S: Final = 60.0
@@ -163,6 +163,8 @@ class Swarm:
                         if left[owner[descriptor]]:
                             left[owner[descriptor]] -= 1
                             client.sock.send(frame(talk.say(kind)))
+                    elif message.startswith(PING):
+                        client.sock.send(frame(PONG))
         ended, after = now(), usage()
         self._quiet()
         return _relayed(count, ended - began, before, after, empty / polls)

@@ -86,7 +86,7 @@ async def _open(stack: AsyncExitStack, folder: Path, people: int, config: str) -
         "MINUET_AUTH_SECRET": secret,
         "MINUET_PORT": "0",
         "MINUET_ADMIN_PORT": "0",
-        "MINUET_LOG_LEVEL": "warning",
+        "MINUET_LOG_LEVEL": "error",
         "MINUET_HANDSHAKES_PER_ADDRESS_S": "1000000",
         "MINUET_MAX_SESSIONS": "100000",
     }
