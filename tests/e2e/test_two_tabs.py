@@ -283,9 +283,6 @@ window.__minuet.pc.remoteDescription.sdp.split('m=').filter((section) => section
 """
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Chromium loses its transports when an answerer rolls back its first own offer"
-)
 async def test_a_refused_offer_leaves_the_voices_alone(open_tab: OpenTab) -> None:
     """The SDK believes that video is open, tries, is refused, and falls back to what was: voice, both ways."""
     her, him = await asyncio.gather(open_tab(MAYA), open_tab(LEO))

@@ -73,8 +73,8 @@ describe("candidates", () => {
     crossing.verdict = new Promise((resolve) => (accept = resolve));
     void crossing.a.negotiation.start();
     await runtime.advance(1_000);
-    // Gathering has long been done, and nothing has been said of it.
-    assert.equal(crossing.a.pc.signalingState, "have-local-offer");
+    // It is not even applied, so nothing has been gathered that could be said.
+    assert.equal(crossing.a.pc.signalingState, "stable");
     assert.deepEqual(crossing.said.map(([, type]) => type), ["offer"]);
     accept();
     await runtime.advance(1_000);
@@ -227,7 +227,7 @@ describe("glare", () => {
     await settle();
     // b's offer reaches a while a's own is being judged.
     await crossing.let("b");
-    assert.deepEqual(crossing.states, ["have-local-offer", "have-local-offer"]);
+    assert.deepEqual(crossing.states, ["stable", "have-local-offer"]);
     decide();
     await crossing.calm(400);
 
@@ -240,7 +240,7 @@ describe("glare", () => {
 });
 
 describe("a refused offer", () => {
-  test("is rolled back, its video is off, and nothing more is tried", async () => {
+  test("was never applied, its video is off, and nothing more is tried", async () => {
     await talking();
     crossing.judge = noVideo;
     crossing.allow(true, true);
@@ -399,6 +399,24 @@ describe("a negotiation that nobody answers", () => {
     await runtime.advance(600);
 
     assert.deepEqual(crossing.offers, ["a", "a", "a"]);
+  });
+
+  test("leaves no rollback behind: an offer follows that brings the transports back", async () => {
+    await talking();
+    crossing.held = true;
+    crossing.allow(true, true);
+    crossing.b.permit.wish(crossing.b.camera);
+    void crossing.b.negotiation.review();
+    await runtime.advance(500);
+    assert.equal(crossing.b.pc.signalingState, "have-local-offer");
+    crossing.allow(false, false);
+    await crossing.b.negotiation.takeFailure({ negotiation: 1, of: "self", code: "video_not_allowed" });
+    assert.equal(crossing.b.pc.signalingState, "stable");
+    await runtime.advance(600);
+
+    assert.deepEqual(crossing.offers, ["a", "b", "b"]);
+    const again = crossing.said.filter(([seat, type]) => seat === "b" && type === "offer").at(-1)[2];
+    assert.equal(noVideo("b", "offer", again), null);
   });
 
   test("is not finished by the answer to the one before", async () => {

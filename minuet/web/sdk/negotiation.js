@@ -3,10 +3,12 @@
  * offers, who yields, and how both stay able to negotiate after a refusal; it knows neither sockets nor calls.
  *
  * The rules, beyond the usual ones (seat `b` is polite and yields):
- * - An offer is applied, then sent; if it is refused it is rolled back, and video is not tried again before it
- *   is allowed anew.
+ * - An offer is sent as `createOffer` gave it, and applied only when the server has accepted it: a refused one needs no
+ *   rollback, which costs Chromium its transports where the connection has only answered so far. Video is not tried
+ *   again before it is allowed anew.
  * - An answer is sent as `createAnswer` gave it, and applied only when the server has accepted it: an answerer
  *   that is stable can no longer roll back, and would send what was refused.
+ * - Where an offer has to be rolled back all the same, another one follows that brings the transports back.
  * - Numbers name negotiations: each side counts its own offers, an answer names the offer it answers.
  * - Our candidates wait until their description has been accepted.
  *
@@ -68,6 +70,8 @@ export class Negotiation extends Emitter {
   #settled = false;
   #restarting = false;
   #withdrawing = false;
+  /** An offer of ours was rolled back, and nothing has been negotiated since. */
+  #rolledBack = false;
   /** The permit's revision that our last completed or refused offer spoke for. */
   #offeredRevision = -1;
   #retries = 0;
@@ -183,20 +187,21 @@ export class Negotiation extends Emitter {
     const number = this.#nextNumber();
     const sdp = offer.sdp ?? "";
     this.#outbox.propose({ negotiation: number, of: "self" }, sdp);
-    await this.#pc.setLocalDescription(offer);
-    this.#open = number;
     try {
       await this.#wire.offer(number, sdp);
     } catch (error) {
       if (!this.#closed) await this.#offerRefused(asError(error));
       return;
     }
+    if (this.#closed) return;
+    this.#open = number;
     this.#offeredRevision = revision;
-    if (!this.#closed) this.#outbox.accept();
+    this.#outbox.accept();
+    await this.#pc.setLocalDescription(offer);
   }
 
   #needsOffer() {
-    if (this.#restarting) return true;
+    if (this.#restarting || this.#rolledBack) return true;
     if (!this.#settled) return this.#offers;
     const current = this.#videoTransceiver()?.currentDirection ?? "inactive";
     const wanted = this.#permit.direction;
@@ -296,6 +301,7 @@ export class Negotiation extends Emitter {
 
   async #nowSettled() {
     this.#settled = true;
+    this.#rolledBack = false;
     this.#retries = 0;
     this.emit("settled", undefined);
     await this.#offerIfNeeded();
@@ -318,7 +324,9 @@ export class Negotiation extends Emitter {
     this.#open = null;
     this.#offeredRevision = -1;
     this.#outbox.discard();
-    if (this.#pc.signalingState === "have-local-offer") await this.#pc.setLocalDescription({ type: "rollback" });
+    if (this.#pc.signalingState !== "have-local-offer") return;
+    await this.#pc.setLocalDescription({ type: "rollback" });
+    this.#rolledBack = this.#settled;
   }
 
   /** @param {{key: import("./candidates.js").Key, ufrags: Set<string>} | null} before */
