@@ -1,3 +1,16 @@
 """What every test may ask for by name: see the block at the head of `tests/fixtures/servers.py`."""
 
+import signal
+
+import pytest
+
 pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.tools", "tests.fixtures.deployment"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets SIGINT and SIGHUP mean what they mean.
+
+    A run in the background ignores them where its shell arranged that, and every program that a test starts would too.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
