@@ -1,6 +1,6 @@
 """From joining a queue to `match.found`, over real sockets: how long it takes, and what it costs.
 
-    python -m loadtests.match_bench            50, 150 and 300 matches a second, both layouts, about two minutes
+    python -m loadtests.match_bench            50, 150 and 300 matches a second, both layouts, three rounds: four minutes
     python -m loadtests.match_bench --quick    30 a second, briefly
 
 Women and men with sessions join one after the other at a rate that is kept (exponential gaps), and everybody finds
@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import zip_longest
 from random import Random
-from statistics import quantiles
+from statistics import median, quantiles
 
 import orjson
 
@@ -31,6 +32,7 @@ from loadtests.hub.world import Account, World, opened_world
 from loadtests.hub_bench import SERVER_CORE, prepare
 
 PATIENCE_S = 20.0
+PROCESSES = ("hub", "matchmaker", "Valkey", "PostgreSQL")
 CONFIG = """
 # A match stays what it is until the end of the measurement.
 [intents.dating]
@@ -44,17 +46,18 @@ LAYOUTS: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is done: matches a second, one rate after the other, each for so long."""
+    """How much is done: matches a second, one rate after the other, each for so long; all that so many times."""
 
     rates: Sequence[int]
     seconds: float
+    rounds: int = 1
 
     @property
     def people(self) -> int:
         return sum(2 * int(rate * self.seconds) for rate in self.rates)
 
 
-FULL = Plan(rates=(50, 150, 300), seconds=8.0)
+FULL = Plan(rates=(50, 150, 300), seconds=6.0, rounds=3)
 QUICK = Plan(rates=(30,), seconds=3.0)
 
 
@@ -70,8 +73,11 @@ class Matched:
     cpu_us: Mapping[str, float]
     """Per match, by process."""
 
-    def percentile(self, percent: int) -> float:
-        return quantiles(self.waits_ms, n=100)[percent - 1]
+    def figures(self) -> list[float]:
+        """The row of the table, in the order of its columns."""
+        percentiles = quantiles(self.waits_ms, n=100)
+        waits = [percentiles[percent - 1] for percent in (50, 95, 99)]
+        return [self.reached_per_s, self.missing, *waits, *(self.cpu_us[name] for name in PROCESSES)]
 
 
 class Seeker(HubTalk):
@@ -186,28 +192,20 @@ def measure_layout(name: str, world: World, plan: Plan, prefix: str) -> list[Mat
         return results
 
 
-def table(results: Mapping[str, Sequence[Matched]]) -> str:
-    """One row per layout and rate."""
-    names = ("hub", "matchmaker", "Valkey", "PostgreSQL")
-    lines = [
-        "| | matches/s | reached | not made | p50 ms | p95 ms | p99 ms | "
-        + " | ".join(f"{name}: CPU us per match" for name in names)
-        + " |",
-        "| --- |" + " ---: |" * (6 + len(names)),
-    ]
-    for layout, runs in results.items():
-        for run in runs:
-            waits = [f"{run.percentile(percent):.1f}" for percent in (50, 95, 99)]
-            costs = [f"{run.cpu_us[name]:,.0f}" if run.cpu_us[name] else "" for name in names]
+def table(rounds: Mapping[str, Sequence[Sequence[Matched]]]) -> str:
+    """One row per layout and rate, each figure the median of its rounds."""
+    columns = ["", "matches/s", "reached", "not made", "p50 ms", "p95 ms", "p99 ms"]
+    columns += [f"{name}: CPU us per match" for name in PROCESSES]
+    lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
+    for layout, results in rounds.items():
+        # A round that gave up at a rate has no more of them.
+        for runs in zip_longest(*results):
+            kept = [run for run in runs if run is not None]
+            figures = [median(column) for column in zip(*(run.figures() for run in kept), strict=True)]
             cells = [
-                layout,
-                str(run.asked_per_s),
-                f"{run.reached_per_s:.0f}",
-                str(run.missing),
-                *waits,
-                *costs,
+                f"{value:,.0f}" if value >= 100 or not value % 1 else f"{value:.1f}" for value in figures
             ]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(f"| {layout} | {kept[0].asked_per_s} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -217,16 +215,19 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="one low rate, to see that all works")
     plan = QUICK if parser.parse_args().quick else FULL
-    results = {}
+    rounds: dict[str, list[Sequence[Matched]]] = {layout: [] for layout in LAYOUTS}
     with opened_world(plan.people, CONFIG) as world:
         prepare(plan.people)
-        for number, layout in enumerate(LAYOUTS):
-            print(layout, file=sys.stderr, flush=True)
-            results[layout] = measure_layout(layout, world, plan, f"bench{number}:")
+        for number in range(plan.rounds):
+            for layout in LAYOUTS:
+                print(f"round {number + 1} of {plan.rounds}: {layout}", file=sys.stderr, flush=True)
+                prefix = f"{layout.replace(' ', '-')}{number}:"
+                rounds[layout].append(measure_layout(layout, world, plan, prefix))
     print(
-        f"Python {platform.python_version()}; {plan.people} people with sessions; {plan.seconds:.0f} s a rate\n"
+        f"Python {platform.python_version()}; {plan.people} people with sessions; {plan.seconds:.0f} s a rate; "
+        f"medians of {plan.rounds} round{'s' * (plan.rounds > 1)}\n"
     )
-    print(table(results))
+    print(table(rounds))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_everybody_who_joins_finds_somebody_in_both_layouts() -> None:
             layout: match_bench.measure_layout(layout, world, plan, f"{number}:")
             for number, layout in enumerate(match_bench.LAYOUTS)
         }
-    rows = match_bench.table(results).splitlines()
+    rows = match_bench.table({layout: [runs] for layout, runs in results.items()}).splitlines()
 
     for layout, [run] in results.items():
         assert len(run.waits_ms) == 20
