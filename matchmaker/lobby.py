@@ -191,7 +191,9 @@ class Lobby:
         queued = Queued(ticket.intent, ticket.ticket_id)
         slot = await self._activities.read(ticket.user_id)
         if slot.activity != queued and not await self._reclaim(ticket, slot, queued):
-            return Standing.LEFT
+            # The slot moves into a call before the hub hears of it: a ticket that is matched is not lost.
+            state = await self._queues.state(ticket.intent, ticket.ticket_id)
+            return Standing.MATCHED if state is TicketState.MATCHED else Standing.LEFT
         match await self._queues.put(ticket, issued_at=slot.now_ms):
             case Put.MATCHED:
                 return Standing.MATCHED

@@ -310,6 +310,17 @@ async def test_a_ticket_whose_user_is_in_a_call_is_not_put_back(scene: Scene) ->
     assert (await scene.activities.read(ANN)).activity == Queued("friends", joined.ticket_id)
 
 
+async def test_a_ticket_whose_user_has_just_entered_the_call_of_its_match_is_not_lost(scene: Scene) -> None:
+    """The slot names the call a moment before the hub does; nobody is told that their place is gone."""
+    joined, bob = await scene.join("ann"), await scene.join("bob")
+    match = await claim(scene, joined, bob)
+    scene.calls.set(CALL, CallStage.SETTING_UP)
+    assert await scene.lobby.accept_match(match, "a") is Entered.ENTERED
+
+    assert await scene.lobby.verify(joined.ticket) is Standing.MATCHED
+    assert (await scene.activities.read(ANN)).activity == InCall(CALL)
+
+
 # --- from match to call, and back --------------------------------------------------------------------------------
 
 
