@@ -123,8 +123,8 @@ async def run_process(
 def _settle_collector() -> None:
     """Tells the garbage collector that what is here now stays, and to look for more less often.
 
-    Else it walks over all modules and sessions again and again; measured in the relay path it took a twelfth of the
-    time. What is not cyclic, which is nearly everything here, is freed at once as ever.
+    Else it walks over all modules and sessions again and again. What is not cyclic, which is nearly everything here, is
+    freed at once as ever.
     """
     gc.collect()
     gc.freeze()
