@@ -6,7 +6,9 @@ would break the alignment of `m=` lines between the peers. Sources: RFC 8866 (SD
 (BUNDLE).
 
 The tokenizer is strict on purpose. A lenient one reads lines where a browser reads none (U+2028, a bare CR), and
-so a section or direction could hide from it.
+so a section or direction could hide from it. Where browsers read one spelling differently, it is refused: Chromium
+takes `a=sendrecv:x` and `a=bundle-only x` for the flags and a port of `00` for a live one, Firefox takes
+`a=SENDRECV` and `a=:sendrecv`.
 """
 
 import re
@@ -18,19 +20,24 @@ from base.errors import ErrorCode, MinuetError
 MAX_BYTES: Final = 16 * 1024
 MAX_LINES: Final = 500
 MAX_SECTIONS: Final = 8
+_MAX_PORT: Final = 65_535
 
 # Patterns over whole texts, since a loop over lines costs several times as much. None can backtrack far: what
 # repeats is possessive, or stops at the end of the line.
 _PLAIN: Final = bytes((*b"\r\n", *range(0x20, 0x7F)))
 _BARE_CR: Final = re.compile(r"\r(?!\n)")
-_LINES: Final = re.compile(r"(?:[a-z]=.*+(?:\n|\Z))++")
-_MEDIA: Final = re.compile(r"([a-z]+) (\d{1,5})(?:/\d{1,5})? ([A-Za-z0-9/]+)((?: [A-Za-z0-9-]+)+)(?![^\r\n])")
-_MID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,32}$")
+# The name of an attribute is a token, and then the line ends or a colon follows (RFC 8866 section 9).
+_LINES: Final = re.compile(r"(?:a=[\w!#$%&'*+.^`{|}~-]++(?:\r?\n|:.*+\n)|[b-z]=.*+\n)++", re.ASCII)
+_MEDIA: Final = re.compile(r"([a-z]+) (0|[1-9]\d{0,4}) ([A-Za-z0-9/]+)((?: [A-Za-z0-9-]++)++)(?![^\r\n])")
+_MID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,32}")
+_UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}")
 _BUNDLE: Final = re.compile(r"\na=group:BUNDLE([^\r\n]*)")
 _ATTRIBUTE: Final = re.compile(
-    r"\na=(?:mid:([^\r\n]*)|(sendrecv|sendonly|recvonly|inactive|bundle-only) *(?![^\r\n]))"
+    # The letters ahead are for speed: most attributes are passed over by them.
+    r"\na=(?=[BIMSbims]|[Rr][Ee])((?i:mid|sendrecv|sendonly|recvonly|inactive|bundle-only|ice-ufrag))(?![^:\r\n])([^\r\n]*)"
 )
-"""What matters of a section: the text of a mid, or a flag. Spaces at the end of a line do not hide it."""
+"""What matters of a section: name, and the value with its colon. In any case of letters, to refuse all but one."""
+_SESSION_UFRAG: Final = re.compile(r"\na=ice-ufrag:([^\r\n]*)")
 
 
 class SdpRefused(MinuetError):
@@ -48,6 +55,8 @@ class MediaSection:
     direction: str
     live: bool
     """Whether media or data could flow: neither rejected nor `inactive`."""
+    ufrag: str | None = None
+    """The ICE credentials' name for this section, its own or the session's: candidates have to name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +94,12 @@ def parse(sdp: str) -> Description:
     if sdp.count("\n") >= MAX_LINES + sdp.endswith("\n"):
         raise SdpRefused(f"a description has at most {MAX_LINES} lines")
     if not _LINES.fullmatch(sdp):
-        raise SdpRefused(f"line {_malformed_line(sdp)} is not of the form x=...")
+        raise SdpRefused(f"line {_malformed_line(sdp)} is not of the form x=..., or does not end")
     session, *media = sdp.split("\nm=")
     if not 1 <= len(media) <= MAX_SECTIONS:
         raise SdpRefused(f"a description has 1 to {MAX_SECTIONS} media sections")
-    sections = tuple(map(_section, media))
+    ufrag = _session_ufrag(session)
+    sections = tuple(_section(text, ufrag) for text in media)
     _check_mids(session, sections)
     return Description(sections)
 
@@ -135,32 +145,49 @@ def _judge_video(section: MediaSection, allowance: Allowance) -> None:
 
 
 def _malformed_line(sdp: str) -> int:
-    """The number of the first line that is not of the form `x=...`."""
+    """The number of the first line that is malformed."""
     well_formed = _LINES.match(sdp)
     return 1 if well_formed is None else 1 + well_formed[0].count("\n")
 
 
-def _section(text: str) -> MediaSection:
+def _section(text: str, session_ufrag: str | None) -> MediaSection:
     """The section whose text begins behind its `m=`."""
     media = _MEDIA.match(text)
-    if media is None:
+    if media is None or (port := int(media[2])) > _MAX_PORT:
         raise SdpRefused("malformed m= line")
-    kind, port = media[1], int(media[2])
     mid: str | None = None
+    ufrag: str | None = None
     # Without a direction line a section sends and receives, whatever the session level says.
     direction = "sendrecv"
     bundle_only = False
-    for mid_text, flag in _ATTRIBUTE.findall(text):
-        if flag == "bundle-only":
-            bundle_only = True
-        elif flag:
-            direction = flag
-        elif mid is not None or not _MID.match(name := mid_text.rstrip(" ")):
-            raise SdpRefused("a section has one well-formed mid")
-        else:
-            mid = name
+    for name, value in _ATTRIBUTE.findall(text):
+        match name:
+            case "mid":
+                if mid is not None or not _MID.fullmatch(value, 1):
+                    raise SdpRefused("a section has one well-formed mid")
+                mid = value[1:]
+            case "ice-ufrag":
+                if ufrag is not None or not _UFRAG.fullmatch(value, 1):
+                    raise SdpRefused("a section has one well-formed ice-ufrag")
+                ufrag = value[1:]
+            case "sendrecv" | "sendonly" | "recvonly" | "inactive" if not value:
+                direction = name
+            case "bundle-only" if not value:
+                bundle_only = True
+            case _:
+                raise SdpRefused("a direction, mid or bundle-only in a spelling that not all read alike")
     rejected = port == 0 and not bundle_only
-    return MediaSection(kind, mid, direction, live=not rejected and direction != "inactive")
+    live = not rejected and direction != "inactive"
+    return MediaSection(media[1], mid, direction, live, session_ufrag if ufrag is None else ufrag)
+
+
+def _session_ufrag(session: str) -> str | None:
+    found = _SESSION_UFRAG.findall(session)
+    if not found:
+        return None
+    if len(found) > 1 or not _UFRAG.fullmatch(found[0]):
+        raise SdpRefused("a description has one well-formed ice-ufrag for all sections")
+    return str(found[0])
 
 
 def _check_mids(session: str, sections: tuple[MediaSection, ...]) -> None:

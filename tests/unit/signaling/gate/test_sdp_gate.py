@@ -30,8 +30,20 @@ def verdict(sdp: str, allowance: Allowance = NOTHING) -> ErrorCode | None:
         description(audio(), video("inactive")),
         description(audio(), video(port=0), bundle=["0"]),
         description(audio("a1")),
+        description(audio(), video("inactive", port=65_535)),
+        description(audio(), video() + "a=inactive\r\n"),
+        description(audio(), video("inactive") + "a=inactivex\r\na=x-sendrecv\r\na=sendrecvx:1\r\n"),
     ],
-    ids=["voice", "LF lines", "video inactive", "video rejected", "named mid"],
+    ids=[
+        "voice",
+        "LF lines",
+        "video inactive",
+        "video rejected",
+        "named mid",
+        "highest port",
+        "the last direction is inactive",
+        "attributes that only begin like a direction",
+    ],
 )
 def test_voice_passes(sdp: str) -> None:
     """One live audio section, everything else off."""
@@ -71,6 +83,34 @@ def test_voice_passes(sdp: str) -> None:
         (VOICE + "a=x\x0bm=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "sdp_invalid"),
         (VOICE + "a=x\x00\r\n", "sdp_invalid"),
         (VOICE + "a=x\u00e9\r\n", "sdp_invalid"),
+        # Spellings that one browser takes for something and another does not: Chromium reads `a=sendrecv:x`,
+        # `a=bundle-only x` and a port of `00` as live, Firefox `a=SENDRECV` and `a=:sendrecv`.
+        (description(audio(), video("inactive") + "a=sendrecv:x\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=sendrecv:\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=sendonly x\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=recvonly \r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=SENDRECV\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=Recvonly\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=:sendrecv\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a= sendrecv\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=inactive:x\r\n"), "sdp_invalid"),
+        (description(audio(), video(port=0) + "a=bundle-only:x\r\n"), "sdp_invalid"),
+        (description(audio(), video(port=0) + "a=bundle-only x\r\n"), "sdp_invalid"),
+        (description(audio(), video(port=0) + "a=Bundle-Only\r\n"), "sdp_invalid"),
+        (description(audio(), video(port=0)).replace("m=video 0", "m=video 00"), "sdp_invalid"),
+        (description(audio(), video(port=0)).replace("m=video 0", "m=video 0/2"), "sdp_invalid"),
+        (description(audio(), video("inactive", port=65_536)), "sdp_invalid"),
+        (description(audio(), video("inactive")).replace("m=video", "m=VIDEO"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=MID:7\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive") + "a=mid:7\r\n"), "sdp_invalid"),
+        (description(audio(), video("inactive")).replace("a=mid:1", "a=mid:1 "), "sdp_invalid"),
+        # A line that does not end is read by some and not by others.
+        (description(audio(), section("video", "1")) + "a=inactive", "sdp_invalid"),
+        (VOICE + "a=ice-ufrag:abc\r\n", "sdp_invalid"),
+        (VOICE + "a=ice-ufrag:abcd\r\na=ice-ufrag:abcd\r\n", "sdp_invalid"),
+        (VOICE.replace("t=0 0\r\n", "t=0 0\r\na=ice-ufrag:a b c d\r\n"), "sdp_invalid"),
+        (VOICE.replace("t=0 0\r\n", "t=0 0\r\na=ice-ufrag:abcd\r\na=ice-ufrag:efgh\r\n"), "sdp_invalid"),
         (VOICE + " m=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "sdp_invalid"),
         (VOICE + "a=x\r\n" * 500, "sdp_invalid"),
         (VOICE + "a=" + "x" * 16_384 + "\r\n", "payload_too_large"),
@@ -102,6 +142,16 @@ def test_one_video_at_most_even_when_allowed() -> None:
 def test_data_channels_pass_where_the_policy_allows_them() -> None:
     """Off by default."""
     assert verdict(description(audio(), DATA), Allowance(data_channels=True)) is None
+
+
+def test_sections_know_the_credentials_that_their_candidates_have_to_name() -> None:
+    """A section's own ufrag before the session's."""
+    own = description(audio() + "a=ice-ufrag:own1\r\n", video("inactive"))
+
+    sections = parse(own.replace("t=0 0\r\n", "t=0 0\r\na=ice-ufrag:all/+\r\n")).sections
+
+    assert [part.ufrag for part in sections] == ["own1", "all/+"]
+    assert [part.ufrag for part in parse(own).sections] == ["own1", None]
 
 
 @st.composite
