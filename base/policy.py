@@ -12,6 +12,9 @@ import msgspec
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 ZeroOrSeconds = Annotated[float, msgspec.Meta(ge=0, le=2_592_000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+Some = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
+Head = Annotated[float, msgspec.Meta(ge=0, le=120)]
 
 
 class Gender(StrEnum):
@@ -36,12 +39,21 @@ class Pairing(StrEnum):
     ANYONE = "anyone"
 
 
+class IpPrivacy(StrEnum):
+    """Whether the two learn each other's network addresses."""
+
+    RELAY = "relay"  # neither does: media goes over the TURN servers, and no other address is passed on
+    OFF = "off"  # media takes the straightest way
+
+
 class IntentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All rules of one intent. Defaults are those of a three-minute call."""
 
     control: Control = Control.FEMALE
     pairing: Pairing = Pairing.ANYONE
     data_channels: bool = False
+    ip_privacy: IpPrivacy | None = None
+    """Unset, the server decides at its start: `relay` where it has TURN servers, else `off`."""
 
     call_seconds: Seconds = 180
     proposed_s: Seconds = 10
@@ -59,14 +71,41 @@ class IntentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_extensions: Count = 2
     negotiation_s: Seconds = 10
 
+    max_offers: Some = 6
+    """Offers of one participant in `offers_s`; more are `rate_limited`."""
+    offers_s: Seconds = 30
+    reserved_offers: Some = 2
+    """As many more in that time may take video out of the call."""
+    max_candidates: Count = 40
+    """ICE candidates of one participant in one negotiation."""
+    signaling_bytes: Bytes = 262_144
+    """Descriptions and candidates of one participant in one call; over it the call ends."""
+    reserved_signaling_bytes: Bytes = 32_768
+    """As much more for descriptions that take video out of the call."""
+
     widen_after_s: tuple[ZeroOrSeconds, ...] = (0, 10, 20, 40)
     """When a ticket's preferences for age, language and region relax by one tier each."""
     widen_age_years: tuple[Count, ...] = (0, 3, 6, 100)
     """By how many years the wanted age range grows at each tier."""
+    widen_round_trip_ms: tuple[Count, ...] = (0, 100)
+    """How far from a wanted region a partner may be at each tier; from the last tier but one on, anywhere."""
+    round_trip_ms: dict[str, dict[str, Count]] = {}
+    """Milliseconds between regions, each pair in either direction; what is not listed counts as far."""
+    max_wait_s: ZeroOrSeconds = 40
+    """Whoever has waited for so long is served in order of waiting, whoever would fit better."""
+    priority_s: dict[str, Head] = {}
+    """By role, or `verified`: as many seconds as if waited already. The highest that applies counts."""
     recent_partner_s: ZeroOrSeconds = 600
     """For how long two people who talked are not paired again."""
+    recent_penalty_s: ZeroOrSeconds = 86_400
+    """For how long after that they are paired only where nobody else fits as well."""
     paused_s: Seconds = 15
     """For how long the ticket of a detached person keeps its place."""
+
+    @property
+    def hides_addresses(self) -> bool:
+        """Whether nothing but relayed candidates may reach the other side."""
+        return self.ip_privacy is IpPrivacy.RELAY
 
 
 def default_intents() -> dict[str, IntentPolicy]:
