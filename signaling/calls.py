@@ -67,7 +67,7 @@ class CallService:
         self._clock = clock
         self._metrics = metrics
         self._deadlines = Deadlines(clock, self._timer_fired)
-        self._refusals: Counter[tuple[CallId, Seat, ErrorCode]] = Counter()
+        self._refusals: dict[CallId, Counter[tuple[Seat, ErrorCode]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self.expire_offers: Callable[[LocalCall, int], None] = lambda _call, _now: None
         """Told when offers may have run out; set by whoever relays."""
@@ -136,7 +136,12 @@ class CallService:
 
     async def detach(self, call_id: CallId, live: LiveSession) -> None:
         """The device lost its socket and may come back. Raises: Unavailable."""
-        await self._note(call_id, live, lambda seat: events.SeatDetached(seat, live.id))
+        local = self._local.get(call_id)
+
+        def detached(seat: Seat) -> events.Event:
+            return events.SeatDetached(seat, live.id, 0 if local is None else local.budgets[seat].spent)
+
+        await self._note(call_id, live, detached)
 
     async def leave(self, call_id: CallId, live: LiveSession) -> None:
         """The device has left for good."""
@@ -202,10 +207,15 @@ class CallService:
 
     def count_refusal(self, call: LocalCall, seat: Seat, code: ErrorCode) -> None:
         """Counts a refused relay for the record; what comes within a second is committed together."""
-        first = not any(call_id == call.id for call_id, _, _ in self._refusals)
-        self._refusals[call.id, seat, code] += 1
-        if first:
+        counts = self._refusals.get(call.id)
+        if counts is None:
+            counts = self._refusals[call.id] = Counter()
             self._soon(self._commit_refusals(call))
+        counts[seat, code] += 1
+
+    def overspent(self, call: LocalCall, seat: Seat) -> None:
+        """Ends a call in which nothing more can be negotiated; closing the socket would only bring it back."""
+        self._soon(self._decide_quietly(call, events.SignalingLimitReached(seat)))
 
     # How it goes on inside.
 
@@ -346,9 +356,8 @@ class CallService:
 
     async def _commit_refusals(self, call: LocalCall) -> None:
         await asyncio.sleep(_REFUSALS_KEPT_S)
-        for key in [key for key in self._refusals if key[0] == call.id]:
-            _, seat, code = key
-            await self._decide_quietly(call, events.RelayRefused(seat, code, self._refusals.pop(key)))
+        for (seat, code), count in self._refusals.pop(call.id).items():
+            await self._decide_quietly(call, events.RelayRefused(seat, code, count))
 
     # Timers.
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from base.clock import ServerClock
 from base.ids import CallId
+from signaling.budget import Budget
 from signaling.call.events import Event
 from signaling.call.record import Call
 from signaling.call.rules import restrict
-from signaling.call.states import Seat, State, other
+from signaling.call.states import SEATS, Seat, State, other
 from signaling.negotiation import Negotiations
 from signaling.ports import StoredCall
 from signaling.sdp import Allowance
@@ -22,9 +23,9 @@ _LOOK_EVERY_MS = 10_000
 
 
 class LocalCall:
-    """One call: what is stored, what this node acts on, and its open negotiations."""
+    """One call: what is stored, what this node acts on, its open negotiations and what may still be sent in it."""
 
-    __slots__ = ("lock", "negotiations", "owed", "stored", "view")
+    __slots__ = ("budgets", "lock", "negotiations", "owed", "stored", "view")
 
     def __init__(self, stored: StoredCall) -> None:
         self.stored = stored
@@ -32,6 +33,9 @@ class LocalCall:
         self.lock = asyncio.Lock()
         """Commands of this node on this call run one at a time; other nodes are met at the commit."""
         self.negotiations = self._fresh_negotiations()
+        policy = stored.call.policy
+        self.budgets = {seat: Budget(policy, stored.call.seat(seat).signaling_spent) for seat in SEATS}
+        """By seat, and not by session: who comes back finds what is left."""
         self.owed: list[Event] = []
         """Restrictions that are told and hold here, and wait for the store."""
 
@@ -45,6 +49,9 @@ class LocalCall:
             self.negotiations = self._fresh_negotiations()
         self.stored = stored
         self.view = stored.call
+        for seat, budget in self.budgets.items():
+            # What was sent elsewhere, before the seat came here.
+            budget.spent = max(budget.spent, stored.call.seat(seat).signaling_spent)
         for event in self.owed:
             self.view = restrict(self.view, event, now_ms)
 
@@ -58,13 +65,22 @@ class LocalCall:
         )
 
     @property
+    def video_flows(self) -> bool:
+        """Whether there may be video to take out: negotiated, or taken back and not stopped yet."""
+        view = self.view
+        return (
+            self.negotiations.has_video or view.a.video_off_at is not None or view.b.video_off_at is not None
+        )
+
+    @property
     def next_timer_at(self) -> int | None:
         """The earliest of the call's own timers and of its open offers, Unix ms."""
         times = (self.view.next_deadline_at, self.negotiations.next_deadline_ms)
         return min((at for at in times if at is not None), default=None)
 
     def _fresh_negotiations(self) -> Negotiations:
-        return Negotiations(round(self.stored.call.policy.negotiation_s * 1000))
+        policy = self.stored.call.policy
+        return Negotiations(round(policy.negotiation_s * 1000), policy.max_candidates)
 
 
 class LocalCalls:

@@ -59,10 +59,20 @@ class Candidates(msgspec.Struct, frozen=True):
 class Negotiations:
     """Open offers and trickled candidates of one call."""
 
-    __slots__ = ("_current", "_last", "_open", "_timeout_ms", "_trickles", "answered", "has_video")
+    __slots__ = (
+        "_current",
+        "_last",
+        "_max_candidates",
+        "_open",
+        "_timeout_ms",
+        "_trickles",
+        "answered",
+        "has_video",
+    )
 
-    def __init__(self, timeout_ms: int) -> None:
+    def __init__(self, timeout_ms: int, max_candidates: int = MAX_CANDIDATES) -> None:
         self._timeout_ms = timeout_ms
+        self._max_candidates = max_candidates
         self._last: dict[SeatName, int] = {"a": -1, "b": -1}
         self._open: dict[Key, _OpenOffer] = {}
         self._current: Key | None = None
@@ -114,7 +124,7 @@ class Negotiations:
     ) -> Candidates | None:
         """What to relay of trickled candidates; None while they wait for their description.
 
-        Raises: StaleNegotiation, MinuetError (`rate_limited`) above 40 for a side of a negotiation.
+        Raises: StaleNegotiation, MinuetError (`rate_limited`) above the most for a side of a negotiation.
         """
         key = (offerer, number)
         known = key in self._open or key == self._current
@@ -123,9 +133,9 @@ class Negotiations:
         if not known and not early:
             raise StaleNegotiation("no current negotiation has this number")
         trickle = self._trickle(seat, key)
-        if trickle.count + len(arrived) > MAX_CANDIDATES:
+        if trickle.count + len(arrived) > self._max_candidates:
             raise MinuetError(
-                f"at most {MAX_CANDIDATES} candidates for one negotiation", code=ErrorCode.RATE_LIMITED
+                f"at most {self._max_candidates} candidates for one negotiation", code=ErrorCode.RATE_LIMITED
             )
         trickle.count += len(arrived)
         if trickle.passed:

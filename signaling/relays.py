@@ -13,6 +13,7 @@ import msgspec
 from base.clock import ServerClock
 from base.errors import ErrorCode, MinuetError
 from base.ids import CallId
+from signaling.budget import BudgetSpent
 from signaling.call.states import RELAYING, SEATS, Seat, State, other
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
@@ -42,6 +43,10 @@ class RelayWatcher(Protocol):
         """A description or candidate of this seat was refused."""
         ...
 
+    def overspent(self, call: LocalCall, seat: Seat, /) -> None:
+        """This seat has used up its signaling budget."""
+        ...
+
 
 class Relays:
     """Passes on what may pass."""
@@ -68,9 +73,12 @@ class Relays:
         started = perf_counter()
         call, seat = self._seat_of(live, CallId(message.call_id))
         try:
+            self._charge(call, seat, message)
             self._pass(call, seat, message)
         except MinuetError as error:
             self._watcher.count_refusal(call, seat, error.code)
+            if isinstance(error, BudgetSpent):
+                self._watcher.overspent(call, seat)
             raise
         self._metrics.relay_seconds.observe(perf_counter() - started)
 
@@ -120,6 +128,17 @@ class Relays:
             ended = call.view.state is State.ENDED
             raise MinuetError(code=ErrorCode.CALL_ENDED if ended else ErrorCode.BAD_STATE)
         return call, seat
+
+    def _charge(self, call: LocalCall, seat: Seat, message: RelayMessage) -> None:
+        # On the sender's node only: what arrives from another has been counted there.
+        budget = call.budgets[seat]
+        match message:
+            case wire.CallCandidates():
+                budget.candidates(message.candidates)
+            case wire.CallOffer():
+                budget.offer(message.sdp, self._clock.monotonic_ms(), video_flows=call.video_flows)
+            case wire.CallAnswer():
+                budget.answer(message.sdp, video_flows=call.video_flows)
 
     def _pass(self, call: LocalCall, seat: Seat, message: RelayMessage) -> None:
         match message:

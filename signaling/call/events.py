@@ -77,6 +77,8 @@ class SeatDetached:
 
     seat: Seat
     session_id: SessionId
+    spent: int = 0
+    """What the seat has sent of its signaling budget, as far as the reporting node knows."""
 
 
 @dataclass(frozen=True, slots=True)

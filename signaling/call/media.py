@@ -76,8 +76,10 @@ def attach(change: Change, event: SeatAttached) -> None:
 
 def detach(change: Change, event: SeatDetached) -> None:
     """A seat's session lost its socket; the late end of an older session means nothing."""
-    if change.call.seat(event.seat).session_id == event.session_id:
-        change.set_seat(event.seat, attached=False)
+    record = change.call.seat(event.seat)
+    if record.session_id == event.session_id:
+        spent = max(record.signaling_spent, event.spent)
+        change.set_seat(event.seat, attached=False, signaling_spent=spent)
         _follow(change)
 
 

@@ -100,6 +100,9 @@ class SeatRecord(msgspec.Struct, frozen=True, kw_only=True):
     hidden: int = 0
     """How many versions of the record this seat is not to notice: its own view counts without them."""
 
+    signaling_spent: int = 0
+    """Of the budget for descriptions and candidates, when the seat last left a node: the next one goes on from it."""
+
     stats: MediaStats | None = None
     """The last report of quality."""
 
