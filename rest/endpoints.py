@@ -58,6 +58,8 @@ class Reply:
 
     data: Any
     meta: dict[str, Any] = field(default_factory=dict)
+    is_pending: bool = False
+    """What was asked for is kept and not done yet: 202, and nothing that a repeated request would be answered with."""
 
 
 Handler = Callable[[RestServices, Exchange], Awaitable[Reply]]
@@ -82,5 +84,7 @@ class Endpoint:
     """A limit by address in place of the caller's tier."""
     idempotent_by_key: bool = False
     """Whether an `Idempotency-Key` header makes a repeated request answer what the first one did."""
+    restricts: bool = False
+    """Whether it only takes something away: then it is not refused because Redis is away, and may answer 202."""
     errors: tuple[ErrorCode, ...] = ()
     """What it may refuse beyond what every endpoint may."""

@@ -31,3 +31,8 @@ class RestMetrics:
         self.unknown_fields = Counter(
             "minuet_http_unknown_fields_total", "Fields of bodies that no schema has", registry=registry
         )
+        self.revocation_unchecked = Counter(
+            "minuet_http_revocation_unchecked_total",
+            "Hangups and the like that were let through while nobody could tell whether their token was revoked",
+            registry=registry,
+        )

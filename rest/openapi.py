@@ -18,6 +18,27 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 _ALWAYS = (ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED, ErrorCode.UNAVAILABLE)
 _WITH_BODY = (ErrorCode.INVALID_MESSAGE, ErrorCode.PAYLOAD_TOO_LARGE)
 _WITH_CALLER = (ErrorCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED, ErrorCode.FORBIDDEN)
+_PENDING: Document = {
+    "description": "The call cannot be reached just now: what was asked is kept, and done as soon as it can be.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["success", "data", "meta", "request_id"],
+                "properties": {
+                    "success": {"const": True},
+                    "data": {
+                        "type": "object",
+                        "required": ["pending"],
+                        "properties": {"pending": {"const": True}},
+                    },
+                    "meta": {"type": "object"},
+                    "request_id": {"type": "string"},
+                },
+            }
+        }
+    },
+}
 _LIMIT_HEADERS = {
     "X-RateLimit-Limit": "Requests in a full bucket.",
     "X-RateLimit-Remaining": "Requests left now.",
@@ -74,7 +95,11 @@ def _operation(endpoint: Endpoint, schemas: dict[Any, Document]) -> Document:
         "tags": [endpoint.path.split("/")[3]],
         "x-policy": endpoint.policy.value,
         "security": [] if endpoint.policy is Policy.PUBLIC else [{"bearer": []}],
-        "responses": {str(endpoint.status): _success(endpoint, schemas), **_failures(endpoint)},
+        "responses": {
+            str(endpoint.status): _success(endpoint, schemas),
+            **({"202": _PENDING} if endpoint.restricts else {}),
+            **_failures(endpoint),
+        },
     }
     parameters = _parameters(endpoint)
     if parameters:

@@ -5,11 +5,12 @@ Times are integer milliseconds since the Unix epoch. Any method may raise `base.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from accounts.model import Identity
+from base.errors import ErrorCode, MinuetError
 from presence.stats import PresenceReport
 
 
@@ -46,14 +47,40 @@ class History(Protocol):
 
 
 class CallCommands(Protocol):
-    """The commands that REST and WebSocket share. Refusals are MinuetError with the code of CALLS."""
+    """The commands that REST and WebSocket share. Refusals are MinuetError with the code of CALLS.
+
+    Each answers as the message does of which it is the twin. Where one that only takes something away answers None,
+    the call could not be reached: what was asked is kept and done as soon as it can be.
+    """
 
     async def connect(self, call_id: str, user_id: str) -> dict[str, Any]:
-        """Ask to stay in touch; answers as the message `connect.request` does."""
+        """Ask to stay in touch; twin of `connect.request`."""
+        ...
+
+    async def pass_by(self, call_id: str, user_id: str) -> dict[str, Any] | None:
+        """Do not stay in touch; twin of `connect.pass`."""
         ...
 
     async def request_video(self, call_id: str, user_id: str) -> dict[str, Any]:
-        """Ask for video; answers as the message `video.request` does."""
+        """Ask for video; twin of `video.request`."""
+        ...
+
+    async def approve_video(
+        self, call_id: str, user_id: str, direction: Literal["both", "receive"]
+    ) -> dict[str, Any]:
+        """Open video; twin of `video.approve`."""
+        ...
+
+    async def deny_video(self, call_id: str, user_id: str) -> dict[str, Any]:
+        """Refuse the pending request; twin of `video.deny`."""
+        ...
+
+    async def revoke_video(self, call_id: str, user_id: str) -> dict[str, Any] | None:
+        """Take video back; twin of `video.revoke`."""
+        ...
+
+    async def hang_up(self, call_id: str, user_id: str) -> dict[str, Any] | None:
+        """Leave the call; twin of `call.hangup`."""
         ...
 
 
@@ -87,30 +114,63 @@ class RateLimiter(Protocol):
         ...
 
 
+class InProgress(MinuetError):
+    """The same request, with the same idempotency key, is being handled at this moment."""
+
+    code = ErrorCode.CONFLICT
+
+
+class KeyReused(MinuetError):
+    """The idempotency key belongs to another request."""
+
+    code = ErrorCode.CONFLICT
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyKey:
+    """What an answer is remembered by: a client's key means something only for its user and on its route."""
+
+    user_id: str
+    route: str
+    """Method and path as it was registered, e.g. `POST /api/v1/interactions/{call_id}/connect`."""
+    key: str
+
+
 @dataclass(frozen=True, slots=True)
 class StoredReply:
     """The answer that an idempotency key already has."""
 
-    fingerprint: str
     status: int
     body: bytes
 
 
-class Replies(Protocol):
-    """Remembers answers by user and idempotency key for ten minutes."""
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The right to do a request and to say what its answer was; `nonce` tells it from a later one of the same key."""
 
-    async def begin(self, user_id: str, key: str, fingerprint: str) -> StoredReply | None:
+    key: ReplyKey
+    fingerprint: str
+    nonce: str
+
+
+class Replies(Protocol):
+    """Remembers answers by idempotency key for ten minutes."""
+
+    async def begin(self, key: ReplyKey, fingerprint: str) -> Reservation | StoredReply:
         """Reserve the key, or return the answer that it has.
 
         Raises:
-            InProgress: another request with this key has not finished.
+            KeyReused: it was used for a request with another fingerprint.
+            InProgress: the same request has not finished.
         """
         ...
 
-    async def finish(self, user_id: str, key: str, reply: StoredReply) -> None: ...
+    async def finish(self, reservation: Reservation, status: int, body: bytes) -> None:
+        """Keep the answer, unless the reservation has run out; one that is too long is not kept."""
+        ...
 
-    async def abandon(self, user_id: str, key: str) -> None:
-        """Free the key: the request changed nothing and may be tried again."""
+    async def abandon(self, reservation: Reservation) -> None:
+        """Free the key: the request may be done anew."""
         ...
 
 

@@ -4,8 +4,7 @@ The order is deliberate. A caller is charged before anything is done for them; t
 makes us read 64 kB for a request that is refused anyway.
 """
 
-import hashlib
-import re
+from functools import partial
 
 import msgspec
 import structlog
@@ -15,26 +14,20 @@ from aiohttp.typedefs import Handler as AioHandler
 from accounts.model import Identity
 from accounts.rules import InvalidField
 from accounts.tokens import Unauthenticated
-from base.errors import ErrorCode, MinuetError
+from base.errors import Unavailable
 from rest.auth import identify, refuse_forbidden, refuse_revoked
 from rest.client_address import client_address
 from rest.endpoints import Endpoint, Exchange
-from rest.envelope import JSON, success_body
+from rest.envelope import success_body
+from rest.idempotency import Answer, key_of, respond, run_once
 from rest.limits import RequestLimits
 from rest.middleware import REQUEST_ID
 from rest.policies import Policy
-from rest.ports import StoredReply
 from rest.services import RestServices
 from rest.validation import convert, read_json, unknown_fields
 
-# Any printable ASCII; what it means is the client's business.
-_KEY = re.compile(r"[!-~]{1,128}")
-
-
-class KeyReused(MinuetError):
-    """The idempotency key belongs to another request."""
-
-    code = ErrorCode.CONFLICT
+# What is asked for is kept and will be done.
+ACCEPTED = 202
 
 
 def serve(endpoint: Endpoint, services: RestServices, limits: RequestLimits) -> AioHandler:
@@ -51,10 +44,11 @@ def serve(endpoint: Endpoint, services: RestServices, limits: RequestLimits) -> 
             body=None if endpoint.body is None else await _body(endpoint.body, request, services),
             query=None if endpoint.query is None else _query(endpoint.query, request, services),
         )
-        key = request.headers.get("Idempotency-Key") if endpoint.idempotent_by_key else None
-        if key is None or identity is None:
-            return _json(endpoint.status, await _run(endpoint, services, exchange))
-        return await _run_once(endpoint, services, exchange, key)
+        run = partial(_run, endpoint, services, exchange)
+        key = None if identity is None else key_of(request, endpoint, identity.user_id)
+        if key is None:
+            return respond(await run())
+        return await run_once(key, services.replies, endpoint, exchange, run)
 
     return handle
 
@@ -73,43 +67,21 @@ async def _admit(
         raise
     structlog.contextvars.bind_contextvars(user_id=identity.user_id)
     await limits.charge_caller(request, identity)
-    await refuse_revoked(identity, services.revocations)
+    try:
+        await refuse_revoked(identity, services.revocations)
+    except Unavailable:
+        # Nobody can tell just now. Hanging up must work all the same, and gives nothing to whoever should not be here.
+        if not endpoint.restricts:
+            raise
+        services.metrics.revocation_unchecked.inc()
     refuse_forbidden(endpoint.policy, identity)
     return identity
 
 
-async def _run(endpoint: Endpoint, services: RestServices, exchange: Exchange) -> bytes:
+async def _run(endpoint: Endpoint, services: RestServices, exchange: Exchange) -> Answer:
     reply = await endpoint.handler(services, exchange)
-    return success_body(reply.data, reply.meta, exchange.request_id)
-
-
-async def _run_once(
-    endpoint: Endpoint, services: RestServices, exchange: Exchange, key: str
-) -> web.StreamResponse:
-    """Answer a repeated request with the first one's answer. Only successes are kept: a refusal changed nothing."""
-    if not _KEY.fullmatch(key):
-        raise InvalidField("Idempotency-Key", "must be 1 to 128 printable ASCII characters")
-    user_id = exchange.caller.user_id
-    fingerprint = _fingerprint(exchange)
-    known = await services.replies.begin(user_id, key, fingerprint)
-    if known is not None:
-        if known.fingerprint != fingerprint:
-            raise KeyReused("This Idempotency-Key was used for another request.")
-        return _json(known.status, known.body, {"Idempotency-Replayed": "true"})
-    try:
-        body = await _run(endpoint, services, exchange)
-    except BaseException:
-        await services.replies.abandon(user_id, key)
-        raise
-    await services.replies.finish(user_id, key, StoredReply(fingerprint, endpoint.status, body))
-    return _json(endpoint.status, body)
-
-
-def _fingerprint(exchange: Exchange) -> str:
-    digest = hashlib.sha256(f"{exchange.request.method} {exchange.request.path}\n".encode())
-    if exchange.body is not None:
-        digest.update(msgspec.json.encode(exchange.body))
-    return digest.hexdigest()[:32]
+    body = success_body(reply.data, reply.meta, exchange.request_id)
+    return Answer(ACCEPTED if reply.is_pending else endpoint.status, body, is_final=not reply.is_pending)
 
 
 async def _body(wanted: type[msgspec.Struct], request: web.Request, services: RestServices) -> msgspec.Struct:
@@ -135,7 +107,3 @@ def _check_unknown(given: list[str], wanted: type[msgspec.Struct], services: Res
     services.metrics.unknown_fields.inc(len(names))
     if services.settings.refuse_unknown_fields:
         raise InvalidField(names[0][:64], "is not known here")
-
-
-def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, body=body, content_type=JSON, headers=headers)

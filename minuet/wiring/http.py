@@ -136,7 +136,7 @@ def _rest_services(
         authenticator=side.authenticator,
         revocations=stores.revocations,
         limiter=RedisRateLimiter(redis, keys),
-        replies=RedisReplies(redis, keys),
+        replies=RedisReplies(redis, keys, foundation.ids.new),
         clock=foundation.clock,
         ids=foundation.ids,
         metrics=RestMetrics(foundation.registry),

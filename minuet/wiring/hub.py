@@ -19,6 +19,7 @@ from signaling.dispatch.dispatcher import IceServersCommand, MessageDispatcher
 from signaling.dispatch.queue import QueueCommands
 from signaling.dispatch.safety import SafetyCommands
 from signaling.inbox import Inbox
+from signaling.owed_commands import OwedCommands
 from signaling.relays import Relays
 from signaling.session.limits import SessionLimits
 from signaling.sessions import Sessions
@@ -63,7 +64,8 @@ class HubSide:
             ids.new,
             SafetyMetrics(foundation.registry),
         )
-        self.commands = CallCommands(node.calls, node.local, ids)
+        owed = OwedCommands(node.calls, clock)
+        self.commands = CallCommands(node.calls, node.local, owed, ids)
         directory = Directory(stores.accounts, clock.wall_ms)
         dispatcher = MessageDispatcher(
             relays,
@@ -95,4 +97,4 @@ class HubSide:
         node.receive = Inbox(arrivals, node.calls, node.local, relays, self.sessions).receive
         node.returned = self.sessions.reassert_all
         control = Control(node.hub, stores.revocations)
-        node.services += (self.sessions.run, control.watch, safety.run)
+        node.services += (self.sessions.run, control.watch, safety.run, owed.run)

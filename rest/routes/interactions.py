@@ -1,14 +1,24 @@
-"""`/api/v1/interactions/{call_id}`: the commands of a call that need no socket; twins of the messages."""
+"""`/api/v1/interactions/{call_id}`: the commands of a call that need no socket; twins of the messages.
 
-from typing import Any
+Any device of a participant may use them, also one that has no session. Those that only take something away are never
+refused because something is away: where the call cannot be reached, the answer is 202 with `pending`, and they are
+done as soon as it can be.
+"""
+
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+import msgspec
 
 from base.errors import ErrorCode, MinuetError
 from base.ids import is_uuid
-from rest.endpoints import API, Endpoint, Exchange, Reply
+from rest.endpoints import API, Endpoint, Exchange, Handler, Reply
 from rest.policies import Policy
 from rest.services import RestServices
 
 CALL = f"{API}/interactions/{{call_id}}"
+
+_ALWAYS: Final = (ErrorCode.NOT_A_PARTICIPANT, ErrorCode.BAD_STATE, ErrorCode.CALL_ENDED, ErrorCode.CONFLICT)
 
 
 class NotAParticipant(MinuetError):
@@ -17,12 +27,43 @@ class NotAParticipant(MinuetError):
     code = ErrorCode.NOT_A_PARTICIPANT
 
 
+class VideoApprovalBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may send video: `both`, or with `receive` only the other person."""
+
+    direction: Literal["both", "receive"]
+
+
 async def connect(services: RestServices, exchange: Exchange) -> Reply:
     return Reply(await services.calls.connect(_call_id(exchange), exchange.caller.user_id))
 
 
+async def pass_by(services: RestServices, exchange: Exchange) -> Reply:
+    return _done_or_kept(await services.calls.pass_by(_call_id(exchange), exchange.caller.user_id))
+
+
 async def request_video(services: RestServices, exchange: Exchange) -> Reply:
     return Reply(await services.calls.request_video(_call_id(exchange), exchange.caller.user_id))
+
+
+async def approve_video(services: RestServices, exchange: Exchange) -> Reply:
+    direction = exchange.typed_body(VideoApprovalBody).direction
+    return Reply(await services.calls.approve_video(_call_id(exchange), exchange.caller.user_id, direction))
+
+
+async def deny_video(services: RestServices, exchange: Exchange) -> Reply:
+    return Reply(await services.calls.deny_video(_call_id(exchange), exchange.caller.user_id))
+
+
+async def revoke_video(services: RestServices, exchange: Exchange) -> Reply:
+    return _done_or_kept(await services.calls.revoke_video(_call_id(exchange), exchange.caller.user_id))
+
+
+async def hang_up(services: RestServices, exchange: Exchange) -> Reply:
+    return _done_or_kept(await services.calls.hang_up(_call_id(exchange), exchange.caller.user_id))
+
+
+def _done_or_kept(answer: dict[str, Any] | None) -> Reply:
+    return Reply({"pending": True}, is_pending=True) if answer is None else Reply(answer)
 
 
 def _call_id(exchange: Exchange) -> str:
@@ -32,44 +73,82 @@ def _call_id(exchange: Exchange) -> str:
     return call_id
 
 
+def _twin(path: str, name: str, summary: str, handler: Handler, *errors: ErrorCode) -> Endpoint:
+    return Endpoint(
+        method="POST",
+        path=f"{CALL}/{path}",
+        name=name,
+        summary=summary,
+        policy=Policy.USER,
+        handler=handler,
+        returns=dict[str, Any],
+        idempotent_by_key=True,
+        errors=(*_ALWAYS, *errors),
+    )
+
+
+def _restricting(endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, restricts=True)
+
+
 ENDPOINTS = (
-    Endpoint(
-        method="POST",
-        path=f"{CALL}/connect",
-        name="connect",
-        summary="Ask to stay in touch; twin of `connect.request`",
-        policy=Policy.USER,
-        handler=connect,
-        returns=dict[str, Any],
-        idempotent_by_key=True,
-        errors=(
-            ErrorCode.NOT_A_PARTICIPANT,
-            ErrorCode.FORBIDDEN_ROLE,
-            ErrorCode.BAD_STATE,
-            ErrorCode.CALL_ENDED,
-            ErrorCode.CONFLICT,
-        ),
+    _twin(
+        "connect",
+        "connect",
+        "Ask to stay in touch; twin of `connect.request`",
+        connect,
+        ErrorCode.FORBIDDEN_ROLE,
+        ErrorCode.LIMIT_REACHED,
     ),
-    Endpoint(
-        method="POST",
-        path=f"{CALL}/video-request",
-        name="requestVideo",
-        summary="Ask for video; twin of `video.request`",
-        policy=Policy.USER,
-        handler=request_video,
-        returns=dict[str, Any],
-        idempotent_by_key=True,
-        errors=(
-            ErrorCode.NOT_A_PARTICIPANT,
+    _restricting(
+        _twin(
+            "pass",
+            "passBy",
+            "Do not stay in touch; twin of `connect.pass`",
+            pass_by,
             ErrorCode.FORBIDDEN_ROLE,
-            ErrorCode.BAD_STATE,
-            ErrorCode.CALL_ENDED,
-            ErrorCode.ALREADY_REQUESTED,
-            ErrorCode.ALREADY_ALLOWED,
-            ErrorCode.COOLDOWN,
+        )
+    ),
+    _twin(
+        "video-request",
+        "requestVideo",
+        "Ask for video; twin of `video.request`",
+        request_video,
+        ErrorCode.FORBIDDEN_ROLE,
+        ErrorCode.ALREADY_REQUESTED,
+        ErrorCode.ALREADY_ALLOWED,
+        ErrorCode.COOLDOWN,
+        ErrorCode.LIMIT_REACHED,
+        ErrorCode.PEER_RECONNECTING,
+    ),
+    replace(
+        _twin(
+            "video-approval",
+            "approveVideo",
+            "Open video; twin of `video.approve`",
+            approve_video,
+            ErrorCode.FORBIDDEN_ROLE,
+            ErrorCode.NO_PENDING_REQUEST,
             ErrorCode.LIMIT_REACHED,
             ErrorCode.PEER_RECONNECTING,
-            ErrorCode.CONFLICT,
         ),
+        body=VideoApprovalBody,
     ),
+    _twin(
+        "video-denial",
+        "denyVideo",
+        "Refuse the pending request for video; twin of `video.deny`",
+        deny_video,
+        ErrorCode.FORBIDDEN_ROLE,
+        ErrorCode.NO_PENDING_REQUEST,
+    ),
+    _restricting(
+        _twin(
+            "video-revocation",
+            "revokeVideo",
+            "Take video back at once, both ways; twin of `video.revoke`",
+            revoke_video,
+        )
+    ),
+    _restricting(_twin("hangup", "hangUp", "Leave the call; twin of `call.hangup`", hang_up)),
 )

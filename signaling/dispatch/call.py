@@ -1,7 +1,7 @@
 """The `call`, `video`, `connect` and `safety` families: from message to event of the call."""
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 from base.errors import ErrorCode, MinuetError
 from base.ids import CallId, ConnectionId, IdFactory, UserId
@@ -10,6 +10,7 @@ from signaling.call.states import Seat
 from signaling.calls import CallService, EventOf
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCalls
+from signaling.owed_commands import OwedCommands, Restriction
 from signaling.protocol.messages import call as wire
 
 CallMessage = (
@@ -31,8 +32,9 @@ CallMessage = (
 class CallCommands:
     """Lets a participant act on a call, over WebSocket or REST."""
 
-    def __init__(self, calls: CallService, local: LocalCalls, ids: IdFactory) -> None:
+    def __init__(self, calls: CallService, local: LocalCalls, owed: OwedCommands, ids: IdFactory) -> None:
         self._calls = calls
+        self._owed = owed
         self._local = local
         self._ids = ids
 
@@ -51,15 +53,45 @@ class CallCommands:
             call_id, live.user_id, self._event_of(call_id, message), device_id=live.device_id
         )
 
-    # The REST twins: from any device of the participant.
+    # The REST twins: from any device of the participant. Those that only take something away answer None where the
+    # call cannot be reached: then they are done later.
 
     async def connect(self, call_id: str, user_id: str) -> dict[str, Any]:
         """`POST /interactions/{call_id}/connect`."""
-        return dict(await self._calls.act(CallId(call_id), UserId(user_id), self._wish))
+        return await self._ask(call_id, user_id, self._wish)
+
+    async def pass_by(self, call_id: str, user_id: str) -> dict[str, Any] | None:
+        """`POST /interactions/{call_id}/pass`."""
+        return await self._insist(call_id, user_id, events.ConnectPassed)
 
     async def request_video(self, call_id: str, user_id: str) -> dict[str, Any]:
         """`POST /interactions/{call_id}/video-request`."""
-        return dict(await self._calls.act(CallId(call_id), UserId(user_id), events.VideoRequested))
+        return await self._ask(call_id, user_id, events.VideoRequested)
+
+    async def approve_video(
+        self, call_id: str, user_id: str, direction: Literal["both", "receive"]
+    ) -> dict[str, Any]:
+        """`POST /interactions/{call_id}/video-approval`."""
+        return await self._ask(call_id, user_id, lambda seat: events.VideoApproved(seat, direction))
+
+    async def deny_video(self, call_id: str, user_id: str) -> dict[str, Any]:
+        """`POST /interactions/{call_id}/video-denial`; one that is lost is made good by the request's own time."""
+        return await self._ask(call_id, user_id, events.VideoDenied)
+
+    async def revoke_video(self, call_id: str, user_id: str) -> dict[str, Any] | None:
+        """`POST /interactions/{call_id}/video-revocation`."""
+        return await self._insist(call_id, user_id, events.VideoRevoked)
+
+    async def hang_up(self, call_id: str, user_id: str) -> dict[str, Any] | None:
+        """`POST /interactions/{call_id}/hangup`."""
+        return await self._insist(call_id, user_id, events.HungUp)
+
+    async def _ask(self, call_id: str, user_id: str, event_of: EventOf) -> dict[str, Any]:
+        return dict(await self._calls.act(CallId(call_id), UserId(user_id), event_of))
+
+    async def _insist(self, call_id: str, user_id: str, restriction: Restriction) -> dict[str, Any] | None:
+        done = await self._owed.act(CallId(call_id), UserId(user_id), restriction)
+        return None if done is None else dict(done)
 
     # From message to event.
 

@@ -4,6 +4,7 @@
 outside REST is played by small fakes: the calls, the history and the watch, which record what they were asked.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -63,12 +64,37 @@ class RecordingCalls:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str]] = []
         self.refusal: MinuetError | None = None
+        self.out_of_reach = False
+        self.gate: asyncio.Event | None = None
+        """Where there is one, asking for video waits for it."""
 
     async def connect(self, call_id: str, user_id: str) -> dict[str, Any]:
         return self._answer("connect", call_id, user_id)
 
+    async def pass_by(self, call_id: str, user_id: str) -> dict[str, Any] | None:
+        return self._answer_or_keep("pass_by", call_id, user_id)
+
     async def request_video(self, call_id: str, user_id: str) -> dict[str, Any]:
-        return self._answer("request_video", call_id, user_id)
+        answer = self._answer("request_video", call_id, user_id)
+        if self.gate is not None:
+            await self.gate.wait()
+        return answer
+
+    async def approve_video(self, call_id: str, user_id: str, direction: str) -> dict[str, Any]:
+        return self._answer(f"approve_video {direction}", call_id, user_id)
+
+    async def deny_video(self, call_id: str, user_id: str) -> dict[str, Any]:
+        return self._answer("deny_video", call_id, user_id)
+
+    async def revoke_video(self, call_id: str, user_id: str) -> dict[str, Any] | None:
+        return self._answer_or_keep("revoke_video", call_id, user_id)
+
+    async def hang_up(self, call_id: str, user_id: str) -> dict[str, Any] | None:
+        return self._answer_or_keep("hang_up", call_id, user_id)
+
+    def _answer_or_keep(self, what: str, call_id: str, user_id: str) -> dict[str, Any] | None:
+        answer = self._answer(what, call_id, user_id)
+        return None if self.out_of_reach else answer
 
     def _answer(self, what: str, call_id: str, user_id: str) -> dict[str, Any]:
         self.asked.append((what, call_id, user_id))
@@ -190,7 +216,7 @@ async def running_house(
             authenticator=Authenticator(ring, scope),
             revocations=revocations,
             limiter=RedisRateLimiter(redis, KEYS),
-            replies=RedisReplies(redis, KEYS),
+            replies=RedisReplies(redis, KEYS, ids.new),
             clock=clock,
             ids=ids,
             metrics=RestMetrics(registry),

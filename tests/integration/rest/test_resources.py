@@ -8,10 +8,13 @@ import pytest
 from accounts.model import Role
 from base.errors import ErrorCode, MinuetError
 from rest.ports import Interaction, InteractionPeer
+from rest.routes import interactions
 
 CALL_ID = "0192f0c1-2345-7abc-8def-0123456789ab"
 CONNECT = f"/api/v1/interactions/{CALL_ID}/connect"
 VIDEO = f"/api/v1/interactions/{CALL_ID}/video-request"
+CALL = f"/api/v1/interactions/{CALL_ID}"
+OTHER_CALL_ID = "0192f0c1-2345-7abc-8def-0123456789ac"
 HISTORY = "/api/v1/history/interactions"
 
 
@@ -153,15 +156,42 @@ async def test_a_query_that_does_not_fit_is_named(house: Any) -> None:
         assert (await answer.json())["error"]["details"]["field"] == field
 
 
-@pytest.mark.parametrize(("path", "command"), [(CONNECT, "connect"), (VIDEO, "request_video")])
-async def test_a_command_is_passed_on_with_its_caller(house: Any, path: str, command: str) -> None:
-    """And its answer comes back."""
-    data = await house.sign_up()
-    answer = await house.post(path, token=data["access_token"])
+TWINS = [
+    ("connect", None, "connect"),
+    ("pass", None, "pass_by"),
+    ("video-request", None, "request_video"),
+    ("video-approval", {"direction": "both"}, "approve_video both"),
+    ("video-approval", {"direction": "receive"}, "approve_video receive"),
+    ("video-denial", None, "deny_video"),
+    ("video-revocation", None, "revoke_video"),
+    ("hangup", None, "hang_up"),
+]
 
-    assert answer.status == 200
-    assert (await answer.json())["data"] == {"call_id": CALL_ID, "time": 1}
-    assert house.calls.asked == [(command, CALL_ID, data["user"]["id"])]
+
+async def test_a_command_is_passed_on_with_its_caller(house: Any) -> None:
+    """And its answer comes back; the table above names every command that there is."""
+    data = await house.sign_up()
+    for number, (path, body, command) in enumerate(TWINS, 1):
+        answer = await house.post(f"{CALL}/{path}", body, data["access_token"])
+
+        assert answer.status == 200, path
+        assert (await answer.json())["data"] == {"call_id": CALL_ID, "time": number}
+        assert house.calls.asked[-1] == (command, CALL_ID, data["user"]["id"])
+    served = {
+        endpoint.path.rsplit("/", 1)[1] for endpoint in interactions.ENDPOINTS if endpoint.idempotent_by_key
+    }
+    assert {path for path, _, _ in TWINS} == served - {"feedback"}
+
+
+async def test_video_is_approved_only_in_plain_words(house: Any) -> None:
+    """Nobody is shown by a default."""
+    token = (await house.sign_up())["access_token"]
+    for body in ({}, {"direction": "send"}, {"direction": None}, {"direction": ["both"]}):
+        answer = await house.post(f"{CALL}/video-approval", body, token)
+
+        assert answer.status == 400, body
+        assert (await answer.json())["error"]["details"]["field"] == "direction"
+    assert house.calls.asked == []
 
 
 REFUSALS = [
@@ -211,40 +241,129 @@ async def test_a_repeated_command_with_its_key_is_done_once(house: Any) -> None:
     assert [(await answer.json())["data"]["time"] for answer in (other, without)] == [2, 3]
 
 
-async def test_a_key_belongs_to_its_user_and_request(house: Any) -> None:
-    """Another user's same key is another key; another request with it is a conflict."""
+async def test_a_key_belongs_to_its_user_and_route(house: Any) -> None:
+    """Another user's same key is another key, and so is the same one on another route."""
     first, second = [(await house.sign_up())["access_token"] for _ in range(2)]
     await house.post(VIDEO, token=first, headers={"Idempotency-Key": "k1"})
     theirs = await house.post(VIDEO, token=second, headers={"Idempotency-Key": "k1"})
-    mixed_up = await house.post(CONNECT, token=first, headers={"Idempotency-Key": "k1"})
+    elsewhere = await house.post(CONNECT, token=first, headers={"Idempotency-Key": "k1"})
 
-    assert theirs.status == 200
+    assert (theirs.status, elsewhere.status) == (200, 200)
     assert "Idempotency-Replayed" not in theirs.headers
-    assert mixed_up.status == 409
-    assert len(house.calls.asked) == 2
+    assert "Idempotency-Replayed" not in elsewhere.headers
+    assert len(house.calls.asked) == 3
 
 
-async def test_a_refused_command_may_be_tried_again_with_its_key(house: Any) -> None:
-    """A refusal changed nothing, so it is not remembered."""
+async def test_a_key_on_another_request_is_a_conflict(house: Any) -> None:
+    """Another call, or other words for the same one: the client mixed something up."""
     token = (await house.sign_up())["access_token"]
-    house.calls.refusal = MinuetError(code=ErrorCode.PEER_RECONNECTING)
+    key = {"Idempotency-Key": "k1"}
+    approval = f"{CALL}/video-approval"
+    await house.post(approval, {"direction": "receive"}, token, headers=key)
+    same = await house.post(approval, {"direction": "receive", "unknown": 1}, token, headers=key)
+    other_body = await house.post(approval, {"direction": "both"}, token, headers=key)
+    other_call = await house.post(
+        approval.replace(CALL_ID, OTHER_CALL_ID), {"direction": "receive"}, token, headers=key
+    )
+
+    assert same.headers["Idempotency-Replayed"] == "true"
+    assert [answer.status for answer in (other_body, other_call)] == [409, 409]
+    assert (await other_body.json())["error"]["code"] == "conflict"
+    assert len(house.calls.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "code", [ErrorCode.PEER_RECONNECTING, ErrorCode.COOLDOWN, ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL]
+)
+async def test_what_may_go_better_the_next_time_is_done_again(house: Any, code: ErrorCode) -> None:
+    """With the same key."""
+    token = (await house.sign_up())["access_token"]
+    house.calls.refusal = MinuetError(code=code)
     refused = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
     house.calls.refusal = None
     done = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
 
-    assert (refused.status, done.status) == (409, 200)
+    assert refused.status >= 400
+    assert done.status == 200
+    assert "Idempotency-Replayed" not in done.headers
 
 
-async def test_of_the_same_command_at_once_one_is_done(house: Any) -> None:
-    """The others get its answer or are told that it is on its way."""
+@pytest.mark.parametrize(
+    "code", [ErrorCode.BAD_STATE, ErrorCode.NOT_A_PARTICIPANT, ErrorCode.FORBIDDEN_ROLE, ErrorCode.CALL_ENDED]
+)
+async def test_a_final_refusal_is_the_answer_to_its_key(house: Any, code: ErrorCode) -> None:
+    """A retry must not do what the user was told had not happened."""
+    token = (await house.sign_up())["access_token"]
+    house.calls.refusal = MinuetError(code=code)
+    refused = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
+    house.calls.refusal = None
+    again = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
+    anew = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k2"})
+
+    assert again.status == refused.status
+    assert await again.read() == await refused.read()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert anew.status == 200
+
+
+async def test_what_is_kept_for_later_is_not_the_last_word(house: Any) -> None:
+    """202 as long as the call is out of reach; then the same key tells what became of it."""
+    token = (await house.sign_up())["access_token"]
+    for path in ("hangup", "video-revocation", "pass"):
+        house.calls.out_of_reach = True
+        kept = await house.post(f"{CALL}/{path}", token=token, headers={"Idempotency-Key": "k1"})
+        house.calls.out_of_reach = False
+        done = await house.post(f"{CALL}/{path}", token=token, headers={"Idempotency-Key": "k1"})
+
+        assert kept.status == 202, path
+        assert (await kept.json())["data"] == {"pending": True}
+        assert done.status == 200
+        assert "Idempotency-Replayed" not in done.headers
+
+
+async def test_the_same_command_at_once_is_done_once_for_all(house: Any) -> None:
+    """The others wait for its answer."""
     token = (await house.sign_up())["access_token"]
     answers = await asyncio.gather(
         *(house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"}) for _ in range(10))
     )
 
     assert len(house.calls.asked) == 1
-    assert {answer.status for answer in answers} <= {200, 409}
-    assert any(answer.status == 200 for answer in answers)
+    assert {answer.status for answer in answers} == {200}
+    assert len({await answer.read() for answer in answers}) == 1
+    assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 9
+
+
+async def test_who_waits_too_long_for_the_first_is_told_to_come_back(house: Any) -> None:
+    """A slow one is not done twice."""
+    data = await house.sign_up()
+    token = data["access_token"]
+    house.calls.gate = asyncio.Event()
+    first = asyncio.create_task(house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"}))
+    while not house.calls.asked:
+        await asyncio.sleep(0.01)
+    second = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
+    house.calls.gate.set()
+    answer = await first
+
+    assert second.status == 409
+    assert (await second.json())["error"]["details"]["retry_after_ms"] > 0
+    assert answer.status == 200
+    assert len(house.calls.asked) == 1
+
+
+async def test_two_keys_are_refused(house: Any) -> None:
+    """Different servers might pick different ones: a proxy that doubles headers is no reason to do things twice."""
+    token = (await house.sign_up())["access_token"]
+    headers = [
+        ("Authorization", f"Bearer {token}"),
+        ("Idempotency-Key", "k1"),
+        ("Idempotency-Key", "k2"),
+    ]
+    answer = await house.client.post(VIDEO, headers=headers)
+
+    assert answer.status == 400
+    assert house.calls.asked == []
 
 
 UNFIT_KEYS = ["", "x" * 129, "a b", "é"]
