@@ -35,6 +35,10 @@ call_seconds = 86400.0
 proposed_s = 60.0
 connecting_s = 60.0
 negotiation_s = 60.0
+# Nobody negotiates as often as a measurement does.
+max_offers = 1000
+offers_s = 0.001
+signaling_bytes = 1000000000000
 recent_partner_s = 0.0
 """
 
