@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from base.clock import ServerClock
+from base.errors import ErrorCode, MinuetError
 from base.ids import CallId
 from safety.records import ReportCategory
 from safety.service import Safety
@@ -27,7 +28,7 @@ class SafetyCommands:
         Raises: MinuetError (`not_a_participant`), Unavailable where the block could not be kept: the call is over
         for both all the same, and the client sends the block again.
         """
-        call_id = CallId(message.call_id)
+        call_id = _call_id(message)
         call, seat = await self._calls.participant(call_id, live.user_id)
         try:
             await self._safety.block(
@@ -39,7 +40,7 @@ class SafetyCommands:
 
     async def report(self, live: LiveSession, message: SafetyReport) -> Mapping[str, Any]:
         """Stores a report for the moderators. Raises: MinuetError (`not_a_participant`), Unavailable."""
-        call_id = CallId(message.call_id)
+        call_id = _call_id(message)
         call, seat = await self._calls.participant(call_id, live.user_id)
         await self._safety.report(
             live.user_id,
@@ -50,3 +51,9 @@ class SafetyCommands:
             now_ms=self._clock.now_ms(),
         )
         return {}
+
+
+def _call_id(message: SafetyBlock | SafetyReport) -> CallId:
+    if message.call_id is None:
+        raise MinuetError(code=ErrorCode.NOT_CONNECTED)
+    return CallId(message.call_id)

@@ -1,6 +1,6 @@
 """The registry of message types: which class stands behind which `type` on the wire."""
 
-from signaling.protocol.messages import call, queue, session
+from signaling.protocol.messages import call, chat, queue, session
 from signaling.protocol.messages.family import ClientMessage, ServerMessage
 
 CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
@@ -32,6 +32,11 @@ CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
         call.ConnectPass,
         call.SafetyBlock,
         call.SafetyReport,
+        chat.ChatSend,
+        chat.ChatRead,
+        chat.ChatTyping,
+        chat.PresenceWatch,
+        chat.PresenceUnwatch,
     )
 }
 
@@ -63,5 +68,10 @@ SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
         call.VideoRevoked,
         call.ConnectPrompt,
         call.ConnectionMade,
+        chat.ConnectionEnded,
+        chat.ChatMessage,
+        chat.ChatReadUpTo,
+        chat.ChatIsTyping,
+        chat.PresenceUpdate,
     )
 }

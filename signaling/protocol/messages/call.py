@@ -162,18 +162,27 @@ class ConnectPass(ClientMessage, frozen=True, kw_only=True):
     call_id: Uuid
 
 
-class SafetyBlock(ClientMessage, frozen=True, kw_only=True):
-    """Never meet this person again; ends the call. Legal in every state, also afterwards."""
+class AboutSomebody(ClientMessage, frozen=True, kw_only=True):
+    """Names the other person, by a call or by a connection: exactly one of the two."""
+
+    call_id: Uuid | None = None
+    connection_id: Uuid | None = None
+
+    def __post_init__(self) -> None:
+        if (self.call_id is None) is (self.connection_id is None):
+            raise ValueError("exactly one of `call_id` and `connection_id` is needed")
+
+
+class SafetyBlock(AboutSomebody, frozen=True, kw_only=True):
+    """Never meet or hear of this person again; ends call and connection. Legal in every state, also afterwards."""
 
     TYPE: ClassVar[str] = "safety.block"
-    call_id: Uuid
 
 
-class SafetyReport(ClientMessage, frozen=True, kw_only=True):
+class SafetyReport(AboutSomebody, frozen=True, kw_only=True):
     """Tells the moderators. Legal in every state, also afterwards."""
 
     TYPE: ClassVar[str] = "safety.report"
-    call_id: Uuid
     category: Literal["harassment", "nudity", "hate", "scam", "underage", "spam", "other"]
     note: Annotated[str, msgspec.Meta(max_length=2000)] = ""
 
@@ -357,7 +366,7 @@ class ConnectPrompt(ServerMessage, frozen=True, kw_only=True):
 
 
 class ConnectionMade(ServerMessage, frozen=True, kw_only=True):
-    """The two stay in touch."""
+    """The two stay in touch: their chat is open. On all devices of both; may come again under the same ids."""
 
     TYPE: ClassVar[str] = "connection.made"
     call_id: Uuid

@@ -119,7 +119,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """`idle`, `queued` or `call`."""
     ticket: TicketView | None = None
     call: CallState | None = None
-    unread: dict[str, int] = {}
+    unread: dict[str, int] | None = None
+    """Unread messages by connection, where there are any; null: not known at the moment, see `GET /connections`."""
 
 
 class SessionReady(ServerMessage, frozen=True, kw_only=True):
