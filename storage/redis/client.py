@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from base.errors import Unavailable
+from storage.redis.multiplexed import MultiplexedRedis
 
 RETRY_AFTER_MS = 1_000
 
@@ -87,7 +88,7 @@ def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0) -> R
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
     pool.connection_class = _CANCELLABLE[pool.connection_class]
-    return Redis.from_pool(pool)
+    return MultiplexedRedis.from_pool(pool)
 
 
 def load_script(redis: Redis, name: str) -> AsyncScript:

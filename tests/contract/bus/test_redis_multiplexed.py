@@ -1,0 +1,146 @@
+"""The shared connection: every answer reaches whoever asked, whatever happens to those before and behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
+
+from minuet.embedded import EmbeddedValkey
+from storage.redis import multiplexed
+from storage.redis.client import connect
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+async def _connections_of(redis: Redis) -> int:
+    return int((await redis.info("stats"))["total_connections_received"])
+
+
+async def test_everybody_gets_the_answer_to_their_own_question(redis: Redis) -> None:
+    """A thousand at once, of kinds that answer in different shapes."""
+    await redis.mset({f"k{n}": n for n in range(1000)})
+
+    values = await asyncio.gather(
+        *(redis.get(f"k{n}") if n % 2 else redis.hgetall(f"hash{n}") for n in range(1000))
+    )
+
+    assert values[1::2] == [str(n).encode() for n in range(1, 1000, 2)]
+    assert values[::2] == [{}] * 500
+
+
+async def test_many_commands_take_one_connection(redis: Redis) -> None:
+    """Where a pool would open as many as there are commands under way."""
+    before = await _connections_of(redis)
+
+    await asyncio.gather(*(redis.incr("count") for _ in range(500)))
+
+    assert await _connections_of(redis) == before
+    assert await redis.get("count") == b"500"
+
+
+async def test_a_refused_command_fails_alone(redis: Redis) -> None:
+    """Its error is an answer; those around it get theirs."""
+    await redis.set("text", "no number")
+
+    before, refused, after = await asyncio.gather(
+        redis.incr("a"), redis.incr("text"), redis.incr("b"), return_exceptions=True
+    )
+
+    assert (before, after) == (1, 1)
+    assert isinstance(refused, ResponseError)
+
+
+async def test_a_lost_script_is_loaded_again(redis: Redis) -> None:
+    """Scripts live in the server's memory only; its restart must not be noticed."""
+    script = redis.register_script("return ARGV[1]")
+    await script(args=["once"])
+    await redis.script_flush()
+
+    with pytest.raises(NoScriptError):
+        await redis.evalsha(script.sha, 0, "x")
+    assert await script(args=["again"]) == b"again"
+
+
+async def test_a_blocking_read_holds_nobody_up(redis: Redis) -> None:
+    """It waits on a connection of its own."""
+    reading = asyncio.ensure_future(redis.xread({"stream": "$"}, block=1500))
+    async with asyncio.timeout(1):
+        for _ in range(20):
+            await redis.ping()
+            await asyncio.sleep(0.01)
+
+    assert not reading.done()
+    await reading
+
+
+async def test_a_cancelled_command_leaves_the_answers_of_the_others_alone(redis: Redis) -> None:
+    """Its answer comes when nobody waits for it, and is thrown away."""
+    for number in range(50):
+        await redis.set("n", number)
+        tasks = [asyncio.ensure_future(redis.get("n")), asyncio.ensure_future(redis.incr("total"))]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.wait(tasks)
+
+        assert tasks[1].result() == number + 1
+
+
+async def test_a_cut_connection_is_not_noticed(redis: Redis) -> None:
+    """One immediate second try, on a fresh connection."""
+    for _ in range(5):
+        assert await redis.client_kill_filter(_type="normal", skipme=True) >= 1
+        assert await asyncio.gather(*(redis.echo(str(n)) for n in range(20))) == [
+            str(n).encode() for n in range(20)
+        ]
+
+
+async def test_commands_beyond_the_bound_are_refused_and_the_others_answered(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting costs memory: there is an end to it, and a typed error."""
+    monkeypatch.setattr(multiplexed, "MAX_PENDING", 10)
+    await redis.ping()
+
+    answers = await asyncio.gather(*(redis.ping() for _ in range(20)), return_exceptions=True)
+
+    assert answers.count(True) == 10
+    assert sum(isinstance(answer, RedisConnectionError) for answer in answers) == 10
+
+
+async def test_a_server_that_went_and_came_back_is_found_again(private_valkey: EmbeddedValkey) -> None:
+    """While it is away commands fail with the library's errors; afterwards nobody has to reconnect by hand."""
+    redis = connect(private_valkey.url, timeout_s=0.5)
+    await redis.set("kept", "yes")
+    waiting: list[asyncio.Future[bool]] = [asyncio.ensure_future(redis.ping()) for _ in range(5)]
+    await private_valkey.kill()
+
+    outcomes = await asyncio.gather(*waiting, redis.ping(), return_exceptions=True)
+    assert isinstance(outcomes[-1], RedisConnectionError)
+    await private_valkey.start()
+
+    assert await redis.ping()
+    await redis.aclose()
+
+
+async def test_a_silent_server_is_given_up_in_bounded_time(private_valkey: EmbeddedValkey) -> None:
+    """Stopped by a signal, it neither answers nor closes; everybody who waits is told, and later ones are served."""
+    redis = connect(private_valkey.url, timeout_s=0.4)
+    await redis.ping()
+    private_valkey.pause()
+    try:
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(*(redis.ping() for _ in range(50)), return_exceptions=True)
+    finally:
+        private_valkey.resume()
+
+    assert all(isinstance(outcome, Exception) for outcome in outcomes)
+    assert await redis.ping()
+    await redis.aclose()
