@@ -36,3 +36,9 @@ class RestMetrics:
             "Hangups and the like that were let through while nobody could tell whether their token was revoked",
             registry=registry,
         )
+        self.feedback = Counter(
+            "minuet_call_feedback_total",
+            "Ratings of calls, by stars; one that is changed counts again",
+            ["rating"],
+            registry=registry,
+        )

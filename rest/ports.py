@@ -12,6 +12,7 @@ import msgspec
 from accounts.model import Identity
 from base.errors import ErrorCode, MinuetError
 from presence.stats import PresenceReport
+from signaling.feedback import Feedback
 
 
 class InteractionPeer(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,8 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     connected: bool
     connection_id: str | None = None
+    feedback: Feedback | None = None
+    """What this person said of the call; the other's is never shown."""
 
 
 class History(Protocol):

@@ -10,6 +10,7 @@ from base.ids import IdFactory
 from rest.metrics import RestMetrics
 from rest.ports import CallCommands, History, RateLimiter, Replies, Revocations, Watch
 from rest.settings import RestSettings
+from signaling.feedback import Feedbacks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class RestServices:
     profiles: Profiles
     history: History
     calls: CallCommands
+    feedback: Feedbacks
     watch: Watch
     authenticator: Authenticator
     revocations: Revocations

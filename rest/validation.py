@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -73,6 +74,21 @@ def convert(value: Mapping[str, Any], wanted: type[Typed], *, from_text: bool = 
         return msgspec.convert(value, wanted, strict=not from_text)
     except msgspec.ValidationError as error:
         raise _field_error(str(error)) from error
+
+
+def plain_text(field: str, entered: str | None, longest: int) -> str | None:
+    """Free text as it is stored: composed (NFC), line ends as `\\n`, no blanks around it; None where nothing is left.
+
+    Raises:
+        InvalidField: it has control characters, or more than `longest` characters once it is composed.
+    """
+    text = unicodedata.normalize("NFC", entered or "").replace("\r\n", "\n").strip()
+    if any(unicodedata.category(character) == "Cc" for character in text if character not in "\n\t"):
+        raise InvalidField(field, "must have no control characters")
+    if len(text) > longest:
+        # Some characters have no composed form and come apart instead.
+        raise InvalidField(field, f"must have at most {longest} characters")
+    return text or None
 
 
 def unknown_fields(given: Iterable[str], wanted: type[msgspec.Struct]) -> list[str]:

@@ -30,9 +30,11 @@ from rest.ports import Check
 from rest.services import RestServices
 from rest.settings import Limits, Rate, RestSettings
 from signaling.admission import AddressLimit
+from signaling.feedback import Feedbacks
 from signaling.session.limits import Rate as HandshakeRate
 from signaling.upgrade import Admission, UpgradeSettings, websocket_handler
 from storage.postgres.calls import PostgresHistory
+from storage.postgres.feedback import PostgresFeedback
 from storage.postgres.pool import ping
 from storage.redis.idempotency import RedisReplies
 from storage.redis.queues import RedisQueues
@@ -132,6 +134,7 @@ def _rest_services(
         profiles=Profiles(stores.accounts, foundation.ids),
         history=PostgresHistory(foundation.database),
         calls=side.commands,
+        feedback=Feedbacks(node.calls, PostgresFeedback(foundation.database), foundation.clock),
         watch=_Watch(foundation, stores),
         authenticator=side.authenticator,
         revocations=stores.revocations,

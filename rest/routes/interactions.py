@@ -6,15 +6,17 @@ done as soon as it can be.
 """
 
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from base.errors import ErrorCode, MinuetError
-from base.ids import is_uuid
+from base.ids import CallId, UserId, is_uuid
 from rest.endpoints import API, Endpoint, Exchange, Handler, Reply
 from rest.policies import Policy
 from rest.services import RestServices
+from rest.validation import plain_text
+from signaling.feedback import NOTE_LENGTH, Feedback, FeedbackTag
 
 CALL = f"{API}/interactions/{{call_id}}"
 
@@ -31,6 +33,14 @@ class VideoApprovalBody(msgspec.Struct, frozen=True, kw_only=True):
     """Who may send video: `both`, or with `receive` only the other person."""
 
     direction: Literal["both", "receive"]
+
+
+class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller thought of the call. The other person never learns of it."""
+
+    rating: Annotated[int, msgspec.Meta(ge=1, le=5, description="5 is best")]
+    tags: Annotated[list[FeedbackTag], msgspec.Meta(max_length=8)] = []
+    note: Annotated[str, msgspec.Meta(max_length=NOTE_LENGTH)] | None = None
 
 
 async def connect(services: RestServices, exchange: Exchange) -> Reply:
@@ -60,6 +70,19 @@ async def revoke_video(services: RestServices, exchange: Exchange) -> Reply:
 
 async def hang_up(services: RestServices, exchange: Exchange) -> Reply:
     return _done_or_kept(await services.calls.hang_up(_call_id(exchange), exchange.caller.user_id))
+
+
+async def give_feedback(services: RestServices, exchange: Exchange) -> Reply:
+    body = exchange.typed_body(FeedbackBody)
+    given = await services.feedback.give(
+        CallId(_call_id(exchange)),
+        UserId(exchange.caller.user_id),
+        body.rating,
+        body.tags,
+        plain_text("note", body.note, NOTE_LENGTH),
+    )
+    services.metrics.feedback.labels(body.rating).inc()
+    return Reply(given)
 
 
 def _done_or_kept(answer: dict[str, Any] | None) -> Reply:
@@ -151,4 +174,16 @@ ENDPOINTS = (
         )
     ),
     _restricting(_twin("hangup", "hangUp", "Leave the call; twin of `call.hangup`", hang_up)),
+    Endpoint(
+        method="POST",
+        path=f"{CALL}/feedback",
+        name="giveFeedback",
+        summary="Rate a call that is over; again: replaces what was said",
+        policy=Policy.USER,
+        handler=give_feedback,
+        body=FeedbackBody,
+        returns=Feedback,
+        idempotent_by_key=True,
+        errors=(ErrorCode.NOT_A_PARTICIPANT, ErrorCode.BAD_STATE, ErrorCode.CONFLICT),
+    ),
 )

@@ -16,6 +16,7 @@ from jobs.ports import CallArchive, Recorded, Refused
 from rest.ports import History, Interaction, InteractionPeer
 from signaling.call.record import Call, ConsentKind
 from signaling.call.states import SEATS
+from storage.postgres.feedback import feedback_of
 from storage.postgres.pool import acquire, transaction
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment, moment_or_none
 
@@ -164,11 +165,12 @@ class PostgresHistory:
     SELECT_INTERACTIONS = """
     SELECT
         c.id, c.intent, me.role, u.first_name, c.live_at, c.ended_at, c.duration_ms, c.reason, c.connected,
-        c.connection_id
+        c.connection_id, f.rating, f.tags, f.note, f.given_at
     FROM calls.participants me
     JOIN calls.calls c ON c.id = me.call_id
     JOIN calls.participants peer ON peer.call_id = me.call_id AND peer.seat <> me.seat
     JOIN accounts.users u ON u.id = peer.user_id
+    LEFT JOIN calls.feedback f ON f.call_id = me.call_id AND f.user_id = me.user_id
     WHERE me.user_id = $1 AND (me.ended_at, me.call_id) < ($2, $3)
     ORDER BY me.ended_at DESC, me.call_id DESC
     LIMIT $4
@@ -196,6 +198,7 @@ def _interaction(row: asyncpg.Record) -> Interaction:
         reason=row["reason"],
         connected=row["connected"],
         connection_id=None if connection_id is None else str(connection_id),
+        feedback=None if row["rating"] is None else feedback_of(row),
     )
 
 

@@ -23,16 +23,20 @@ from accounts.passwords import Passwords
 from accounts.profiles import Profiles
 from accounts.service import AccountPorts, Accounts
 from accounts.tokens import Authenticator, TokenIssuer, TokenScope
-from base.clock import SystemClock
-from base.errors import MinuetError
-from base.ids import IdFactory, NodeId
+from base.clock import ServerClock, SystemClock
+from base.errors import ErrorCode, MinuetError
+from base.ids import CallId, IdFactory, NodeId, UserId
 from presence.stats import NodeReport, PresenceReport, UserCounts
 from rest.app import build_app
 from rest.metrics import RestMetrics
 from rest.ports import Interaction
 from rest.services import RestServices
 from rest.settings import Limits, RestSettings
+from signaling.call.record import Call
+from signaling.call.states import Seat
+from signaling.feedback import Feedbacks
 from storage.postgres.accounts import PostgresAccounts
+from storage.postgres.feedback import PostgresFeedback
 from storage.postgres.pool import open_pool
 from storage.redis.client import connect
 from storage.redis.idempotency import RedisReplies
@@ -103,6 +107,20 @@ class RecordingCalls:
         return {"call_id": call_id, "time": len(self.asked)}
 
 
+class Attendance:
+    """Calls under way or just over, by their ids: who sits in them, and whether they are free."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, Call] = {}
+
+    async def participant(self, call_id: CallId, user_id: UserId) -> tuple[Call, Seat]:
+        call = self.calls.get(call_id)
+        seat = None if call is None else call.seat_of(user_id)
+        if call is None or seat is None:
+            raise MinuetError(code=ErrorCode.NOT_A_PARTICIPANT)
+        return call, seat
+
+
 class FixedWatch:
     """A report that does not change; or a failure nobody foresaw."""
 
@@ -135,6 +153,7 @@ class House:
     history: ListedHistory
     calls: RecordingCalls
     watch: FixedWatch
+    attendance: Attendance
     registry: CollectorRegistry
     people: int = field(default=0)
 
@@ -206,12 +225,13 @@ async def running_house(
         stack.callback(passwords.close)
         ring, scope = KeyRing.parse(SECRET), TokenScope()
         ports = AccountPorts(store, revocations, RedisLoginGuard(redis, KEYS), passwords)
-        history, calls, watch = ListedHistory(), RecordingCalls(), FixedWatch()
+        history, calls, watch, attendance = ListedHistory(), RecordingCalls(), FixedWatch(), Attendance()
         services = RestServices(
             accounts=Accounts(ports, TokenIssuer(ring, scope), ids, metrics),
             profiles=Profiles(store, ids),
             history=history,
             calls=calls,
+            feedback=Feedbacks(attendance, PostgresFeedback(pool, timeout_s=1.0), ServerClock(clock)),
             watch=watch,
             authenticator=Authenticator(ring, scope),
             revocations=revocations,
@@ -227,7 +247,7 @@ async def running_house(
             extend(app)
         client = TestClient(TestServer(app))
         await stack.enter_async_context(client)
-        yield House(client, services, store, passwords, history, calls, watch, registry)
+        yield House(client, services, store, passwords, history, calls, watch, attendance, registry)
 
 
 @pytest.fixture

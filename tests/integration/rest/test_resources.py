@@ -116,6 +116,7 @@ async def test_history_is_read_page_by_page(house: Any) -> None:
         "reason",
         "connected",
         "connection_id",
+        "feedback",
     }
     theirs = await house.get(f"{HISTORY}?limit=10{cursor}", stranger["access_token"])
     assert (await theirs.json())["data"] == []
