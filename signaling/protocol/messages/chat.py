@@ -78,6 +78,8 @@ class ChatMessage(ServerMessage, frozen=True, kw_only=True):
     sender: Side = msgspec.field(name="from")
     body: str
     sent_at: UnixMs
+    unread: int | None = None
+    """Only to the other person's devices: how many messages they have not read, this one included."""
 
 
 class ChatReadUpTo(ServerMessage, frozen=True, kw_only=True):

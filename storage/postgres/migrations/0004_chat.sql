@@ -8,9 +8,8 @@ ALTER TABLE chat.connections DROP CONSTRAINT connections_user_low_user_high_key;
 ALTER TABLE chat.connections
     -- The last call in which both wanted it; a later one of a pair that is connected already is told, too.
     ADD COLUMN agreed_call_id uuid,
-    -- When both were told of that; not yet: whoever finds it so tells them.
-    ADD COLUMN told_at timestamptz,
-    ADD COLUMN written_at timestamptz NOT NULL DEFAULT now(),
+    -- When somebody is to tell both of that, should whoever wrote it have died before; null once they were told.
+    ADD COLUMN tell_at timestamptz,
     -- The last message, or else the making: what lists are ordered by.
     ADD COLUMN active_at timestamptz,
     ADD COLUMN last_number bigint NOT NULL DEFAULT 0 CHECK (last_number >= 0),
@@ -25,7 +24,7 @@ ALTER TABLE chat.connections
     ADD COLUMN close_reason text CHECK (close_reason IN ('deleted', 'blocked')),
     ADD CHECK ((closed_at IS NULL) = (close_reason IS NULL));
 
-UPDATE chat.connections SET agreed_call_id = call_id, told_at = made_at, active_at = made_at;
+UPDATE chat.connections SET agreed_call_id = call_id, active_at = made_at;
 
 ALTER TABLE chat.connections
     ALTER COLUMN agreed_call_id SET NOT NULL,
@@ -50,7 +49,7 @@ CREATE INDEX connections_low_unread_idx ON chat.connections (user_low)
     WHERE closed_at IS NULL AND low_unread > 0;
 CREATE INDEX connections_high_unread_idx ON chat.connections (user_high)
     WHERE closed_at IS NULL AND high_unread > 0;
-CREATE INDEX connections_untold_idx ON chat.connections (written_at) WHERE told_at IS NULL AND closed_at IS NULL;
+CREATE INDEX connections_tell_at_idx ON chat.connections (tell_at) WHERE tell_at IS NOT NULL;
 CREATE INDEX connections_closed_at_idx ON chat.connections (closed_at) WHERE closed_at IS NOT NULL;
 
 CREATE TABLE chat.messages (
