@@ -1,12 +1,36 @@
-"""The candidate filter: which network addresses may reach the other side of a call.
+"""The candidate filter: which network addresses of a candidate may reach the other side of a call.
 
 Decides by shape and by configured ranges alone. That a candidate calls itself `typ relay` proves nothing: a forged
 one makes a browser send packets from its real socket, so only addresses and ports at which our TURN servers relay
-count as relayed. Sources: RFC 8839 (the grammar), RFC 8838 (trickle), RFC 8445 (foundations).
+count as relayed. What passes then is written anew from what was understood, so that nothing rides along unread.
+Sources: RFC 8839 section 5.1 (the grammar), RFC 8838 (trickle), RFC 8445 section 5.1.1.3 (foundations).
 """
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+from zlib import crc32
+
+from base.errors import ErrorCode, MinuetError
+from signaling.protocol.messages.call import IceCandidate
+from signaling.sdp import UFRAG, Description
+
+_CANDIDATE: Final = re.compile(
+    r"candidate:[A-Za-z0-9+/]{1,32} (?P<component>\d{1,3}) (?P<transport>[A-Za-z0-9-]{1,16}) (?P<priority>\d{1,10})"
+    r" (?P<address>[A-Za-z0-9._:-]{1,255}) (?P<port>\d{1,5}) typ (?P<type>[A-Za-z0-9-]{1,16})"
+    r"(?: raddr [A-Za-z0-9._:-]{1,255})?(?: rport \d{1,5})?(?P<extensions>(?: [!-~]++ [!-~]++)*+)"
+)
+_IPV4: Final = re.compile(r"[0-9.]+")
+_IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+")
+_NUMBER: Final = re.compile(r"\d{1,5}")
+_MAX_PRIORITY: Final = 2**31 - 1
+_MAX_COMPONENT: Final = 256
+_MAX_PORT: Final = 65_535
+
+Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +42,10 @@ class RelayRange:
 
     networks: tuple[IPv4Network | IPv6Network, ...]
     first_port: int = 49_152
-    last_port: int = 65_535
+    last_port: int = _MAX_PORT
 
     def __post_init__(self) -> None:
-        if not 1 <= self.first_port <= self.last_port <= 65_535:
+        if not 1 <= self.first_port <= self.last_port <= _MAX_PORT:
             raise ValueError(f"{self.first_port}-{self.last_port} is no range of ports")
         if not self.networks:
             raise ValueError("a TURN server relays at one address at least")
@@ -33,10 +57,170 @@ class RelayRanges:
 
     servers: tuple[RelayRange, ...] = ()
 
-    def contain(self, address: IPv4Address | IPv6Address, port: int) -> bool:
+    def contain(self, address: Address, port: int) -> bool:
         """Whether one of the servers relays at this address and port."""
         return any(
             server.first_port <= port <= server.last_port
             and any(address in network for network in server.networks)
             for server in self.servers
         )
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRule:
+    """Which addresses may pass in a call."""
+
+    relay_only: bool = False
+    """Only those in `ranges`; else any, and then only the form is checked."""
+    ranges: RelayRanges = RelayRanges()
+
+
+class Outcome(StrEnum):
+    """What became of a candidate. Only `passed` ones go on; the others are counted, and nobody is told."""
+
+    PASSED = "passed"
+    NOT_RELAYED = "not_relayed"
+    """An address of the peer's own: host, server or peer reflexive."""
+    NOT_UDP = "not_udp"
+    HOSTNAME = "hostname"
+    """mDNS names too: whoever resolves one learns where it is."""
+    OUTSIDE_RANGES = "outside_ranges"
+    """It says relay, but none of our servers relays there."""
+    FOREIGN = "foreign"
+    """Of a section or of credentials that its description does not have: mostly late, after an ICE restart."""
+
+
+class CandidateInvalid(MinuetError):
+    """The text is no candidate."""
+
+    code = ErrorCode.CANDIDATE_INVALID
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A candidate as far as it matters here. Its own foundation and related address are not even read."""
+
+    component: int
+    transport: str
+    priority: int
+    address: Address | None
+    """None for a host name."""
+    port: int
+    type: str
+    extensions: tuple[tuple[str, str], ...]
+
+    @property
+    def ufrag(self) -> str | None:
+        """Whose credentials it belongs to, where it says so."""
+        return next((value for name, value in self.extensions if name == "ufrag"), None)
+
+    def judge(self, ranges: RelayRanges) -> Outcome:
+        """Whether it may pass where only relayed addresses may."""
+        if self.transport != "udp":
+            return Outcome.NOT_UDP
+        if self.address is None:
+            return Outcome.HOSTNAME
+        if self.type != "relay":
+            return Outcome.NOT_RELAYED
+        return Outcome.PASSED if ranges.contain(self.address, self.port) else Outcome.OUTSIDE_RANGES
+
+    def rewritten(self) -> str:
+        """The candidate without anything that could tell another address. Only for one with an address."""
+        assert self.address is not None  # noqa: S101  judged before: a name does not pass
+        nowhere = "0.0.0.0" if self.address.version == 4 else "::"  # noqa: S104  said, not bound
+        # RFC 8445: the same for candidates of the same type, server and base, which for a relayed one is its own
+        # address. Stacks make theirs by hashing addresses, and hashes of so few values can be turned round.
+        foundation = crc32(self.address.packed)
+        return (
+            f"candidate:{foundation} {self.component} udp {self.priority} {self.address} {self.port}"
+            f" typ relay raddr {nowhere} rport 0{''.join(_known(self.extensions))}"
+        )
+
+
+def parse(text: str) -> Candidate:
+    """A candidate attribute without its `a=`. Raises: CandidateInvalid."""
+    found = _CANDIDATE.fullmatch(text)
+    if found is None:
+        raise CandidateInvalid("not of the form candidate:... (RFC 8839)")
+    component, priority, port = int(found["component"]), int(found["priority"]), int(found["port"])
+    if not (1 <= component <= _MAX_COMPONENT and 1 <= priority <= _MAX_PRIORITY and port <= _MAX_PORT):
+        raise CandidateInvalid("a number of the candidate is out of its range")
+    words = found["extensions"].split(" ")[1:]
+    return Candidate(
+        component,
+        found["transport"].lower(),
+        priority,
+        _address(found["address"]),
+        port,
+        found["type"],
+        tuple(zip(words[::2], words[1::2], strict=True)),
+    )
+
+
+def filter_trickled(
+    arrived: Sequence[IceCandidate], description: Description, rule: AddressRule
+) -> tuple[list[IceCandidate], list[Outcome]]:
+    """What may go on of the candidates of a description, and what became of each of them.
+
+    Raises: CandidateInvalid if one of them is malformed.
+    """
+    passing: list[IceCandidate] = []
+    outcomes: list[Outcome] = []
+    for trickled in arrived:
+        outcome, passed = _filter(trickled, description, rule)
+        outcomes.append(outcome)
+        if passed is not None:
+            passing.append(passed)
+    return passing, outcomes
+
+
+def check_trickled(arrived: Iterable[IceCandidate]) -> None:
+    """Looks at the form alone, while the description is still to come. Raises: CandidateInvalid."""
+    for trickled in arrived:
+        if trickled.candidate:
+            parse(trickled.candidate)
+
+
+def _filter(
+    trickled: IceCandidate, description: Description, rule: AddressRule
+) -> tuple[Outcome, IceCandidate | None]:
+    # An empty text says that a section has no more of them (RFC 8838 section 13).
+    candidate = parse(trickled.candidate) if trickled.candidate else None
+    named = {trickled.ufrag, None if candidate is None else candidate.ufrag} - {None}
+    if not _belongs(trickled.mid, named, description):
+        return Outcome.FOREIGN, None
+    if candidate is None or not rule.relay_only:
+        return Outcome.PASSED, trickled
+    outcome = candidate.judge(rule.ranges)
+    if outcome is not Outcome.PASSED:
+        return outcome, None
+    return outcome, IceCandidate(candidate=candidate.rewritten(), mid=trickled.mid, ufrag=trickled.ufrag)
+
+
+def _belongs(mid: str | None, named: set[str | None], description: Description) -> bool:
+    """Whether the description has such a section, with the credentials that the candidate names."""
+    of_mid = [section for section in description.sections if mid is None or section.mid == mid]
+    return any(named <= {section.ufrag} for section in of_mid)
+
+
+def _known(extensions: Iterable[tuple[str, str]]) -> Iterable[str]:
+    """The extensions of which it is known that they hold no address."""
+    for name, value in extensions:
+        match name:
+            case "generation" | "network-id" | "network-cost" if _NUMBER.fullmatch(value):
+                yield f" {name} {value}"
+            case "ufrag" if UFRAG.fullmatch(value):
+                yield f" {name} {value}"
+            case _:
+                pass
+
+
+def _address(text: str) -> Address | None:
+    try:
+        if _IPV4.fullmatch(text):
+            return IPv4Address(text)
+        if _IPV6.fullmatch(text):
+            return IPv6Address(text)
+    except ValueError:
+        pass
+    return None

@@ -11,6 +11,8 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from signaling.candidates import Outcome
+
 _RELAY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025)
 _COMMAND_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
 _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -117,6 +119,19 @@ class CallMetrics:
         )
         self.sdp_rejected = Counter(
             "minuet_sdp_rejected_total", "Refused descriptions by code.", ["code"], registry=registry
+        )
+        candidates = Counter(
+            "minuet_candidates_total",
+            "Candidates, trickled and in descriptions, by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        # Looked up once: a candidate is counted in the path of every relay.
+        self.candidates = {outcome: candidates.labels(outcome.value) for outcome in Outcome}
+        self.sdp_lines_left_out = Counter(
+            "minuet_sdp_lines_left_out_total",
+            "Lines of descriptions that did not pass because addresses are hidden and nobody knows what they hold.",
+            registry=registry,
         )
         self.conflicts = Counter(
             "minuet_call_commit_conflicts_total",

@@ -1,7 +1,8 @@
 """The offer/answer exchange of one call, as its node watches it (RFC 3264, perfect negotiation of RFC 8829).
 
 Decides which descriptions and candidates still count: numbers rise per offerer, an answer closes every open offer,
-candidates wait for their description. Pure; lives in a node's memory only, and is built anew after a `call.reset`.
+candidates wait for their description and have to belong to it. What passes has gone through the gate and the filter of
+addresses. Pure; lives in a node's memory only, and is built anew after a `call.reset`.
 """
 
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ import msgspec
 
 from base.errors import ErrorCode, MinuetError
 from signaling import sdp
+from signaling.addresses import MAX_CANDIDATES, Passing, filter_description
+from signaling.candidates import AddressRule, Outcome, check_trickled, filter_trickled
 from signaling.protocol.messages.call import IceCandidate, SeatName
 
-MAX_CANDIDATES: Final = 40
-"""For each side of one negotiation, those that wait included."""
+_ANY_ADDRESS: Final = AddressRule()
 _MAX_OPEN_OFFERS: Final = 8
 
 Key = tuple[SeatName, int]
@@ -40,8 +42,8 @@ class _OpenOffer:
 class _Trickle:
     """Candidates of one seat for one negotiation."""
 
-    passed: bool = False
-    """Whether the seat's own description has been relayed, so that its candidates may follow."""
+    description: sdp.Description | None = None
+    """The seat's own, once it has been relayed: its candidates may follow and have to belong to it."""
     count: int = 0
     waiting: list[IceCandidate] = field(default_factory=list)
     complete: bool = False
@@ -54,6 +56,12 @@ class Candidates(msgspec.Struct, frozen=True):
     number: int
     candidates: list[IceCandidate]
     complete: bool
+    outcomes: list[Outcome]
+    """What became of each that came; those that did not pass are not among `candidates`."""
+
+    @property
+    def says_something(self) -> bool:
+        return bool(self.candidates) or self.complete
 
 
 class Negotiations:
@@ -82,20 +90,37 @@ class Negotiations:
         self.has_video = False
         """Whether the last answer that was relayed lets video flow, in either direction."""
 
-    def offer(self, seat: SeatName, number: int, text: str, allowance: sdp.Allowance, now_ms: int) -> None:
-        """Opens a negotiation. Raises: StaleNegotiation, SdpRefused; then nothing has changed."""
+    def offer(
+        self,
+        seat: SeatName,
+        number: int,
+        text: str,
+        allowance: sdp.Allowance,
+        now_ms: int,
+        rule: AddressRule = _ANY_ADDRESS,
+    ) -> Passing:
+        """Opens a negotiation; returns what may go on. Raises: StaleNegotiation, SdpRefused; then nothing has changed."""
         if number <= self._last[seat]:
             raise StaleNegotiation("the number must be above that of your last offer")
         description = sdp.parse(text)
         sdp.judge(description, allowance)
+        passing = filter_description(text, description, rule)
         if len(self._open) >= _MAX_OPEN_OFFERS:
             raise MinuetError("too many unanswered offers", code=ErrorCode.RATE_LIMITED, retry_after_ms=1000)
         self._last[seat] = number
         self._open[seat, number] = _OpenOffer(description, now_ms + self._timeout_ms)
-        self._trickle(seat, (seat, number)).passed = True
+        self._trickle(seat, (seat, number)).description = description
+        return passing
 
-    def answer(self, seat: SeatName, number: int, text: str, allowance: sdp.Allowance) -> sdp.Description:
-        """Closes all negotiations with the accepted answer.
+    def answer(
+        self,
+        seat: SeatName,
+        number: int,
+        text: str,
+        allowance: sdp.Allowance,
+        rule: AddressRule = _ANY_ADDRESS,
+    ) -> Passing:
+        """Closes all negotiations with the accepted answer; returns what may go on.
 
         Raises: StaleNegotiation (nothing has changed), AnswerRefused (that offer is closed).
         """
@@ -107,6 +132,7 @@ class Negotiations:
             description = sdp.parse(text)
             sdp.check_answer(offer.description, description)
             sdp.judge(description, allowance)
+            passing = filter_description(text, description, rule)
         except sdp.SdpRefused as refusal:
             del self._open[key]
             self._forget_trickles()
@@ -115,16 +141,22 @@ class Negotiations:
         self._current = key
         self.answered = True
         self.has_video = description.has_live_video
-        self._trickle(seat, key).passed = True
+        self._trickle(seat, key).description = description
         self._forget_trickles()
-        return description
+        return passing
 
     def candidates(
-        self, seat: SeatName, offerer: SeatName, number: int, arrived: list[IceCandidate], complete: bool
+        self,
+        seat: SeatName,
+        offerer: SeatName,
+        number: int,
+        arrived: list[IceCandidate],
+        complete: bool,
+        rule: AddressRule = _ANY_ADDRESS,
     ) -> Candidates | None:
         """What to relay of trickled candidates; None while they wait for their description.
 
-        Raises: StaleNegotiation, MinuetError (`rate_limited`) above the most for a side of a negotiation.
+        Raises: StaleNegotiation, CandidateInvalid, MinuetError (`rate_limited`) above the most for a side of a negotiation.
         """
         key = (offerer, number)
         known = key in self._open or key == self._current
@@ -137,19 +169,25 @@ class Negotiations:
             raise MinuetError(
                 f"at most {self._max_candidates} candidates for one negotiation", code=ErrorCode.RATE_LIMITED
             )
+        if trickle.description is not None:
+            passing, outcomes = filter_trickled(arrived, trickle.description, rule)
+            trickle.count += len(arrived)
+            return Candidates(offerer, number, passing, complete, outcomes)
+        check_trickled(arrived)
         trickle.count += len(arrived)
-        if trickle.passed:
-            return Candidates(offerer, number, arrived, complete)
         trickle.waiting += arrived
         trickle.complete |= complete
         return None
 
-    def release(self, seat: SeatName, offerer: SeatName, number: int) -> Candidates | None:
+    def release(
+        self, seat: SeatName, offerer: SeatName, number: int, rule: AddressRule = _ANY_ADDRESS
+    ) -> Candidates | None:
         """The candidates that waited for the description of `seat` that has just been relayed."""
         trickle = self._trickles.get((seat, (offerer, number)))
-        if trickle is None or not (trickle.waiting or trickle.complete):
+        if trickle is None or trickle.description is None or not (trickle.waiting or trickle.complete):
             return None
-        released = Candidates(offerer, number, trickle.waiting, trickle.complete)
+        passing, outcomes = filter_trickled(trickle.waiting, trickle.description, rule)
+        released = Candidates(offerer, number, passing, trickle.complete, outcomes)
         trickle.waiting, trickle.complete = [], False
         return released
 

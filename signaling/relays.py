@@ -6,15 +6,17 @@ of it is synchronous and in memory: between two sockets of one node nothing wait
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from base.clock import ServerClock
 from base.errors import ErrorCode, MinuetError
 from base.ids import CallId
+from signaling.addresses import Passing
 from signaling.budget import BudgetSpent
 from signaling.call.states import RELAYING, SEATS, Seat, State, other
+from signaling.candidates import AddressRule, RelayRanges
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics
@@ -24,6 +26,8 @@ from signaling.protocol.messages import call as wire
 from signaling.protocol.messages.family import ServerMessage
 from signaling.router import Router
 from signaling.sdp import SdpRefused
+
+_NO_RELAYS: Final = RelayRanges()
 
 RelayMessage = wire.CallOffer | wire.CallAnswer | wire.CallCandidates
 
@@ -58,12 +62,14 @@ class Relays:
         clock: ServerClock,
         metrics: CallMetrics,
         watcher: RelayWatcher,
+        ranges: RelayRanges = _NO_RELAYS,
     ) -> None:
         self._calls = calls
         self._router = router
         self._clock = clock
         self._metrics = metrics
         self._watcher = watcher
+        self._any_address, self._relayed_only = AddressRule(), AddressRule(relay_only=True, ranges=ranges)
 
     def relay(self, live: LiveSession, message: RelayMessage) -> None:
         """Passes a client's message to its peer.
@@ -151,17 +157,23 @@ class Relays:
 
     def _offer(self, call: LocalCall, seat: Seat, message: wire.CallOffer) -> None:
         try:
-            call.negotiations.offer(
-                seat, message.negotiation, message.sdp, call.allowance(seat), self._clock.now_ms()
+            passing = call.negotiations.offer(
+                seat,
+                message.negotiation,
+                message.sdp,
+                call.allowance(seat),
+                self._clock.now_ms(),
+                self._rule(call),
             )
         except SdpRefused as refusal:
             self._metrics.sdp_rejected.labels(refusal.code).inc()
             raise
+        self._count(passing)
         self._watcher.retime(call)
         self._deliver(
             call,
             other(seat),
-            wire.CallOfferRelayed(call_id=message.call_id, negotiation=message.negotiation, sdp=message.sdp),
+            wire.CallOfferRelayed(call_id=message.call_id, negotiation=message.negotiation, sdp=passing.sdp),
         )
         self._release(call, seat, seat, message.negotiation)
 
@@ -170,19 +182,22 @@ class Relays:
         if message.of != "peer":
             raise MinuetError("an answer is to an offer of the peer", code=ErrorCode.STALE_NEGOTIATION)
         try:
-            call.negotiations.answer(seat, message.negotiation, message.sdp, call.allowance(seat))
+            passing = call.negotiations.answer(
+                seat, message.negotiation, message.sdp, call.allowance(seat), self._rule(call)
+            )
         except AnswerRefused as refusal:
             # The answerer may have applied it, the offerer waits for it: both have to roll back.
             self._metrics.sdp_rejected.labels(refusal.code).inc()
             for told in SEATS:
                 self._tell_failed(call, told, offerer, message.negotiation, refusal.code)
             raise
+        self._count(passing)
         self._watcher.retime(call)
         self._deliver(
             call,
             offerer,
             wire.CallAnswerRelayed(
-                call_id=message.call_id, negotiation=message.negotiation, of="self", sdp=message.sdp
+                call_id=message.call_id, negotiation=message.negotiation, of="self", sdp=passing.sdp
             ),
         )
         self._release(call, seat, offerer, message.negotiation)
@@ -191,17 +206,30 @@ class Relays:
     def _candidates(self, call: LocalCall, seat: Seat, message: wire.CallCandidates) -> None:
         offerer: Seat = seat if message.of == "self" else other(seat)
         passing = call.negotiations.candidates(
-            seat, offerer, message.negotiation, message.candidates, message.complete
+            seat, offerer, message.negotiation, message.candidates, message.complete, self._rule(call)
         )
         if passing is not None:
             self._deliver_candidates(call, seat, passing)
 
     def _release(self, call: LocalCall, seat: Seat, offerer: Seat, number: int) -> None:
-        waiting = call.negotiations.release(seat, offerer, number)
+        waiting = call.negotiations.release(seat, offerer, number, self._rule(call))
         if waiting is not None:
             self._deliver_candidates(call, seat, waiting)
 
+    def _rule(self, call: LocalCall) -> AddressRule:
+        return self._relayed_only if call.view.policy.hides_addresses else self._any_address
+
+    def _count(self, passing: Passing) -> None:
+        for outcome in passing.candidates:
+            self._metrics.candidates[outcome].inc()
+        if passing.left_out:
+            self._metrics.sdp_lines_left_out.inc(passing.left_out)
+
     def _deliver_candidates(self, call: LocalCall, seat: Seat, passing: Candidates) -> None:
+        for outcome in passing.outcomes:
+            self._metrics.candidates[outcome].inc()
+        if not passing.says_something:
+            return
         self._deliver(
             call,
             other(seat),

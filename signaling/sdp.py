@@ -30,7 +30,7 @@ _BARE_CR: Final = re.compile(r"\r(?!\n)")
 _LINES: Final = re.compile(r"(?:a=[\w!#$%&'*+.^`{|}~-]++(?:\r?\n|:.*+\n)|[b-z]=.*+\n)++", re.ASCII)
 _MEDIA: Final = re.compile(r"([a-z]+) (0|[1-9]\d{0,4}) ([A-Za-z0-9/]+)((?: [A-Za-z0-9-]++)++)(?![^\r\n])")
 _MID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,32}")
-_UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}")
+UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}")
 _BUNDLE: Final = re.compile(r"\na=group:BUNDLE([^\r\n]*)")
 _ATTRIBUTE: Final = re.compile(
     # The letters ahead are for speed: most attributes are passed over by them.
@@ -167,7 +167,7 @@ def _section(text: str, session_ufrag: str | None) -> MediaSection:
                     raise SdpRefused("a section has one well-formed mid")
                 mid = value[1:]
             case "ice-ufrag":
-                if ufrag is not None or not _UFRAG.fullmatch(value, 1):
+                if ufrag is not None or not UFRAG.fullmatch(value, 1):
                     raise SdpRefused("a section has one well-formed ice-ufrag")
                 ufrag = value[1:]
             case "sendrecv" | "sendonly" | "recvonly" | "inactive" if not value:
@@ -185,7 +185,7 @@ def _session_ufrag(session: str) -> str | None:
     found = _SESSION_UFRAG.findall(session)
     if not found:
         return None
-    if len(found) > 1 or not _UFRAG.fullmatch(found[0]):
+    if len(found) > 1 or not UFRAG.fullmatch(found[0]):
         raise SdpRefused("a description has one well-formed ice-ufrag for all sections")
     return str(found[0])
 

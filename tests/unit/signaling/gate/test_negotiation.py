@@ -16,7 +16,8 @@ WITH_VIDEO = description(audio(), video())
 
 
 def candidates(count: int) -> list[IceCandidate]:
-    return [IceCandidate(candidate=f"candidate:{n}", mid="0") for n in range(count)]
+    line = "candidate:1 1 udp 2122260223 192.0.2.1 {} typ host"
+    return [IceCandidate(candidate=line.format(50_000 + n), mid="0") for n in range(count)]
 
 
 def test_numbers_rise_for_each_offerer_on_their_own() -> None:
