@@ -23,6 +23,7 @@ from matchmaker.ports import Slot
 from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
 from signaling.call.change import Decision
+from signaling.call.consent import head
 from signaling.call.create import propose
 from signaling.call.record import Call, decode
 from signaling.call.rules import receive, restrict
@@ -302,6 +303,9 @@ class CallService:
                 reason=str(stored.call.reason),
                 duration_ms=stored.call.duration_ms,
                 intent=stored.call.intent,
+                # Outside the database: whoever rewrites the log there cannot rewrite this line.
+                consent_entries=len(stored.call.events) + len(stored.call.refused),
+                consent_head=head(stored.call).hex(),
             )
 
     def _is_ours(self, call: LocalCall) -> bool:

@@ -107,14 +107,15 @@ class Relays:
             message = _AS_SENT[frame.type](frame)
         except (KeyError, msgspec.ValidationError):
             return  # a newer release relays something that this one does not know
+        sender = other(frame.to_seat)
         try:
-            self._pass(call, other(frame.to_seat), message)
-        except AnswerRefused:
-            pass  # both have been told
+            self._pass(call, sender, message)
+        except AnswerRefused as refusal:
+            self._watcher.count_refusal(call, sender, refusal.code)  # both have been told
         except MinuetError as error:
             if isinstance(message, wire.CallOffer):
-                offerer = other(frame.to_seat)
-                self._tell_failed(call, offerer, offerer, message.negotiation, error.code)
+                self._watcher.count_refusal(call, sender, error.code)
+                self._tell_failed(call, sender, sender, message.negotiation, error.code)
 
     def expire(self, call: LocalCall, now_ms: int) -> None:
         """Tells the sides on this node of offers that nobody answered in time; the peer's node has its own watch."""

@@ -11,13 +11,16 @@ import msgspec
 
 from base.errors import ErrorCode, MinuetError
 from base.policy import Seconds
+from signaling.call.consent import with_event, with_refusal
 from signaling.call.effects import Effect, Send
-from signaling.call.record import Call, ConsentEvent, ConsentKind
+from signaling.call.record import Call, ConsentEvent, ConsentKind, RefusedRelays
 from signaling.call.states import SEATS, Seat
 from signaling.protocol.messages.family import ServerMessage
 
 MAX_CONSENT_EVENTS: Final = 200
-"""No record has more lines in its consent log."""
+"""No record has more events in its consent log."""
+MAX_REFUSED_LINES: Final = 60
+"""No record has more lines about refused relays in it; `Call.refusals` counts on."""
 
 # What widens stops earlier than what restricts, so that a restriction always finds room for its line.
 MAX_WHEN_VIDEO_OPENS: Final = 150
@@ -82,10 +85,20 @@ class Change:
         *,
         sender: Seat | None = None,
         reason: Literal["denied", "timeout"] | None = None,
+        direction: Literal["both", "receive"] | None = None,
     ) -> None:
-        """Adds a line to the consent log."""
-        line = ConsentEvent(at=self.now_ms, kind=kind, by=by, sender=sender, reason=reason)
-        self.set(events=(*self.call.events, line))
+        """Adds an event to the consent log."""
+        event = ConsentEvent(
+            at=self.now_ms, kind=kind, by=by, sender=sender, reason=reason, direction=direction
+        )
+        self.call = with_event(self.call, event)
+
+    def note_refusal(self, by: Seat, code: str, count: int) -> None:
+        """Adds a line about refused relays to the consent log, as long as there is room."""
+        if len(self.call.refused) < MAX_REFUSED_LINES:
+            after = len(self.call.events)
+            refusal = RefusedRelays(at=self.now_ms, by=by, code=code, count=count, after=after)
+            self.call = with_refusal(self.call, refusal)
 
     def hide_from(self, *seats: Seat) -> None:
         """Lets these seats not notice this change: neither are they told, nor does their version move."""

@@ -90,10 +90,11 @@ def report(change: Change, event: QualityReported) -> None:
 
 
 def count_refusal(change: Change, event: RelayRefused) -> None:
-    """Counts what the gate refused."""
+    """Counts and notes what the gate refused, also what it refused just before the end."""
     refusals = dict(change.call.refusals)
     refusals[event.code] = refusals.get(event.code, 0) + event.count
     change.set(refusals=refusals)
+    change.note_refusal(event.seat, event.code, event.count)
     change.hide_from(*SEATS)
 
 

@@ -50,7 +50,7 @@ class ConsentKind(StrEnum):
 
 
 class ConsentEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the consent log; its place in `Call.events` is its number."""
+    """One line of the consent log."""
 
     at: int
     kind: ConsentKind
@@ -59,6 +59,22 @@ class ConsentEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     sender: Seat | None = None
     """Whose video was allowed or revoked."""
     reason: Literal["denied", "timeout"] | None = None
+    direction: Literal["both", "receive"] | None = None
+    """What the approver named; `sender` says whom it allows."""
+
+
+class RefusedRelays(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the consent log about what the gate refused: as many of one seat, by one code, in about a second.
+
+    Not among `Call.events`: the release before this one would not know its kind, and could not read the record.
+    """
+
+    at: int
+    by: Seat
+    code: str
+    count: int
+    after: int
+    """How many of the events came before it."""
 
 
 class SeatRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +161,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     events: tuple[ConsentEvent, ...] = ()
     """The consent log, append-only and bounded: see `signaling.call.change`."""
+    refused: tuple[RefusedRelays, ...] = ()
+    """The rest of the consent log."""
+    consent_head: bytes = b""
+    """The hash of the log's last entry, see `signaling.call.consent`; empty until there is one."""
     refusals: dict[str, int] = {}
     """How many descriptions and candidates were refused, by error code."""
 

@@ -269,7 +269,12 @@ TABLE: Final[tuple[Row, ...]] = (
     # --- the server ---
     Row(_MEDIA, SignalingLimitReached, (ENDED,), "`ended signaling_limit`"),
     Row(_MEDIA, QualityReported, _STAYS, "kept for history; nobody is told"),
-    Row(_MEDIA, RelayRefused, _STAYS, "counted for history; nobody is told"),
+    Row(
+        (*_MEDIA, DECIDING, ENDED),
+        RelayRefused,
+        _STAYS,
+        "counted and noted in the consent log, also when it was just before the end; nobody is told",
+    ),
     Row(_OPEN, Moderated, (ENDED,), "`ended moderation`"),
     Row(_OPEN, Blocked, (ENDED,), "`ended hangup` for both; nothing to decide"),
     Row((ENDED,), Blocked, _STAYS, "`ok`: the block counts, the call is over already"),

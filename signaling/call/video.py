@@ -58,7 +58,7 @@ def approve(change: Change, event: VideoApproved) -> None:
     _take_back(change, narrows, by=seat)
     for sender in widens:
         change.set_seat(sender, video_allowed=True, video_off_at=None)
-        change.note(ConsentKind.VIDEO_ALLOWED, seat, sender=sender)
+        change.note(ConsentKind.VIDEO_ALLOWED, seat, sender=sender, direction=event.direction)
     if widens:
         change.send_both(wire.VideoAllowed(call_id=call.call_id, video_allowed=flags(change)))
 

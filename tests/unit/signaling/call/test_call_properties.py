@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from signaling.call import events
-from signaling.call.change import MAX_CONSENT_EVENTS, CallRefused, Decision
+from signaling.call.change import MAX_CONSENT_EVENTS, MAX_REFUSED_LINES, CallRefused, Decision
+from signaling.call.consent import entries, genesis, hashes, head
 from signaling.call.effects import (
     CloseMedia,
     Effect,
@@ -253,6 +254,9 @@ def check_record(call: Call) -> None:
     assert (call.ends_at is not None) == (call.live_since is not None)
     assert (call.closed_at is not None) == (over and call.live_since is not None)
     assert len(call.events) <= MAX_CONSENT_EVENTS
+    assert len(call.refused) <= MAX_REFUSED_LINES
+    log = entries(call)
+    assert head(call) == (hashes(call, log)[-1] if log else genesis(call.call_id, "user-a", "user-b"))
     assert call.extensions <= call.policy.max_extensions
     for seat in SEATS:
         check_video(call, seat)

@@ -359,7 +359,9 @@ def test_the_consent_log_says_who_did_what_when() -> None:
 
     assert talk.call.events == (
         ConsentEvent(at=asked_at, kind=ConsentKind.VIDEO_ASKED, by="b"),
-        ConsentEvent(at=asked_at + 1000, kind=ConsentKind.VIDEO_ALLOWED, by="a", sender="b"),
+        ConsentEvent(
+            at=asked_at + 1000, kind=ConsentKind.VIDEO_ALLOWED, by="a", sender="b", direction="receive"
+        ),
         ConsentEvent(at=asked_at + 2000, kind=ConsentKind.VIDEO_REVOKED, by="b", sender="b"),
     )
 
