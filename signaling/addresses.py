@@ -134,10 +134,11 @@ class _Rewriting:
     def _candidate(self, line: str, at: int) -> str | None:
         section = _section_at(self._sdp, at, self._description)
         candidate = _parse(line[2:], section)
-        outcome = Outcome.FOREIGN if section is None else candidate.judge(self._rule.ranges)
+        # Belongs to no section, where it stands in the session's part.
+        outcome, text = (Outcome.FOREIGN, None) if section is None else candidate.relayed(self._rule.ranges)
         self._outcomes.append(outcome)
         _bound(self._outcomes)
-        return f"a={candidate.rewritten()}" if outcome is Outcome.PASSED else None
+        return None if text is None else f"a={text}"
 
 
 def _checked(sdp: str, description: Description) -> tuple[Outcome, ...]:
