@@ -16,7 +16,7 @@ from base.policy import IntentPolicy, default_intents
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 PREFIX = "MINUET_"
-SECRETS = frozenset(("auth_secret", "redis_url", "database_url"))
+SECRETS = frozenset(("auth_secret", "redis_url", "database_url", "turn_secret", "turn_admin_password"))
 _MIN_SECRET_LENGTH = 32
 
 
@@ -87,6 +87,45 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[str, ...],
         msgspec.Meta(description="STUN servers told to clients, e.g. `stun:stun.example:3478`."),
     ] = ()
+    turn_urls: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description="TURN servers (coturn) told to clients, e.g. `turn:turn.example:3478?transport=udp`. "
+            "In `dev` a coturn that is installed here is started and used."
+        ),
+    ] = ()
+    turn_secret: Annotated[
+        str | None,
+        msgspec.Meta(description="The TURN servers' `static-auth-secret`, at least 16 characters."),
+    ] = None
+    turn_credential_s: Annotated[
+        int,
+        msgspec.Meta(
+            ge=30,
+            le=3600,
+            description="Longest life of TURN credentials, seconds; never long beyond the call.",
+        ),
+    ] = 300
+    turn_relay_addresses: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description="Addresses or networks (CIDR) at which the TURN servers relay, as clients see them: "
+            "with `ip_privacy` no other candidate reaches the other side."
+        ),
+    ] = ()
+    turn_relay_ports: Annotated[
+        str, msgspec.Meta(description="The TURN servers' relay ports: `min-port` to `max-port`.")
+    ] = "49152-65535"
+    turn_admin: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description="Admin interface (`cli-ip:cli-port`) of every TURN server, where a worker ends the "
+            "allocations of calls that are over."
+        ),
+    ] = ()
+    turn_admin_password: Annotated[
+        str | None, msgspec.Meta(description="The TURN servers' `cli-password`, the same for all.")
+    ] = None
     max_sessions: Annotated[
         int, msgspec.Meta(ge=1, description="WebSocket sessions of one node; more are answered 503.")
     ] = 20_000

@@ -12,6 +12,7 @@ import msgspec
 from accounts.model import Identity
 from base.errors import ErrorCode, MinuetError
 from presence.stats import PresenceReport
+from signaling.dispatch.ice import IceServersAnswer
 from signaling.feedback import Feedback
 
 
@@ -84,6 +85,14 @@ class CallCommands(Protocol):
 
     async def hang_up(self, call_id: str, user_id: str) -> dict[str, Any] | None:
         """Leave the call; twin of `call.hangup`."""
+        ...
+
+
+class CallIceServers(Protocol):
+    """ICE servers for the media of a call."""
+
+    async def ice_servers(self, call_id: str, user_id: str) -> IceServersAnswer:
+        """Minted anew for a participant; twin of `call.ice_servers`. Refusals are MinuetError."""
         ...
 
 

@@ -8,7 +8,7 @@ from accounts.tokens import Authenticator
 from base.clock import Clock
 from base.ids import IdFactory
 from rest.metrics import RestMetrics
-from rest.ports import CallCommands, History, RateLimiter, Replies, Revocations, Watch
+from rest.ports import CallCommands, CallIceServers, History, RateLimiter, Replies, Revocations, Watch
 from rest.settings import RestSettings
 from signaling.feedback import Feedbacks
 
@@ -21,6 +21,7 @@ class RestServices:
     profiles: Profiles
     history: History
     calls: CallCommands
+    ice: CallIceServers
     feedback: Feedbacks
     watch: Watch
     authenticator: Authenticator

@@ -23,9 +23,10 @@ from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall
 from signaling.node_frames import CallCommitted, Told
 from signaling.ports import StoredCall
-from signaling.protocol.messages.call import CallIceServers, IceServer
+from signaling.protocol.messages.call import CallIceServers
 from signaling.protocol.messages.family import ServerMessage
 from signaling.router import Router
+from signaling.turn import IceServers, NoIceServers, mint
 
 logger = structlog.get_logger(__name__)
 
@@ -39,13 +40,13 @@ class Aftermath:
         router: Router,
         lobby: Lobby,
         clock: ServerClock,
-        ice_servers: Sequence[IceServer],
+        ice: IceServers,
     ) -> None:
         self._hub = hub
         self._router = router
         self._lobby = lobby
         self._clock = clock
-        self._ice_servers = list(ice_servers)
+        self._ice = ice
 
     async def follow(
         self,
@@ -121,7 +122,7 @@ class Aftermath:
             case do.Send(seat, message):
                 return [(seat, message)]
             case do.SendIceServers(seat):
-                return [(seat, CallIceServers(call_id=call.call_id, ice_servers=self._ice_servers))]
+                return self._mint(call, seat)
             case do.OpenConnection():
                 return [(seat, connection_made(call, seat)) for seat in SEATS]
             case do.CloseMedia():
@@ -129,6 +130,20 @@ class Aftermath:
             case _:
                 await self._move_ticket(call, effect)
                 return []
+
+    def _mint(self, call: Call, seat: Seat) -> list[tuple[Seat, ServerMessage]]:
+        try:
+            minted = mint(self._ice, call, seat, self._clock.now_ms())
+        except NoIceServers:
+            return []  # over already, when the effect was repeated
+        return [
+            (
+                seat,
+                CallIceServers(
+                    call_id=call.call_id, ice_servers=list(minted.servers), expires_at=minted.expires_at
+                ),
+            )
+        ]
 
     async def _move_ticket(
         self,

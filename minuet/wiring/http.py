@@ -134,6 +134,7 @@ def _rest_services(
         profiles=Profiles(stores.accounts, foundation.ids),
         history=PostgresHistory(foundation.database),
         calls=side.commands,
+        ice=side.ice_servers,
         feedback=Feedbacks(node.calls, PostgresFeedback(foundation.database), foundation.clock),
         watch=_Watch(foundation, stores),
         authenticator=side.authenticator,

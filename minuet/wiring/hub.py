@@ -15,7 +15,8 @@ from signaling.arrivals import Arrivals
 from signaling.authentication import Authentication
 from signaling.control import Control
 from signaling.dispatch.call import CallCommands
-from signaling.dispatch.dispatcher import IceServersCommand, MessageDispatcher
+from signaling.dispatch.dispatcher import MessageDispatcher
+from signaling.dispatch.ice import IceServersCommand
 from signaling.dispatch.queue import QueueCommands
 from signaling.dispatch.safety import SafetyCommands
 from signaling.inbox import Inbox
@@ -66,6 +67,7 @@ class HubSide:
         )
         owed = OwedCommands(node.calls, clock)
         self.commands = CallCommands(node.calls, node.local, owed, ids)
+        self.ice_servers = IceServersCommand(node.calls, node.ice, clock)
         directory = Directory(stores.accounts, clock.wall_ms)
         dispatcher = MessageDispatcher(
             relays,
@@ -73,7 +75,7 @@ class HubSide:
             self.commands,
             SafetyCommands(safety, node.calls, clock),
             authentication,
-            IceServersCommand(node.calls, node.ice_servers),
+            self.ice_servers,
         )
         self.sessions = Sessions(
             node.hub,

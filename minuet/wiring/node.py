@@ -12,6 +12,7 @@ from typing import Any
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from matchmaker.lobby import Lobby
 from matchmaker.metrics import MatchmakerMetrics
+from minuet.turn import ice_servers, visits_after_ms
 from minuet.wiring.foundation import Foundation
 from presence.metrics import BusMetrics, PresenceMetrics
 from presence.node_lease import NodeLease
@@ -21,7 +22,6 @@ from signaling.calls import CallService
 from signaling.hub import Hub
 from signaling.local_call import LocalCalls
 from signaling.metrics import CallMetrics, LiveCollector, SessionMetrics
-from signaling.protocol.messages.call import IceServer
 from signaling.router import Router
 from storage.postgres.accounts import PostgresAccounts
 from storage.redis.activities import RedisActivities
@@ -50,7 +50,7 @@ def open_stores(foundation: Foundation) -> Stores:
         nodes=RedisNodes(redis, keys),
         queues=RedisQueues(redis, keys),
         activities=RedisActivities(redis, keys),
-        calls=RedisCallStore(redis, keys),
+        calls=RedisCallStore(redis, keys, visits_after_ms=visits_after_ms(foundation.settings)),
         revocations=RedisRevocations(redis, keys, access_s=foundation.settings.access_token_s),
         accounts=PostgresAccounts(foundation.database),
     )
@@ -69,7 +69,7 @@ class Node:
         self.matchmaker_metrics = MatchmakerMetrics(registry)
         self.session_metrics = SessionMetrics(registry)
         self.call_metrics = CallMetrics(registry)
-        self.ice_servers = [IceServer(urls=[url]) for url in settings.stun_urls]
+        self.ice = ice_servers(settings)
         self.bus = RedisBus(foundation.redis, foundation.keys, clock, BusMetrics(registry))
         self.hub = Hub(clock, self.session_metrics)
         self.lease = NodeLease(
@@ -85,7 +85,7 @@ class Node:
             self.matchmaker_metrics,
         )
         self.local = LocalCalls(clock)
-        aftermath = Aftermath(self.hub, self.router, self.lobby, clock, self.ice_servers)
+        aftermath = Aftermath(self.hub, self.router, self.lobby, clock, self.ice)
         self.calls = CallService(stores.calls, self.local, self.router, aftermath, clock, self.call_metrics)
         self.receive: Callable[[bytes], None] = _ignore
         """Takes the frames that other processes send to this one."""

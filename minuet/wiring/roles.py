@@ -19,6 +19,7 @@ from jobs.sweep import Sweep
 from matchmaker.tenure import WorkerPorts
 from matchmaker.worker import run_matchmaker
 from minuet.settings import Settings
+from minuet.turn import with_ip_privacy
 from minuet.wiring.accounts import open_accounts
 from minuet.wiring.foundation import Foundation, open_foundation
 from minuet.wiring.http import admin_app, listen, own_origins, public_app, serve_app
@@ -76,6 +77,9 @@ async def run_process(
 
     Raises: InvalidSettings, MigrationError where the schema is stale, OSError where a port is taken.
     """
+    if parts.hub:
+        # Calls are made here, and each is to know whether it hides addresses.
+        settings = with_ip_privacy(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -16,6 +16,7 @@ from rest.endpoints import API, Endpoint, Exchange, Handler, Reply
 from rest.policies import Policy
 from rest.services import RestServices
 from rest.validation import plain_text
+from signaling.dispatch.ice import IceServersAnswer
 from signaling.feedback import NOTE_LENGTH, Feedback, FeedbackTag
 
 CALL = f"{API}/interactions/{{call_id}}"
@@ -87,6 +88,10 @@ async def give_feedback(services: RestServices, exchange: Exchange) -> Reply:
 
 def _done_or_kept(answer: dict[str, Any] | None) -> Reply:
     return Reply({"pending": True}, is_pending=True) if answer is None else Reply(answer)
+
+
+async def ice_servers(services: RestServices, exchange: Exchange) -> Reply:
+    return Reply(await services.ice.ice_servers(_call_id(exchange), exchange.caller.user_id))
 
 
 def _call_id(exchange: Exchange) -> str:
@@ -174,6 +179,16 @@ ENDPOINTS = (
         )
     ),
     _restricting(_twin("hangup", "hangUp", "Leave the call; twin of `call.hangup`", hang_up)),
+    Endpoint(
+        method="GET",
+        path=f"{CALL}/ice-servers",
+        name="iceServers",
+        summary="Fresh ICE servers, before an ICE restart; twin of `call.ice_servers`",
+        policy=Policy.USER,
+        handler=ice_servers,
+        returns=IceServersAnswer,
+        errors=(ErrorCode.NOT_A_PARTICIPANT, ErrorCode.BAD_STATE, ErrorCode.CALL_ENDED),
+    ),
     Endpoint(
         method="POST",
         path=f"{CALL}/feedback",

@@ -45,6 +45,7 @@ def call_state(call: Call, seat: Seat, now_ms: int) -> CallState:
         if state is call.state
         else None,
         extensions_left=max(0, call.policy.max_extensions - call.extensions),
+        ice_transport_policy=_transport_policy(call),
     )
 
 
@@ -75,6 +76,7 @@ def match_found(call: Call, seat: Seat, now_ms: int) -> MatchFound:
         peer=peer_view(call.peer(seat)),
         accept_by_at=call.deadline_at or now_ms,
         server_now=now_ms,
+        ice_transport_policy=_transport_policy(call),
     )
 
 
@@ -99,6 +101,11 @@ def peer_view(person: SeatRecord) -> PeerView:
         languages=list(person.languages),
         verified=person.verified,
     )
+
+
+def _transport_policy(call: Call) -> str:
+    """What the client sets as its `iceTransportPolicy`; the server passes on nothing else either."""
+    return "relay" if call.policy.hides_addresses else "all"
 
 
 def _pending_view(request: Pending | None) -> PendingView | None:

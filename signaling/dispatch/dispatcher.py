@@ -1,15 +1,12 @@
 """From message to service: who does what a client asks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from base.errors import CloseCode, ErrorCode, MinuetError
-from base.ids import CallId
 from signaling.authentication import Authentication
-from signaling.calls import CallService
 from signaling.dispatch.call import CallCommands, CallMessage
+from signaling.dispatch.ice import IceServersCommand
 from signaling.dispatch.queue import QueueCommands
 from signaling.dispatch.safety import SafetyCommands
 from signaling.live_session import LiveSession
@@ -17,7 +14,6 @@ from signaling.protocol.codec import Request
 from signaling.protocol.messages import call as call_wire
 from signaling.protocol.messages import queue as queue_wire
 from signaling.protocol.messages import session as session_wire
-from signaling.protocol.messages.call import IceServer
 from signaling.relays import Relays
 
 
@@ -31,7 +27,7 @@ class MessageDispatcher:
         calls: CallCommands,
         safety: SafetyCommands,
         authentication: Authentication,
-        ice: "IceServersCommand",
+        ice: IceServersCommand,
     ) -> None:
         self._relays = relays
         self._queue = queue
@@ -78,18 +74,3 @@ class MessageDispatcher:
             raise MinuetError("the token is another user's", code=ErrorCode.UNAUTHENTICATED)
         live.renew(identity)
         return {"token_expires_at": identity.expires_at_ms}
-
-
-class IceServersCommand:
-    """Answers with the ICE servers of a call."""
-
-    def __init__(self, calls: CallService, servers: Sequence[IceServer]) -> None:
-        self._calls = calls
-        self._servers = [msgspec.to_builtins(server) for server in servers]
-
-    async def handle(self, live: LiveSession, message: call_wire.CallIceServersRequest) -> Mapping[str, Any]:
-        """The servers, for a participant of a call that is not over. Raises: MinuetError."""
-        call, seat = await self._calls.participant(CallId(message.call_id), live.user_id)
-        if call.ended_at is not None or call.seat(seat).freed:
-            raise MinuetError(code=ErrorCode.CALL_ENDED)
-        return {"call_id": call.call_id, "ice_servers": self._servers, "expires_at": None}

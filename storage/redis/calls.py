@@ -19,7 +19,7 @@ from jobs.ports import EndedCalls, Loaded, Waiting, WaitingCall
 from matchmaker.matches import SEATS
 from matchmaker.ports import CallOutcome, CallStage, CallStages
 from signaling.call.record import Call, decode, encode
-from signaling.call.states import State
+from signaling.call.states import RELAYING, State
 from signaling.ports import CallStore, StoredCall
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
@@ -51,9 +51,11 @@ _STAGES = {
 class RedisCallStore:
     """Calls on one Redis, for the hub and the matchmaker."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: Redis, keys: Keys, *, visits_after_ms: Sequence[int] = ()) -> None:
+        """`visits_after_ms`: when to look for allocations of a call at the TURN servers, from the end of its media."""
         self._redis = redis
         self._keys = keys
+        self._visits_after_ms = tuple(visits_after_ms)
         self._create = load_script(redis, "call_create")
         self._commit = load_script(redis, "call_commit")
         self._deadline_keys = [keys.call_deadlines(n) for n in range(CALL_PARTITIONS)]
@@ -92,6 +94,7 @@ class RedisCallStore:
         partition = call_partition(call.call_id)
         # Made here and not in the script: a request that is sent twice after a lost answer is known by it.
         rev = _new_rev()
+        media_over = before.call.state in RELAYING and call.state not in RELAYING
         with unavailable_when_away():
             committed = await self._commit(
                 keys=[
@@ -99,6 +102,7 @@ class RedisCallStore:
                     self._deadline_keys[partition],
                     self._keys.calls_ended(partition),
                     self._state_keys[partition],
+                    self._keys.calls_to_visit(partition),
                 ],
                 args=[
                     call.call_id,
@@ -108,6 +112,7 @@ class RedisCallStore:
                     call.version,
                     "" if deadline_at is None else deadline_at,
                     encode(call),
+                    *(self._visits_after_ms if media_over else ()),
                 ],
             )
         return StoredCall(call, rev) if committed else None

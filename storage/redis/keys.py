@@ -91,6 +91,11 @@ class Keys:
         """Sorted set: ended calls that wait for the recorder, scored by the Unix ms of their end."""
         return f"{self.prefix}{{k:{partition}}}:ended"
 
+    def calls_to_visit(self, partition: int) -> str:
+        """Sorted set: `<call> <due>` of calls whose media is over, scored by the Unix ms of the next try to end what
+        they hold at the TURN servers."""
+        return f"{self.prefix}{{k:{partition}}}:visits"
+
     def safety_pending(self) -> str:
         """Stream of blocks and reports that wait for the recorder."""
         return f"{self.prefix}{{safety}}:pending"

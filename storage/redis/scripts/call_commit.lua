@@ -4,6 +4,7 @@
 -- KEYS[2]  deadlines         sorted set of the partition
 -- KEYS[3]  ended             sorted set of the partition: what waits for the recorder
 -- KEYS[4]  states            hash of the partition: how many calls stand in each state but `ended`
+-- KEYS[5]  visits            sorted set of the partition: `<call> <due>`, when to look for allocations of which call
 -- ARGV[1]  call id
 -- ARGV[2]  rev that the caller has seen
 -- ARGV[3]  rev of the new content
@@ -11,6 +12,7 @@
 -- ARGV[5]  version
 -- ARGV[6]  earliest timer, Unix ms; empty in state `ended`
 -- ARGV[7]  payload
+-- ARGV[8..] when to look for its allocations, ms from now; none unless this commit ends the call's media
 -- Result   1 when the new content stands, 0 when the call has other content or is gone
 
 local stored = redis.call('HMGET', KEYS[1], 'rev', 'state')
@@ -31,6 +33,18 @@ if stored[2] ~= ARGV[4] then
   if ARGV[4] ~= 'ended' then
     redis.call('HINCRBY', KEYS[4], ARGV[4], 1)
   end
+end
+
+if #ARGV > 7 then
+  -- With the commit: whoever dies after it has left this to do. Bounded, should nobody ever do it.
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  for i = 8, #ARGV do
+    local due = now + ARGV[i]
+    redis.call('ZADD', KEYS[5], due, ARGV[1] .. ' ' .. string.format('%.0f', due))
+  end
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - 3600000)
+  redis.call('PEXPIRE', KEYS[5], 10800000)
 end
 
 if ARGV[4] == 'ended' then

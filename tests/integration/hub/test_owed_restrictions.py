@@ -24,6 +24,7 @@ from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics, SessionMetrics
 from signaling.ports import StoredCall
 from signaling.router import Router
+from signaling.turn import IceServers
 from storage.redis.activities import RedisActivities
 from storage.redis.calls import RedisCallStore
 from storage.redis.client import connect
@@ -75,7 +76,7 @@ class House:
             MatchmakerMetrics(registry),
         )
         self.local = LocalCalls(clock)
-        aftermath = Aftermath(hub, router, lobby, clock, [])
+        aftermath = Aftermath(hub, router, lobby, clock, IceServers())
         self.calls = CallService(self.store, self.local, router, aftermath, clock, CallMetrics(registry))
         self.clock = clock
 

@@ -34,7 +34,9 @@ from rest.services import RestServices
 from rest.settings import Limits, RestSettings
 from signaling.call.record import Call
 from signaling.call.states import Seat
+from signaling.dispatch.ice import IceServersCommand
 from signaling.feedback import Feedbacks
+from signaling.turn import IceServers, TurnServers
 from storage.postgres.accounts import PostgresAccounts
 from storage.postgres.feedback import PostgresFeedback
 from storage.postgres.pool import open_pool
@@ -60,6 +62,11 @@ class ListedHistory:
     ) -> list[Interaction]:
         found = sorted(self.of.get(user_id, []), key=lambda one: (one.ended_at, one.call_id), reverse=True)
         return [one for one in found if before is None or (one.ended_at, one.call_id) < before][:limit]
+
+
+ICE = IceServers(
+    ("stun:stun.example:3478",), TurnServers(("turn:turn.example:3478",), "what hub and coturn share")
+)
 
 
 class RecordingCalls:
@@ -231,6 +238,7 @@ async def running_house(
             profiles=Profiles(store, ids),
             history=history,
             calls=calls,
+            ice=IceServersCommand(attendance, ICE, ServerClock(clock)),
             feedback=Feedbacks(attendance, PostgresFeedback(pool, timeout_s=1.0), ServerClock(clock)),
             watch=watch,
             authenticator=Authenticator(ring, scope),

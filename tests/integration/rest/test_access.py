@@ -20,13 +20,13 @@ def path_of(endpoint: Endpoint) -> str:
 
 
 def expected(policy: Policy, role: Role | None) -> set[int]:
-    """The statuses that a caller may see: refused by the policy, or anything else once let in."""
+    """The statuses that a caller may see: refused by the policy, or anything else once let in (404: of another's call)."""
     allowed = ALLOWED[policy]
     if allowed is None:
         return {200, 201, 400, 401}  # the handler's own: e.g. an empty body, a wrong password
     if role is None:
         return {401}
-    return {200, 400} if role in allowed else {403}
+    return {200, 400, 404} if role in allowed else {403}
 
 
 @pytest.mark.parametrize("role", CALLERS, ids=lambda role: role.value if role else "anonymous")
