@@ -22,11 +22,12 @@ from signaling.sdp import UFRAG, Description
 
 _CANDIDATE: Final = re.compile(
     r"candidate:[A-Za-z0-9+/]{1,32} (\d{1,3}) ([A-Za-z0-9-]{1,16}) (\d{1,10}) ([A-Za-z0-9._:-]{1,255}) (\d{1,5})"
-    r" typ ([A-Za-z0-9-]{1,16})(?: raddr [A-Za-z0-9._:-]{1,255})?(?: rport \d{1,5})?((?: [!-~]++ [!-~]++)*+)"
+    r" typ ([A-Za-z0-9-]{1,16})(?: raddr [A-Za-z0-9._:-]{1,255})?(?: rport \d{1,5})?((?: [!-~]++ [!-~]++)*+)",
+    re.ASCII,  # or \d takes the digits of all scripts
 )
 _IPV4: Final = re.compile(r"[0-9.]+")
 _IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+")
-_NUMBER: Final = re.compile(r"\d{1,5}")
+_NUMBER: Final = re.compile(r"[0-9]{1,5}")
 _MAX_PRIORITY: Final = 2**31 - 1
 _MAX_COMPONENT: Final = 256
 _MAX_PORT: Final = 65_535
