@@ -6,6 +6,7 @@ from accounts.directory import Directory
 from accounts.keys import KeyRing
 from accounts.tokens import Authenticator, TokenScope
 from minuet.settings import require
+from minuet.turn import relay_ranges
 from minuet.wiring.foundation import Foundation
 from minuet.wiring.node import Node
 from presence.registry import Registry
@@ -57,7 +58,7 @@ class HubSide:
         stores = node.stores
         self.authenticator = Authenticator(tokens.ring, tokens.scope)
         authentication = Authentication(self.authenticator, stores.revocations, clock)
-        relays = Relays(node.local, node.router, clock, node.call_metrics, node.calls)
+        relays = Relays(node.local, node.router, clock, node.call_metrics, node.calls, relay_ranges(settings))
         node.calls.expire_offers = relays.expire
         safety = Safety(
             RedisSafetyLog(foundation.redis, foundation.keys),
