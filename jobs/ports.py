@@ -83,3 +83,11 @@ class CallArchive(Protocol):
             Refused: at least one of them cannot be stored.
         """
         ...
+
+
+class Expired(Protocol):
+    """Where something runs out."""
+
+    async def purge_expired(self, now_ms: int, limit: int) -> int:
+        """Deletes at most `limit` of what has run out by `now_ms` (Unix ms); how many went, 0 when nothing is left."""
+        ...

@@ -126,6 +126,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     turn_admin_password: Annotated[
         str | None, msgspec.Meta(description="The TURN servers' `cli-password`, the same for all.")
     ] = None
+    consent_kept_days: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=3650,
+            description="For how long consent logs are kept, unless a report about the call is open.",
+        ),
+    ] = 30
     max_sessions: Annotated[
         int, msgspec.Meta(ge=1, description="WebSocket sessions of one node; more are answered 503.")
     ] = 20_000

@@ -29,6 +29,7 @@ from presence.reaper import Reaper
 from safety.metrics import SafetyRecorderMetrics
 from signaling.session.limits import SessionLimits
 from storage.postgres.calls import PostgresCallArchive
+from storage.postgres.consent import PostgresConsentLogs
 from storage.postgres.migrations import check_schema
 from storage.postgres.safety import PostgresSafety
 from storage.redis.announcer import BusAnnouncer
@@ -170,7 +171,13 @@ def _start_jobs(
         running.start(recorder.run())
         running.start(safety_recorder.run())
         running.start(Sweep(stores.calls, node.calls).run())
-        running.start(Purge(stores.accounts, foundation.clock).run())
+        expired = {
+            "sign-ins": stores.accounts,
+            "consent logs": PostgresConsentLogs(
+                foundation.database, kept_ms=foundation.settings.consent_kept_days * 86_400_000
+            ),
+        }
+        running.start(Purge(expired, foundation.clock).run())
         running.start(Reaper(stores.nodes, node.lost, node.presence_metrics).run())
 
 

@@ -16,6 +16,7 @@ from jobs.ports import CallArchive, Recorded, Refused
 from rest.ports import History, Interaction, InteractionPeer
 from signaling.call.record import Call, ConsentKind
 from signaling.call.states import SEATS
+from storage.postgres import consent
 from storage.postgres.feedback import feedback_of
 from storage.postgres.pool import acquire, transaction
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment, moment_or_none
@@ -49,11 +50,12 @@ class PostgresCallArchive:
     # Returns only the calls that were unknown, or known in an earlier version.
     UPSERT_CALLS = """
     INSERT INTO calls.calls AS known (
-        id, intent, version, created_at, live_at, ended_at, duration_ms, reason, connected, extensions, resets
+        id, intent, version, created_at, live_at, ended_at, duration_ms, reason, connected, extensions, resets,
+        consent_entries, consent_head
     )
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::bigint[],
-        $8::text[], $9::boolean[], $10::int[], $11::int[]
+        $8::text[], $9::boolean[], $10::int[], $11::int[], $12::int[], $13::bytea[]
     )
     ON CONFLICT (id) DO UPDATE SET
         version = excluded.version,
@@ -64,6 +66,12 @@ class PostgresCallArchive:
         connected = excluded.connected,
         extensions = excluded.extensions,
         resets = excluded.resets,
+        -- The log only grows; the schema holds to that, too.
+        consent_head = CASE
+            WHEN excluded.consent_entries > coalesce(known.consent_entries, -1) THEN excluded.consent_head
+            ELSE known.consent_head
+        END,
+        consent_entries = greatest(known.consent_entries, excluded.consent_entries),
         recorded_at = now()
     WHERE excluded.version > known.version
     RETURNING
@@ -79,7 +87,7 @@ class PostgresCallArchive:
         self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
     ) -> Recorded:
         await connection.execute(self.COMMIT_TO_DISK)
-        rows = await connection.fetch(self.UPSERT_CALLS, *_columns(map(_call_row, calls), 11))
+        rows = await connection.fetch(self.UPSERT_CALLS, *_columns(map(_call_row, calls), 13))
         by_id = {UUID(call.call_id): call for call in calls}
         written = [by_id[row["id"]] for row in rows]
         if written:
@@ -101,14 +109,6 @@ class PostgresCallArchive:
         requeued = excluded.requeued, quality = excluded.quality, ended_at = excluded.ended_at
     """
 
-    INSERT_EVENTS = """
-    INSERT INTO calls.consent_events (call_id, number, at, kind, by_seat, sender_seat, detail)
-    SELECT * FROM unnest(
-        $1::uuid[], $2::int[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[]
-    )
-    ON CONFLICT (call_id, number) DO NOTHING
-    """
-
     UPSERT_REFUSALS = """
     INSERT INTO calls.refusals AS known (call_id, code, count)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[])
@@ -120,9 +120,9 @@ class PostgresCallArchive:
     ) -> None:
         participants = (row for call in calls for row in _participant_rows(call))
         await connection.execute(self.UPSERT_PARTICIPANTS, *_columns(participants, 8))
-        events = [row for call in calls for row in _event_rows(call)]
-        if events:
-            await connection.execute(self.INSERT_EVENTS, *_columns(events, 7))
+        entries = [row for call in calls for row in consent.entry_rows(call)]
+        if entries:
+            await connection.execute(consent.INSERT_ENTRIES, *_columns(entries, consent.ENTRY_COLUMNS))
         refusals = [row for call in calls for row in _refusal_rows(call)]
         if refusals:
             await connection.execute(self.UPSERT_REFUSALS, *_columns(refusals, 3))
@@ -239,6 +239,7 @@ def _call_row(call: Call) -> tuple[Any, ...]:
         call.connected,
         call.extensions,
         call.resets,
+        *consent.seal(call),
     )
 
 
@@ -255,11 +256,6 @@ def _participant_rows(call: Call) -> Iterable[tuple[Any, ...]]:
             None if person.stats is None else msgspec.to_builtins(person.stats),
             moment(_ended_at(call)),
         )
-
-
-def _event_rows(call: Call) -> Iterable[tuple[Any, ...]]:
-    for number, event in enumerate(call.events):
-        yield (call.call_id, number, moment(event.at), event.kind, event.by, event.sender, event.reason)
 
 
 def _refusal_rows(call: Call) -> Iterable[tuple[Any, ...]]:

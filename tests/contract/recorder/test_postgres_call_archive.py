@@ -8,7 +8,7 @@ import pytest
 
 from base.errors import Unavailable
 from jobs.ports import Recorded, Refused
-from signaling.call.record import ConsentEvent, ConsentKind
+from signaling.call.record import ConsentEvent, ConsentKind, RefusedRelays
 from signaling.call.states import EndReason, State
 from signaling.protocol.messages.call import MediaStats
 from storage.postgres.calls import PostgresCallArchive
@@ -36,8 +36,11 @@ async def test_all_facts_of_a_call_are_kept(
         events=(
             ConsentEvent(at=1_699_999_900_000, kind=ConsentKind.VIDEO_ASKED, by="b"),
             ConsentEvent(at=1_699_999_920_000, kind=ConsentKind.VIDEO_DENIED, reason="timeout"),
-            ConsentEvent(at=1_699_999_930_000, kind=ConsentKind.VIDEO_ALLOWED, by="a", sender="b"),
+            ConsentEvent(
+                at=1_699_999_930_000, kind=ConsentKind.VIDEO_ALLOWED, by="a", sender="b", direction="receive"
+            ),
         ),
+        refused=(RefusedRelays(at=1_699_999_925_000, by="b", code="video_not_allowed", count=2, after=2),),
         refusals={"video_not_allowed": 2, "sdp_invalid": 1},
         extensions=1,
     )
@@ -60,11 +63,13 @@ async def test_all_facts_of_a_call_are_kept(
     assert [one["requeued"] for one in people] == [False, True]
     assert '"rtt_ms": 41.5' in people[0]["quality"]
     assert people[1]["quality"] is None
-    assert [tuple(event)[1:] for event in events] == [
-        (0, moment(1_699_999_900_000), "video_asked", "b", None, None),
-        (1, moment(1_699_999_920_000), "video_denied", None, None, "timeout"),
-        (2, moment(1_699_999_930_000), "video_allowed", "a", "b", None),
+    assert [tuple(event)[1:8] for event in events] == [
+        (0, moment(1_699_999_900_000), "video_asked", "b", None, None, 1),
+        (1, moment(1_699_999_920_000), "video_denied", None, None, "timeout", 1),
+        (2, moment(1_699_999_925_000), "relay_refused", "b", None, "video_not_allowed", 2),
+        (3, moment(1_699_999_930_000), "video_allowed", "a", "b", "receive", 1),
     ]
+    assert (row["consent_entries"], row["consent_head"]) == (4, events[-1]["hash"])
     assert [tuple(refusal) for refusal in refusals] == [("sdp_invalid", 1), ("video_not_allowed", 2)]
 
 

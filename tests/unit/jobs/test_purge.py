@@ -1,11 +1,14 @@
-"""The purge: everything that ran out goes, in shares."""
+"""The purge: everything that ran out goes, in shares, and one kind does not wait for another."""
+
+import pytest
 
 from base.clock import ManualClock
+from base.errors import Unavailable
 from jobs.purge import AT_ONCE, Purge
 
 
-class Expired:
-    """A store with so many expired sign-ins."""
+class Expiring:
+    """A store with so much in it that has run out."""
 
     def __init__(self, count: int) -> None:
         self.left = count
@@ -18,11 +21,30 @@ class Expired:
         return gone
 
 
+class Failing:
+    """A store that cannot."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def purge_expired(self, now_ms: int, limit: int) -> int:
+        raise self._error
+
+
 async def test_a_backlog_goes_in_shares_until_nothing_is_left() -> None:
     """Each share is bounded, and all are of the same moment."""
-    clock, store = ManualClock(), Expired(2_500)
+    clock, store = ManualClock(), Expiring(2_500)
 
-    assert await Purge(store, clock).purge_all() == 2_500
+    assert await Purge({"things": store}, clock).purge_all() == {"things": 2_500}
 
     assert store.left == 0
     assert store.asked == [(clock.now_ms, AT_ONCE)] * 4
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), RuntimeError("a bug")])
+async def test_what_cannot_be_purged_does_not_keep_the_others(error: Exception) -> None:
+    """It comes again with the next look."""
+    store = Expiring(3)
+    purge = Purge({"stuck": Failing(error), "things": store}, ManualClock())
+
+    assert await purge.purge_all() == {"stuck": 0, "things": 3}
