@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from base.errors import CloseCode, MinuetError
 from signaling.connection import DEAF, Connection
-from signaling.protocol.codec import CODECS, Codec, parse_request
+from signaling.protocol.codec import CODECS, Codec
 from signaling.protocol.messages import session as wire
 from signaling.upgrade import ConnectionInfo
 
@@ -62,7 +62,7 @@ class Greeting:
         try:
             if binary is not self.codec.binary:
                 raise MinuetError(f"wrong kind of frame for {self.codec.subprotocol}")
-            request = parse_request(self.codec.decode(payload))
+            request = self.codec.read(payload)
         except MinuetError as error:
             self.close(CloseCode.PROTOCOL_ERROR, error.message)
             return

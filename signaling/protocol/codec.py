@@ -1,18 +1,21 @@
 """From bytes to messages and back: one schema, two encodings.
 
 Decides whether a payload is a well-formed request. JSON is read by orjson, MessagePack by msgpack; both give plain
-objects, which msgspec then holds against the message classes, so the two encodings cannot drift. Messages are
-written by msgspec as they are, without a detour over plain objects.
+objects, which msgspec then holds against the message classes, so the two encodings cannot drift. What is relayed, the
+bulk of all messages, msgspec tries to read in one step; whatever it does not take goes the long way, and only that way
+refuses. Messages are written by msgspec as they are, without a detour over plain objects.
 Knows nothing of sessions, numbering or limits but that of nesting.
 """
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Protocol
 
 import msgpack
 import msgspec
 import orjson
 
 from base.errors import ErrorCode, MinuetError
+from signaling.protocol.messages.call import CallAnswer, CallCandidates, CallOffer
 from signaling.protocol.messages.family import ClientMessage
 from signaling.protocol.schema import CLIENT_MESSAGES
 
@@ -42,6 +45,47 @@ class Request(msgspec.Struct, frozen=True):
     unknown_fields: tuple[str, ...]
 
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=_MAX_ID)]
+
+
+# A message with an unknown field goes the long way, on which the field is counted.
+class _Offer(CallOffer, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class _Answer(CallAnswer, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class _Candidates(CallCandidates, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class _OfferRequest(msgspec.Struct, frozen=True):
+    type: Literal["call.offer"]
+    id: Number
+    data: _Offer
+    ack: Number | None = None
+
+
+class _AnswerRequest(msgspec.Struct, frozen=True):
+    type: Literal["call.answer"]
+    id: Number
+    data: _Answer
+    ack: Number | None = None
+
+
+class _CandidatesRequest(msgspec.Struct, frozen=True):
+    type: Literal["call.candidates"]
+    id: Number
+    data: _Candidates
+    ack: Number | None = None
+
+
+_RELAYED = (_OfferRequest, _AnswerRequest, _CandidatesRequest)
+_Reader = Callable[[bytes], "_OfferRequest | _AnswerRequest | _CandidatesRequest"]
+# By the two letters at which the types part, where a client writes the type first; elsewhere nothing is lost but time.
+_JSON_AT = slice(len('{"type":"call.'), len('{"type":"call.') + 2)
+_MSGPACK_AT = slice(len("..type.call."), len("..type.call.") + 2)
+
+
 class Codec(Protocol):
     """One encoding of the protocol."""
 
@@ -50,6 +94,10 @@ class Codec(Protocol):
 
     def decode(self, payload: bytes) -> object:
         """Plain objects; raises InvalidMessage."""
+        ...
+
+    def read(self, payload: bytes) -> Request:
+        """The request in a payload. Raises: as `parse_request`."""
         ...
 
     def encode(self, data: object) -> bytes:
@@ -72,6 +120,9 @@ class JsonCodec:
             return orjson.loads(payload)
         except orjson.JSONDecodeError as error:
             raise InvalidMessage(f"not JSON: {error.msg}") from None
+
+    def read(self, payload: bytes) -> Request:
+        return _read(payload, _JSON_READERS.get(payload[_JSON_AT]), self)
 
     def encode(self, data: object) -> bytes:
         return _encode_json(data)
@@ -96,6 +147,9 @@ class MsgpackCodec:
         except (ValueError, msgpack.exceptions.UnpackException) as error:
             raise InvalidMessage(f"not MessagePack: {error or type(error).__name__}") from None
 
+    def read(self, payload: bytes) -> Request:
+        return _read(payload, _MSGPACK_READERS.get(payload[_MSGPACK_AT]), self)
+
     def encode(self, data: object) -> bytes:
         return _encode_msgpack(data)
 
@@ -109,6 +163,26 @@ class MsgpackCodec:
         if body is not None:
             parts += (b"\xa4data", body)
         return bytes((0x80 | len(parts) // 2,)) + b"".join(parts)
+
+
+def _readers(decoder: Callable[[Any], Any]) -> dict[bytes, _Reader]:
+    kinds = (b"of", b"an", b"ca")
+    return {kind: decoder(request).decode for kind, request in zip(kinds, _RELAYED, strict=True)}
+
+
+_JSON_READERS = _readers(msgspec.json.Decoder)
+_MSGPACK_READERS = _readers(msgspec.msgpack.Decoder)
+
+
+def _read(payload: bytes, quick: _Reader | None, codec: Codec) -> Request:
+    if quick is not None:
+        try:
+            request = quick(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        else:
+            return Request(request.data, request.id, request.ack, ())
+    return parse_request(codec.decode(payload))
 
 
 JSON = JsonCodec()

@@ -84,7 +84,7 @@ class Limiter:
     def check(self, message: ClientMessage, now_ms: int) -> None:
         """Counts the message. Raises: RateLimited, with `retry_after_ms`."""
         # Candidates come in bursts of their own and must not starve the commands beside them.
-        if type(message) is CallCandidates:
+        if isinstance(message, CallCandidates):
             wait_ms = self._candidates.take(now_ms)
         else:
             wait_ms = self._messages.take(now_ms)

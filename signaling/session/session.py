@@ -9,7 +9,7 @@ from typing import Any
 
 from base.errors import CloseCode, MinuetError
 from base.ids import SessionId
-from signaling.protocol.codec import Codec, InvalidMessage, Request, parse_request
+from signaling.protocol.codec import Codec, InvalidMessage, Request
 from signaling.protocol.messages.family import ServerMessage
 from signaling.session.limits import Limiter, SessionLimits, TokenBucket
 from signaling.session.outbox import Outbox
@@ -60,7 +60,7 @@ class Session:
             kind = "binary" if binary else "text"
             raise SessionBroken(CloseCode.PROTOCOL_ERROR, f"{kind} frame on {self.codec.subprotocol}")
         try:
-            request = parse_request(self.codec.decode(payload))
+            request = self.codec.read(payload)
         except InvalidMessage as error:
             self._count_malformed(error)
             raise

@@ -1,15 +1,26 @@
 """One schema, two encodings: what goes in comes out, and what makes no sense is refused by name."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
+import msgspec
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from base.errors import ErrorCode
-from signaling.protocol.codec import JSON, MSGPACK, Codec, InvalidMessage, parse_request
+from signaling.protocol.codec import (
+    JSON,
+    MSGPACK,
+    Codec,
+    InvalidMessage,
+    JsonCodec,
+    MsgpackCodec,
+    Request,
+    parse_request,
+)
 from signaling.protocol.messages.call import CallCandidates, CallOffer
 from signaling.protocol.schema import CLIENT_MESSAGES
 
@@ -58,11 +69,96 @@ def test_both_encodings_give_the_same_message(sdp: str, number: int, request_id:
         "data": {"call_id": CALL, "negotiation": number, "sdp": sdp},
     }
 
-    by_json = parse_request(JSON.decode(orjson.dumps(raw)))
-    by_msgpack = parse_request(MSGPACK.decode(msgpack.packb(raw)))
+    by_json = JSON.read(orjson.dumps(raw))
+    by_msgpack = MSGPACK.read(msgpack.packb(raw))
 
     assert by_json == by_msgpack
-    assert by_json.message == CallOffer(call_id=CALL, negotiation=number, sdp=sdp)
+    assert plainly(by_json) == plainly(
+        Request(CallOffer(call_id=CALL, negotiation=number, sdp=sdp), request_id, None, ())
+    )
+
+
+EXAMPLES = 400
+relayed = st.fixed_dictionaries(
+    {"type": st.sampled_from(["call.offer", "call.answer", "call.candidates"])},
+    optional={
+        "id": st.integers(-1, 2**60) | st.none() | st.floats(0, 9) | st.text(max_size=2),
+        "ack": st.integers(-1, 2**60) | st.none() | st.booleans(),
+        "more": plain,
+        "data": st.fixed_dictionaries(
+            {},
+            optional={
+                "call_id": st.just(CALL) | st.text(max_size=40),
+                "negotiation": st.integers(-1, 2**32) | st.floats(0, 9),
+                "of": st.sampled_from(["self", "peer", "both"]),
+                "sdp": st.text(max_size=30),
+                "complete": st.booleans() | st.none(),
+                "candidates": st.lists(
+                    st.fixed_dictionaries(
+                        {},
+                        optional={
+                            "candidate": st.text(max_size=20),
+                            "mid": st.text(max_size=2) | st.none(),
+                            "ufrag": st.text(max_size=4) | st.integers(0, 9),
+                            "more": plain,
+                        },
+                    ),
+                    max_size=3,
+                ),
+                "more": plain,
+            },
+        )
+        | plain,
+    },
+)
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+@settings(max_examples=EXAMPLES)
+@given(raw=relayed, cut=st.none() | st.tuples(st.integers(0, 400), st.binary(max_size=3)))
+def test_what_is_relayed_is_read_in_one_step_as_in_two(
+    codec: Codec, raw: dict[str, Any], cut: tuple[int, bytes] | None
+) -> None:
+    """The short way accepts nothing that the long way would not, and makes the same of it."""
+    payload = orjson.dumps(raw) if codec is JSON else msgpack.packb(raw)
+    if cut is not None:
+        at, put = cut[0] % (len(payload) + 1), cut[1]
+        payload = payload[:at] + put + payload[at + len(put) :]
+
+    assert outcome(codec.read, payload) == outcome(lambda data: parse_request(codec.decode(data)), payload)
+
+
+def test_what_is_relayed_really_goes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the test before would compare the long way with itself."""
+    monkeypatch.setattr(JsonCodec, "decode", None)
+    monkeypatch.setattr(MsgpackCodec, "decode", None)
+    for type_, data in (
+        ("call.offer", {"sdp": "v=0"}),
+        ("call.answer", {"of": "peer", "sdp": "v=0"}),
+        ("call.candidates", {"of": "self", "candidates": [{"candidate": "x", "mid": "0"}]}),
+    ):
+        raw = {"type": type_, "id": 1, "ack": 0, "data": {"call_id": CALL, "negotiation": 1, **data}}
+
+        assert plainly(JSON.read(orjson.dumps(raw))) == plainly(MSGPACK.read(msgpack.packb(raw)))
+
+
+def outcome(read: Callable[[bytes], Request], payload: bytes) -> object:
+    """The request, or the error that a client would be told."""
+    try:
+        return plainly(read(payload))
+    except InvalidMessage as error:
+        return error.code, error.message, error.request_id
+
+
+def plainly(request: Request) -> object:
+    """A request in plain values: what is relayed is read into classes that only look the same."""
+    return (
+        request.message.TYPE,
+        msgspec.to_builtins(request.message),
+        request.id,
+        request.ack,
+        request.unknown_fields,
+    )
 
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
@@ -70,7 +166,7 @@ def test_both_encodings_give_the_same_message(sdp: str, number: int, request_id:
 def test_no_bytes_raise_anything_but_the_codecs_own_error(codec: Codec, payload: bytes) -> None:
     """Whatever a client sends is a request or an InvalidMessage."""
     try:
-        parse_request(codec.decode(payload))
+        codec.read(payload)
     except InvalidMessage as error:
         assert error.code in (ErrorCode.INVALID_MESSAGE, ErrorCode.UNKNOWN_TYPE)
 
@@ -85,7 +181,7 @@ def test_no_object_raises_anything_but_the_codecs_own_error(codec: Codec, raw: d
     """Nor does any object of plain values, whatever types it names."""
     for type_ in (raw.get("type"), *CLIENT_MESSAGES):
         try:
-            parse_request(codec.decode(codec.encode({**raw, "type": type_})))
+            codec.read(codec.encode({"type": type_, **{k: v for k, v in raw.items() if k != "type"}}))
         except InvalidMessage as error:
             assert error.code in (ErrorCode.INVALID_MESSAGE, ErrorCode.UNKNOWN_TYPE)
 
