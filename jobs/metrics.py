@@ -56,3 +56,33 @@ class RecorderMetrics:
         except failures:
             self.failures.labels(cause).inc()
             raise
+
+
+class AllocationMetrics:
+    """What is ended at the TURN servers, and what could not be."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.ended = Counter(
+            "minuet_turn_allocations_ended_total",
+            "Allocations that were ended at a TURN server because their call was over.",
+            registry=registry,
+        )
+        self.visits = Counter(
+            "minuet_turn_visits_total",
+            "Looks for a call's allocations: done at every server, postponed since one was away, given up.",
+            ["result"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "minuet_turn_admin_failures_total",
+            "Times that a TURN server's admin interface did not answer or did not do as it was told.",
+            ["server"],
+            registry=registry,
+        )
+        self.lag_seconds = Gauge(
+            "minuet_turn_visit_lag_seconds",
+            "For how long the oldest visit has been due; 0 when none is.",
+            registry=registry,
+        )
+        for result in ("done", "postponed", "given_up"):
+            self.visits.labels(result)

@@ -3,11 +3,11 @@
 Every method may raise `base.errors.Unavailable`: whether it took effect is not known then, and each is safe to repeat.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from base.ids import CallId
+from base.ids import CallId, ConnectionId
 from signaling.call.record import Call
 from signaling.ports import StoredCall
 
@@ -67,21 +67,40 @@ class EndedCalls(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How many calls were new to the archive, and how many it knew in an earlier version."""
+    """How many calls were new to the archive, and how many it knew in an earlier version.
+
+    `news`: connections that were made by it, and of which nobody has told the two yet.
+    """
 
     new: int
     updated: int
+    news: tuple[ConnectionId, ...] = ()
 
 
 class CallArchive(Protocol):
     """Where calls are kept for good."""
 
-    async def record(self, calls: Sequence[Call]) -> Recorded:
+    async def record(self, calls: Sequence[Call], *, apart: Collection[CallId] = ()) -> Recorded:
         """Writes all of them or none; a call that is known in this version or a later one is left alone.
+
+        The connections that were made in them are written with them, but for those whose two a block keeps apart: one
+        that the archive knows, or that of a call in `apart`.
 
         Raises:
             Refused: at least one of them cannot be stored.
         """
+        ...
+
+
+class RecordedConnections(Protocol):
+    """What there is to know, and to tell, of the connections that were made in recorded calls."""
+
+    async def apart(self, calls: Sequence[Call]) -> Collection[CallId]:
+        """Those of the calls that made a connection, and whose two a block keeps apart by now."""
+        ...
+
+    async def tell(self, connection_ids: Sequence[ConnectionId]) -> None:
+        """Tells the two of each connection that it is there. Raises nothing: what fails is told later."""
         ...
 
 
@@ -90,4 +109,56 @@ class Expired(Protocol):
 
     async def purge_expired(self, now_ms: int, limit: int) -> int:
         """Deletes at most `limit` of what has run out by `now_ms` (Unix ms); how many went, 0 when nothing is left."""
+        ...
+
+
+class TurnUnavailable(Exception):
+    """A TURN server's admin interface does not answer, refuses us, or does not do what it was asked to."""
+
+
+class TurnAdmin(Protocol):
+    """One TURN server."""
+
+    @property
+    def name(self) -> str:
+        """Which one, for logs and metrics."""
+        ...
+
+    async def end_allocations(self, call_ids: Sequence[CallId]) -> int:
+        """Ends whatever these calls still hold there; answers how many allocations that were.
+
+        Raises: TurnUnavailable, and then some of them may be left.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A time at which a call's allocations have to be ended; `due_at` is Unix ms on the store's clock."""
+
+    call_id: CallId
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """Some of what is due, the longest overdue first, at `now_ms`, the store's time."""
+
+    due: Sequence[Visit]
+    now_ms: int
+
+
+class TurnVisits(Protocol):
+    """The visits to the TURN servers that calls left behind when their media was over."""
+
+    async def take(self, *, limit: int, lease_ms: int) -> Visits:
+        """What is due; for the length of the lease nobody else takes it, after that it is due again."""
+        ...
+
+    async def done(self, visits: Sequence[Visit]) -> None:
+        """Takes them off the list."""
+        ...
+
+    async def postpone(self, visits: Mapping[Visit, int]) -> None:
+        """Makes each due again at that Unix ms."""
         ...

@@ -20,6 +20,7 @@ from minuet.wiring.foundation import Foundation
 from minuet.wiring.hub import HubSide
 from minuet.wiring.node import Node, Stores
 from minuet.wiring.pages import add_pages
+from minuet.wiring.turn import ENDS_ALLOCATIONS, check_turn, turn_admins
 from presence.stats import PresenceReport, PresenceStats
 from rest.app import build_admin_app, build_app
 from rest.client_address import TrustedProxies, client_address, subscriber
@@ -207,7 +208,16 @@ def _checks(foundation: Foundation, node: Node) -> dict[str, Check]:
         "clock": Check(required=True, probe=partial(_check_clock, foundation.clock)),
         "lease": Check(required=True, probe=partial(_check_lease, node)),
         "bus": Check(required=True, probe=partial(_check_bus, node)),
-        "turn": Check(required=False, probe=_no_turn),
+        # Without it calls still connect, but addresses show, or a dead call's relay goes on.
+        "turn": Check(
+            required=False,
+            probe=partial(
+                check_turn,
+                foundation.settings,
+                turn_admins(foundation.settings),
+                ends_allocations=foundation.role in ENDS_ALLOCATIONS,
+            ),
+        ),
     }
 
 
@@ -230,13 +240,5 @@ async def _check_bus(node: Node) -> None:
         raise Unavailable("the bus is not connected")
 
 
-async def _no_turn() -> None:
-    raise TurnNotConfigured("clients are given STUN servers only")
-
-
 class ClockSkewed(Exception):
     """This machine's clock and the store's are too far apart."""
-
-
-class TurnNotConfigured(Exception):
-    """There is no TURN server."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import structlog
 
-from jobs.metrics import RecorderMetrics
+from jobs.allocations import AllocationEnder
+from jobs.metrics import AllocationMetrics, RecorderMetrics
 from jobs.purge import Purge
 from jobs.recorder import Recorder
 from jobs.safety_recorder import SafetyRecorder
@@ -25,6 +26,7 @@ from minuet.wiring.foundation import Foundation, open_foundation
 from minuet.wiring.http import admin_app, listen, own_origins, public_app, serve_app
 from minuet.wiring.hub import HubSide, open_tokens
 from minuet.wiring.node import Node, Stores, open_stores
+from minuet.wiring.turn import turn_admins
 from presence.reaper import Reaper
 from safety.metrics import SafetyRecorderMetrics
 from signaling.session.limits import SessionLimits
@@ -35,6 +37,7 @@ from storage.postgres.safety import PostgresSafety
 from storage.redis.announcer import BusAnnouncer
 from storage.redis.calls import RedisEndedCalls
 from storage.redis.safety import RedisPendingRecords
+from storage.redis.turn_visits import RedisTurnVisits
 
 logger = structlog.get_logger(__name__)
 
@@ -168,6 +171,11 @@ def _start_jobs(
             node.lease.node_id,
             jitter,
         )
+        if servers := turn_admins(foundation.settings):
+            ender = AllocationEnder(
+                RedisTurnVisits(redis, keys), servers, AllocationMetrics(foundation.registry), jitter
+            )
+            running.start(ender.run())
         running.start(recorder.run())
         running.start(safety_recorder.run())
         running.start(Sweep(stores.calls, node.calls).run())

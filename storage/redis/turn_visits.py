@@ -1,0 +1,88 @@
+"""The visits to the TURN servers that ended calls left behind: `jobs.ports.TurnVisits`.
+
+A visit stands in a sorted set of its call's partition, where `call_commit.lua` put it. Taking one moves its score to
+the end of the lease.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Redis
+
+from base.ids import CallId
+from jobs.ports import TurnVisits, Visit, Visits
+from storage.redis.client import load_script, unavailable_when_away
+from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
+
+# Commands in one pipeline: packing and parsing them blocks the event loop.
+_AT_ONCE = 32
+
+
+class RedisTurnVisits:
+    """All 256 partitions of one Redis."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._take = load_script(redis, "turn_take")
+        self._keys = [keys.calls_to_visit(n) for n in range(CALL_PARTITIONS)]
+
+    async def take(self, *, limit: int, lease_ms: int) -> Visits:
+        with unavailable_when_away():
+            now_ms = await self._now_ms()
+            due: list[Visit] = []
+            for key in await self._with_due(now_ms):
+                if len(due) >= limit:
+                    break
+                taken: Any = await self._take(keys=[key], args=[now_ms, limit - len(due), now_ms + lease_ms])
+                due += map(_visit, taken)
+        return Visits(sorted(due, key=lambda visit: visit.due_at), now_ms)
+
+    async def done(self, visits: Sequence[Visit]) -> None:
+        if not visits:
+            return
+        with unavailable_when_away():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for visit in visits:
+                    pipe.zrem(self._key(visit), _member(visit))
+                await pipe.execute()
+
+    async def postpone(self, visits: Mapping[Visit, int]) -> None:
+        if not visits:
+            return
+        with unavailable_when_away():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for visit, due_at in visits.items():
+                    # Only where it still is: another worker may have done it, after our lease.
+                    pipe.zadd(self._key(visit), {_member(visit): due_at}, xx=True)
+                await pipe.execute()
+
+    async def _with_due(self, now_ms: int) -> list[str]:
+        """The partitions in which something is due, the longest overdue first."""
+        firsts: list[Any] = []
+        for start in range(0, CALL_PARTITIONS, _AT_ONCE):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in self._keys[start : start + _AT_ONCE]:
+                    pipe.zrange(key, 0, 0, withscores=True)
+                firsts += await pipe.execute()
+        due = [(first[0][1], key) for first, key in zip(firsts, self._keys, strict=True) if first]
+        return [key for score, key in sorted(due) if score <= now_ms]
+
+    async def _now_ms(self) -> int:
+        seconds, micros = await self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def _key(self, visit: Visit) -> str:
+        return self._keys[call_partition(visit.call_id)]
+
+
+def _visit(member: bytes) -> Visit:
+    call_id, due_at = member.decode().split()
+    return Visit(CallId(call_id), int(due_at))
+
+
+def _member(visit: Visit) -> str:
+    return f"{visit.call_id} {visit.due_at}"
+
+
+if TYPE_CHECKING:  # says that the port is met; its owner never imports this module
+    _fits: type[TurnVisits] = RedisTurnVisits
