@@ -1,0 +1,400 @@
+"""Relays from node to node: the recipient's node judges again, by what it knows, and reloads where it knows less.
+
+Two nodes over one real store, with a bus between them that delivers when the test says so.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_network
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from base.clock import ServerClock, SystemClock
+from base.ids import CallId, DeviceId, IdFactory, NodeId, SessionId, TicketId, UserId
+from base.policy import Gender, IntentPolicy, IpPrivacy
+from matchmaker.lobby import Lobby
+from matchmaker.matches import Match, MatchedSeat
+from matchmaker.metrics import MatchmakerMetrics
+from signaling.aftermath import Aftermath
+from signaling.call import events
+from signaling.call.states import Seat
+from signaling.calls import CallService
+from signaling.candidates import RelayRange, RelayRanges
+from signaling.hub import Hub
+from signaling.inbox import Inbox
+from signaling.local_call import LocalCall, LocalCalls
+from signaling.metrics import CallMetrics, SessionMetrics
+from signaling.node_frames import CallCommitted, NodeFrame, Relayed, decode_frame, encode_frame
+from signaling.protocol.messages import call as wire
+from signaling.protocol.messages.family import ServerMessage
+from signaling.relays import Relays
+from signaling.router import Router
+from signaling.sdp import SdpRefused
+from signaling.turn import IceServers
+from storage.redis.activities import RedisActivities
+from storage.redis.calls import RedisCallStore
+from storage.redis.client import connect
+from storage.redis.keys import Keys
+from storage.redis.queues import RedisQueues
+from tests.fixtures.sdp import VOICE, audio, description, video
+
+WITH_VIDEO = description(audio(), video())
+RANGES = RelayRanges((RelayRange((ip_network("198.51.100.7/32"),)),))
+
+
+class Listener:
+    """What a session would be told, of a person whose socket is not part of the test."""
+
+    is_over = False
+    is_attached = True
+    call_id = None
+    ticket = None
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = UserId(user_id)
+        self.device_id = DeviceId(f"{user_id}-phone")
+        self.heard: list[tuple[str, dict[str, Any]]] = []
+
+    def push(self, message: ServerMessage) -> None:
+        self.heard.append((message.TYPE, msgspec.to_builtins(message)))
+
+    def push_raw(self, type_: str, data: dict[str, Any]) -> None:
+        self.heard.append((type_, data))
+
+    def of(self, *types: str) -> list[dict[str, Any]]:
+        """What it heard of these types, in order."""
+        return [data for type_, data in self.heard if type_ in types]
+
+
+class OneSession(Hub):
+    """A hub with one person on it."""
+
+    listener: Listener
+
+    def session(self, session_id: SessionId) -> Any:
+        return self.listener
+
+
+class HeldBus:
+    """Frames between the two nodes, in order, on their way until somebody delivers or loses them."""
+
+    def __init__(self) -> None:
+        self.way: deque[tuple[NodeId, NodeFrame]] = deque()
+
+    def publish(self, node_id: NodeId, frame: bytes) -> None:
+        self.way.append((node_id, decode_frame(frame)))
+
+    async def listen(self, node_id: NodeId, receive: Callable[[bytes], None]) -> None:
+        raise AssertionError("the test delivers")
+
+
+class Node:
+    """One process with one of the two people."""
+
+    def __init__(self, name: str, seat: Seat, redis: Any, bus: HeldBus) -> None:
+        keys, clock = Keys(), ServerClock(SystemClock())
+        registry = CollectorRegistry()
+        self.id, self.seat, self.clock = NodeId(name), seat, clock
+        self.store = RedisCallStore(redis, keys)
+        hub = OneSession(clock, SessionMetrics(registry))
+        self.person = hub.listener = Listener("she" if seat == "a" else "he")
+        router = Router(self.id, hub, bus)
+        ids = IdFactory(clock.now_ms, secrets.token_bytes)
+        lobby = Lobby(
+            RedisQueues(redis, keys),
+            RedisActivities(redis, keys),
+            self.store,
+            ids,
+            {},
+            MatchmakerMetrics(registry),
+        )
+        self.metrics = CallMetrics(registry)
+        self.local = LocalCalls(clock)
+        aftermath = Aftermath(hub, router, lobby, clock, IceServers())
+        self.calls = CallService(self.store, self.local, router, aftermath, clock, self.metrics)
+        self.relays = Relays(self.local, router, clock, self.metrics, self.calls, RANGES)
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Of the rest of the inbox nothing is met by what these tests send.
+        self.inbox = Inbox.__new__(Inbox)
+        self.inbox._calls, self.inbox._local, self.inbox._relays = self.calls, self.local, self.relays
+        self.inbox._held, self.inbox._run_soon = {}, self._run_soon
+
+    def _run_soon(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Until what arrived has been dealt with."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    def send(self, message: wire.CallOffer | wire.CallAnswer | wire.CallCandidates) -> None:
+        """The person sends something to the other."""
+        self.relays.relay(self.person, message)
+
+
+class Town:
+    """Both nodes, and the call of the two."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.redis = connect(redis_url)
+        self.bus = HeldBus()
+        self.hers, self.his = (
+            Node("node-1", "a", self.redis, self.bus),
+            Node("node-2", "b", self.redis, self.bus),
+        )
+        self.call_id = CallId("")
+
+    async def deliver(self, *kinds: type[NodeFrame]) -> None:
+        """Lets arrive what is on its way, of these kinds or all; more may follow from it."""
+        held: deque[tuple[NodeId, NodeFrame]] = deque()
+        while self.bus.way:
+            node_id, frame = self.bus.way.popleft()
+            if kinds and not isinstance(frame, kinds):
+                held.append((node_id, frame))
+                continue
+            node = self.hers if node_id == self.hers.id else self.his
+            node.inbox.receive(encode_frame(frame))
+            await node.settle()
+        self.bus.way = held
+
+    async def live_call(self, policy: IntentPolicy) -> None:
+        """Both talk by voice; each node has its own view of the call, and both views are the same."""
+        hers, his = self.hers, self.his
+        match = Match(
+            call_id=CallId(IdFactory(hers.clock.now_ms, secrets.token_bytes).new()),
+            intent="dating",
+            claimed_at_ms=hers.clock.now_ms(),
+            a=_seat("she", hers.id, Gender.FEMALE),
+            b=_seat("he", his.id, Gender.MALE),
+        )
+        self.call_id = match.call_id
+        call = await hers.calls.open(match, policy)
+        assert call is not None
+        assert await his.calls.open(match, policy) is not None
+        for event in (events.Accepted("a"), events.Accepted("b")):
+            await hers.calls.decide(call, event)
+        await self.deliver()
+        await self.negotiate(1, VOICE)
+        for seat in ("a", "b"):
+            await hers.calls.decide(call, events.MediaConnected(seat, answer_relayed=True))
+        await self.deliver()
+        self.forget()
+
+    async def negotiate(self, number: int, sdp: str) -> None:
+        """She offers, he answers, and both pass."""
+        self.hers.send(self.offer(number, sdp))
+        await self.deliver()
+        self.his.send(self.answer(number, sdp))
+        await self.deliver()
+
+    def call_at(self, node: Node) -> LocalCall:
+        call = node.local.get(self.call_id)
+        assert call is not None
+        return call
+
+    def offer(self, number: int, sdp: str) -> wire.CallOffer:
+        return wire.CallOffer(call_id=self.call_id, negotiation=number, sdp=sdp)
+
+    def answer(self, number: int, sdp: str) -> wire.CallAnswer:
+        return wire.CallAnswer(call_id=self.call_id, negotiation=number, sdp=sdp)
+
+    def forget(self) -> None:
+        self.hers.person.heard.clear()
+        self.his.person.heard.clear()
+
+
+def _seat(user_id: str, node_id: NodeId, gender: Gender) -> MatchedSeat:
+    return MatchedSeat(
+        user_id=UserId(user_id),
+        device_id=DeviceId(f"{user_id}-phone"),
+        session_id=SessionId(f"{user_id}-session"),
+        node_id=node_id,
+        ticket_id=TicketId(f"{user_id}-ticket"),
+        queued_at=0,
+        gender=gender,
+        first_name=user_id,
+        age=30,
+        languages=(),
+        verified=False,
+    )
+
+
+async def _built(redis_url: str, policy: IntentPolicy) -> AsyncIterator[Town]:
+    town = Town(redis_url)
+    serving = [asyncio.create_task(node.calls.run()) for node in (town.hers, town.his)]
+    await asyncio.sleep(0)
+    await town.live_call(policy)
+    yield town
+    for task in serving:
+        task.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)
+    await town.redis.aclose()
+
+
+@pytest.fixture
+async def town(redis_url: str) -> AsyncIterator[Town]:
+    """A live call by voice, each side on a node of its own."""
+    async for built in _built(redis_url, IntentPolicy()):
+        yield built
+
+
+@pytest.fixture
+async def hidden_town(redis_url: str) -> AsyncIterator[Town]:
+    """The same, of an intent that hides addresses."""
+    async for built in _built(redis_url, IntentPolicy(ip_privacy=IpPrivacy.RELAY)):
+        yield built
+
+
+async def _allow_video(town: Town) -> None:
+    call = town.call_at(town.hers)
+    await town.hers.calls.decide(call, events.VideoApproved("a", "both"))
+    await town.deliver()
+    town.forget()
+
+
+async def test_a_revocation_beats_an_offer_on_its_way(town: Town) -> None:
+    """His node let it pass, hers has heard of the revocation: she never sees it, and he is told."""
+    await _allow_video(town)
+
+    town.his.send(town.offer(1, WITH_VIDEO))
+    await town.hers.calls.act(town.call_id, UserId("she"), events.VideoRevoked)
+    await town.deliver(Relayed)
+
+    assert town.hers.person.of("call.offer") == []
+    [failed] = town.his.person.of("call.negotiation_failed")
+    assert (failed["negotiation"], failed["of"], failed["code"]) == (1, "self", "video_not_allowed")
+    assert not town.call_at(town.his).negotiations.is_open
+
+
+async def test_a_revocation_beats_an_answer_on_its_way(town: Town) -> None:
+    """Both are told that the negotiation failed, and the window stays open: nothing says that video is off."""
+    await _allow_video(town)
+    await town.negotiate(2, WITH_VIDEO)
+    town.hers.send(town.offer(3, WITH_VIDEO))
+    await town.deliver()
+    town.forget()
+
+    town.his.send(town.answer(3, WITH_VIDEO))
+    await town.hers.calls.act(town.call_id, UserId("she"), events.VideoRevoked)
+    await town.deliver(Relayed)
+
+    assert town.hers.person.of("call.answer") == []
+    for person in (town.hers.person, town.his.person):
+        assert [failed["code"] for failed in person.of("call.negotiation_failed")] == ["video_not_allowed"]
+    await town.deliver()
+    assert town.call_at(town.hers).view.b.video_off_at is not None
+    assert town.call_at(town.his).view.b.video_off_at is not None
+
+
+async def test_an_answer_that_stops_video_closes_the_window_on_both_nodes(town: Town) -> None:
+    """Whichever of them sees it pass, the record says so."""
+    await _allow_video(town)
+    await town.negotiate(2, WITH_VIDEO)
+    await town.hers.calls.act(town.call_id, UserId("she"), events.VideoRevoked)
+    await town.deliver()
+
+    await town.negotiate(3, description(audio(), video("inactive")))
+
+    async with asyncio.timeout(10):
+        while any(town.call_at(node).view.b.video_off_at is not None for node in (town.hers, town.his)):
+            await asyncio.sleep(0.01)
+            await town.deliver()
+
+
+async def test_a_node_that_knows_less_reloads_before_it_judges(town: Town) -> None:
+    """She allows video and offers it; of the permission his node has not heard, but the offer names its version."""
+    await town.hers.calls.decide(town.call_at(town.hers), events.VideoApproved("a", "both"))
+    town.hers.send(town.offer(2, WITH_VIDEO))
+    await town.deliver(Relayed)
+
+    assert [offer["sdp"] for offer in town.his.person.of("call.offer")] == [WITH_VIDEO]
+    assert town.call_at(town.his).allowance("b").send_video
+    assert any(isinstance(frame, CallCommitted) for _, frame in town.bus.way)
+
+
+async def test_a_revocation_reaches_the_other_node_with_the_next_relay(town: Town) -> None:
+    """The frame that says so is lost; her offer without video brings his node up to date before it is relayed."""
+    await _allow_video(town)
+    await town.hers.calls.act(town.call_id, UserId("she"), events.VideoRevoked)
+    town.bus.way.clear()
+
+    town.hers.send(town.offer(2, VOICE))
+    await town.deliver(Relayed)
+
+    assert len(town.his.person.of("call.offer")) == 1
+    with pytest.raises(SdpRefused) as caught:
+        town.his.send(town.offer(1, WITH_VIDEO))
+    assert caught.value.code == "video_not_allowed"
+
+
+async def test_what_waits_for_the_record_keeps_its_order(town: Town) -> None:
+    """Offer and candidates come together while his node reloads."""
+    await town.hers.calls.decide(town.call_at(town.hers), events.VideoApproved("a", "both"))
+    line = "candidate:1 1 udp 2122260223 192.0.2.1 50000 typ host"
+    candidates = [wire.IceCandidate(candidate=line, mid="0")]
+    town.hers.send(town.offer(2, WITH_VIDEO))
+    town.hers.send(wire.CallCandidates(call_id=town.call_id, negotiation=2, candidates=candidates))
+    for _, frame in town.bus.way:
+        if isinstance(frame, Relayed):
+            town.his.inbox.receive(encode_frame(frame))
+    await town.his.settle()
+
+    relays = [type_ for type_, _ in town.his.person.heard if type_ in ("call.offer", "call.candidates")]
+    assert relays == ["call.offer", "call.candidates"]
+
+
+OWN = "candidate:1 1 udp 2122260223 203.0.113.9 50000 typ host"
+RELAYED = "candidate:1 1 udp 41885439 198.51.100.7 50004 typ relay raddr 203.0.113.9 rport 40004"
+
+
+async def test_what_another_node_let_pass_is_filtered_again(hidden_town: Town) -> None:
+    """A node of an older release hides nothing; the recipient's own does."""
+    town = hidden_town
+    version = town.call_at(town.hers).view.version
+    open_sdp = VOICE.replace("m=audio 9", "m=audio 50000") + f"a={OWN}\r\na={RELAYED}\r\n"
+    offer = {"call_id": town.call_id, "negotiation": 2, "sdp": open_sdp}
+    batch = {
+        "call_id": town.call_id,
+        "negotiation": 2,
+        "of": "peer",
+        "candidates": [{"candidate": OWN, "mid": "0"}, {"candidate": RELAYED, "mid": "0"}],
+    }
+
+    town.bus.way.append((town.his.id, Relayed(town.call_id, "b", version, "call.offer", offer)))
+    town.bus.way.append((town.his.id, Relayed(town.call_id, "b", version, "call.candidates", batch)))
+    await town.deliver()
+
+    [heard] = town.his.person.of("call.offer")
+    [trickled] = town.his.person.of("call.candidates")
+    assert "203.0.113.9" not in str(town.his.person.heard)
+    assert heard["sdp"].count("a=candidate:") == 1
+    assert "198.51.100.7 50004 typ relay raddr 0.0.0.0 rport 0" in heard["sdp"]
+    assert "m=audio 9 " in heard["sdp"]
+    [candidate] = trickled["candidates"]
+    assert candidate["candidate"].endswith("198.51.100.7 50004 typ relay raddr 0.0.0.0 rport 0")
+
+
+async def test_an_address_leaves_no_node_where_they_are_hidden(hidden_town: Town) -> None:
+    """Nothing of it is on the way between the nodes; what was dropped is counted and nobody is told."""
+    town = hidden_town
+    town.hers.send(town.offer(2, VOICE + f"a={OWN}\r\n"))
+    own = [wire.IceCandidate(candidate=OWN, mid="0")]
+    town.hers.send(wire.CallCandidates(call_id=town.call_id, negotiation=2, candidates=own))
+
+    assert "203.0.113.9" not in str(town.bus.way)
+    assert [frame.type for _, frame in town.bus.way if isinstance(frame, Relayed)] == ["call.offer"]
+    assert town.hers.metrics.candidates["not_relayed"]._value.get() == 2
+    assert town.hers.person.heard == []
+
+    end = wire.CallCandidates(call_id=town.call_id, negotiation=2, candidates=own, complete=True)
+    town.hers.send(end)
+    await town.deliver()
+    [trickled] = town.his.person.of("call.candidates")
+    assert (trickled["candidates"], trickled["complete"]) == ([], True)
