@@ -14,6 +14,7 @@ ZeroOrSeconds = Annotated[float, msgspec.Meta(ge=0, le=2_592_000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
 Some = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
+UpToADay = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Head = Annotated[float, msgspec.Meta(ge=0, le=120)]
 
 
@@ -97,10 +98,12 @@ class IntentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """By role, or `verified`: as many seconds as if waited already. The highest that applies counts."""
     recent_partner_s: ZeroOrSeconds = 600
     """For how long two people who talked are not paired again."""
-    recent_penalty_s: ZeroOrSeconds = 86_400
+    recent_penalty_s: UpToADay = 86_400
     """For how long after that they are paired only where nobody else fits as well."""
     paused_s: Seconds = 15
     """For how long the ticket of a detached person keeps its place."""
+    away_s: Seconds = 300
+    """For how long the ticket of a person who is here, but away, keeps its place."""
 
     @property
     def hides_addresses(self) -> bool:

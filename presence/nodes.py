@@ -18,6 +18,7 @@ class UserState(StrEnum):
     """What a user is doing, as operators count it."""
 
     IDLE = "idle"
+    AWAY = "away"
     QUEUED = "queued"
     IN_CALL = "in_call"
     RECONNECTING = "reconnecting"

@@ -67,6 +67,10 @@ class Registry:
         """The session has ended; false where the device's row was no longer its own."""
         return await self._store.unregister(registration, generation)
 
+    async def note_away(self, registration: Registration, generation: int, away: bool) -> bool:
+        """The user is away, or back, on this device; false where the device's row is no longer the session's own."""
+        return await self._store.note_away(registration, generation, away)
+
     async def sessions(self, user_id: UserId) -> list[SessionRow]:
         """The user's sessions on living nodes."""
         rows = await self._store.sessions(user_id)

@@ -18,6 +18,8 @@ class SessionRow:
     node_id: NodeId
     session_id: SessionId
     generation: int
+    away: bool = False
+    """Whether the user said on this device that they are away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Registered:
     activity_device: DeviceId | None
     blocks_known: bool
     """False where the store does not know the user's blocks: it is new to the user, or lost what it had."""
+    was_away: bool = False
+    """Whether the device's session before said that its user is away; this one does now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ class UserCounts(msgspec.Struct, frozen=True, kw_only=True):
 
     online: int
     idle: int
+    away: int
+    """Here, but not to be matched for the moment, with a place in a queue or without."""
     queued: int
     in_call: int
     reconnecting: int
@@ -80,6 +82,7 @@ def sum_users(nodes: list[NodeInfo]) -> UserCounts:
         # Whoever reconnects is still here: the others see that, not an empty chair.
         online=total.total(),
         idle=total[UserState.IDLE],
+        away=total[UserState.AWAY],
         queued=total[UserState.QUEUED],
         in_call=total[UserState.IN_CALL],
         reconnecting=total[UserState.RECONNECTING],

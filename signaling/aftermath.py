@@ -159,7 +159,9 @@ class Aftermath:
                         call.a.user_id, call.b.user_id, call.policy.recent_partner_s
                     )
                 case do.ReturnTicket(seat):
-                    await self._lobby.release(seat_ref(call, seat), returns=True)
+                    live = self.session_of(call, seat)
+                    paused = live is not None and _may_not_be_matched(live)
+                    await self._lobby.release(seat_ref(call, seat), returns=True, paused=paused)
                     await self._settle_in(call, seat)
                 case do.ReleaseTicket(seat) if call.live_since is not None:
                     # The match was settled when the call went live, and when the two may meet again is the policy's.
@@ -171,11 +173,14 @@ class Aftermath:
             logger.warning("could not move a ticket", call_id=call.call_id, step=type(effect).__name__)
 
     async def _settle_in(self, call: Call, seat: Seat) -> None:
-        """A returned ticket names the session that had it; where that is another by now, or away, the pool is told."""
+        """A returned ticket names the session that had it; where that is another by now, or away, the pool is told.
+
+        A device that is away has its place kept from then on by `Tickets`.
+        """
         live = self.session_of(call, seat)
         if live is None or live.ticket is None or live.ticket.ticket_id != call.seat(seat).ticket_id:
             return
-        if not live.is_attached:
+        if _may_not_be_matched(live):
             await self._lobby.pause(live.ticket)
             return
         ticket = msgspec.structs.replace(live.ticket, session_id=live.id, node_id=self._router.node_id)
@@ -188,6 +193,10 @@ class Aftermath:
         for node_id in {call.seat(seat).node_id for seat in SEATS} - {self._router.node_id}:
             theirs = [item for item in told if call.seat(item.seat).node_id == node_id]
             self._router.forward(node_id, CallCommitted(call.call_id, encode(call), stored.rev, theirs))
+
+
+def _may_not_be_matched(live: LiveSession) -> bool:
+    return live.away or not live.is_attached
 
 
 def seat_ref(call: Call, seat: Seat) -> SeatRef:

@@ -70,6 +70,10 @@ class Arrivals:
         if live.call_id == match.call_id:
             await self._lobby.accept_match(match, seat)
             return
+        if live.away:
+            # Matched while the ticket was on its way into a pause: it goes back there, and nobody is shown anything.
+            await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
+            return
         match await self._lobby.accept_match(match, seat):
             case Entered.ENTERED:
                 await self._enter(call, seat, live)
@@ -84,6 +88,9 @@ class Arrivals:
             return
         if call.view.state is State.ENDED:
             return  # the other side failed first, and with it both tickets were settled
+        if live.away:
+            await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
+            return
         live.enter_call(call.id)
         self._hub.wake(live)
         now_ms = self._clock.now_ms()

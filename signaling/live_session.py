@@ -88,6 +88,7 @@ class LiveSession:
         "_commands",
         "_connection",
         "_detached_at",
+        "_early",
         "_expiry_told",
         "_heartbeat",
         "_lost_messages",
@@ -95,6 +96,7 @@ class LiveSession:
         "_running",
         "_shell",
         "asked_at",
+        "away",
         "call_id",
         "device_id",
         "generation",
@@ -124,6 +126,8 @@ class LiveSession:
         """The ticket that this device waits with."""
         self.call_id: CallId | None = None
         """The call that this device is in."""
+        self.away = False
+        """Whether the user said that they are away: not matched, but still here. In a call it means nothing."""
         self.is_over = False
         self.asked_at = now_ms
         """When the hub asks next (monotonic ms)."""
@@ -135,6 +139,8 @@ class LiveSession:
         self._heartbeat = Heartbeat(IDLE_BEAT, now_ms)
         self._commands: deque[Request] = deque()
         self._running = False
+        self._early: list[tuple[str, Mapping[str, Any], bool]] | None = []
+        """News that came before the greeting, which must be the first that the client hears; None once it was sent."""
 
     # Who this is.
 
@@ -168,6 +174,8 @@ class LiveSession:
             return "reconnecting"
         if self.call_id is not None:
             return "in_call"
+        if self.away:
+            return "away"
         return "queued" if self.ticket is not None else "idle"
 
     # Its socket.
@@ -224,7 +232,7 @@ class LiveSession:
         self._shell.lifecycle.run_soon(work)
 
     def enter_call(self, call_id: CallId) -> None:
-        self.ticket = None
+        """The ticket stays at hand: where the call comes to nothing, the device waits with it again."""
         self.call_id = call_id
         self._heartbeat.pace(CALL_BEAT)
 
@@ -248,14 +256,30 @@ class LiveSession:
         """Sends a message, or keeps a reliable one for when the client is back."""
         self.push_reply(message, None)
 
-    def push_raw(self, type_: str, data: Mapping[str, Any] | None) -> None:
-        """As `push`, of a reliable message in plain form."""
+    def push_raw(self, type_: str, data: Mapping[str, Any] | None, *, reliable: bool = True) -> None:
+        """As `push`, of a message in plain form."""
         try:
-            payload = self.session.frame_of(type_, data)
+            payload = self.session.frame_of(type_, data, reliable=reliable)
         except OutboxOverflow:
             self._overflowed()
             return
-        self._write(payload, type_, reliable=True)
+        self._write(payload, type_, reliable=reliable)
+
+    def push_news(self, type_: str, data: Mapping[str, Any], *, reliable: bool) -> None:
+        """As `push_raw`, of something that the snapshot may not have; not before the client has the snapshot."""
+        if self._early is None:
+            self.push_raw(type_, data, reliable=reliable)
+        elif len(self._early) < self._shell.limits.outbox_messages:
+            self._early.append((type_, data, reliable))
+        else:
+            self._lost_messages = True
+
+    def greet(self, ready: wire.SessionReady, request_id: int | None) -> None:
+        """Sends the greeting, then what came before it."""
+        self.push_reply(ready, request_id)
+        early, self._early = self._early, None
+        for type_, data, reliable in early or ():
+            self.push_raw(type_, data, reliable=reliable)
 
     def reply(self, request_id: int | None, data: Mapping[str, Any] | None) -> None:
         """Answers `ok`."""
@@ -360,7 +384,7 @@ class LiveSession:
             )
             self.refuse(request.id, MinuetError())
         else:
-            if not self.is_over:
+            if not self.is_over and request.id is not None:
                 self.reply(request.id, data)
 
     def _relay(self, request: Request) -> None:

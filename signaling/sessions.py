@@ -5,17 +5,18 @@ call does; those are told that a device is there, is away, or has left.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
 
+import msgspec
 import structlog
 
 from accounts.model import Identity
 from base.clock import ServerClock
 from base.errors import CloseCode, MinuetError, Unavailable
-from base.ids import CallId, DeviceId, IdFactory, SessionId, UserId
+from base.ids import CallId, ConnectionId, DeviceId, IdFactory, SessionId, UserId
 from matchmaker.activity import InCall, Queued, parse_activity
 from matchmaker.lobby import Lobby
 from presence.errors import RegistrationRefused
@@ -48,6 +49,10 @@ _DRAIN_SPREAD_MS: Final = 3_000
 _REASSERTED_AT_ONCE: Final = 100
 
 
+Unread = Callable[[UserId], Awaitable[Mapping[ConnectionId, int] | None]]
+"""How many messages a user has not read, by connection; None where nobody knows. Answers soon and raises nothing."""
+
+
 class Calls(Protocol):
     """What calls are told of their participants' devices."""
 
@@ -78,7 +83,9 @@ class Sessions:
         authentication: Authentication,
         registry: Registry,
         lobby: Lobby,
+        tickets: Tickets,
         calls: Calls,
+        unread: Unread,
         clock: ServerClock,
         ids: IdFactory,
         random: Random,
@@ -90,8 +97,9 @@ class Sessions:
         self._authentication = authentication
         self._registry = registry
         self._lobby = lobby
-        self._tickets = Tickets(hub, router, lobby)
+        self._tickets = tickets
         self._calls = calls
+        self._unread = unread
         self._clock = clock
         self._ids = ids
         self._random = random
@@ -107,6 +115,7 @@ class Sessions:
             self._tasks = tasks
             tasks.create_task(self._hub.keep_time())
             tasks.create_task(self._tickets.check())
+            tasks.create_task(self._tickets.keep_places())
 
     # Coming.
 
@@ -161,15 +170,19 @@ class Sessions:
             self._router.forward(
                 registered.superseded.node_id, SessionTaken(registered.superseded.session_id)
             )
+        live.away = registered.was_away
         self._hub.add(live)
         call = await self._take_over(live, before, registered)
+        unread = await self._unread(live.user_id)
         if greeting.gone:
             # The client left while its session was being opened; it has its minute to come back.
             self.detached(live)
             return live
+        # From here to the greeting nothing may wait: whatever is told later comes after it.
         live.attach(greeting.connection, self._random.randrange(IDLE_BEAT.silence_ms))
         ready = session_ready(live, registered, call, self._policy, self._clock.now_ms())
-        live.push_reply(ready, greeting.request_id)
+        ready = msgspec.structs.replace(ready, snapshot=msgspec.structs.replace(ready.snapshot, unread=unread))
+        live.greet(ready, greeting.request_id)
         self._hub.wake(live)
         self._metrics.handshakes.labels("ok").inc()
         logger.info(
@@ -225,6 +238,11 @@ class Sessions:
         return live
 
     async def _come_back(self, live: LiveSession) -> None:
+        if live.away:
+            # Told again: the store may have lost it.
+            await self._registry.note_away(
+                self._registration(live.identity, live.device_id, live.id), live.generation, live.away
+            )
         if live.call_id is not None:
             await self._calls.attach(live.call_id, live)
         elif live.ticket is not None:
@@ -234,12 +252,16 @@ class Sessions:
         self, live: LiveSession, before: LiveSession | None, registered: Registered
     ) -> CallState | None:
         """Gives the new session what its device was doing."""
+        if live.away:
+            await self._tickets.keep(live)
         if registered.activity_device != live.device_id:
             return None
         match parse_activity(registered.activity):
             case InCall(call_id):
+                live.ticket = None if before is None else before.ticket
                 call = await self._calls.attach(call_id, live)
                 if call is None:
+                    live.ticket = None
                     await self._lobby.free(UserId(live.user_id), call_id)
                 return call
             case Queued(_, ticket_id):

@@ -24,14 +24,24 @@ class SessionPolicy:
     strict: bool
 
 
+def presence_of(live: LiveSession) -> str:
+    """What the device's own user is doing, in the words of the snapshot."""
+    if live.call_id is not None:
+        return "call"
+    if live.away:
+        return "away"
+    return "queued" if live.ticket is not None else "idle"
+
+
 def session_ready(
     live: LiveSession, registered: Registered, call: CallState | None, policy: SessionPolicy, now_ms: int
 ) -> wire.SessionReady:
     """The greeting of a session that has just begun; `call` is the one that its device is in."""
-    limits, ticket = policy.limits, live.ticket
+    limits = policy.limits
+    ticket = live.ticket if call is None else None
     presence = registered.activity.partition(":")[0] or "idle"
-    if registered.activity_device == live.device_id:
-        presence = "call" if call is not None else "queued" if ticket is not None else "idle"
+    if live.away or registered.activity_device == live.device_id:
+        presence = presence_of(live)
     return wire.SessionReady(
         session_id=live.id,
         user_id=live.user_id,

@@ -18,6 +18,7 @@ from signaling.control import Control
 from signaling.dispatch.call import CallCommands
 from signaling.dispatch.dispatcher import MessageDispatcher
 from signaling.dispatch.ice import IceServersCommand
+from signaling.dispatch.presence import PresenceCommands
 from signaling.dispatch.queue import QueueCommands
 from signaling.dispatch.safety import SafetyCommands
 from signaling.inbox import Inbox
@@ -25,6 +26,7 @@ from signaling.owed_commands import OwedCommands
 from signaling.relays import Relays
 from signaling.session.limits import SessionLimits
 from signaling.sessions import Sessions
+from signaling.tickets import Tickets
 from signaling.welcome import SessionPolicy
 from storage.postgres.safety import PostgresSafety
 from storage.redis.presence import RedisSessions
@@ -70,13 +72,21 @@ class HubSide:
         self.commands = CallCommands(node.calls, node.local, owed, ids)
         self.ice_servers = IceServersCommand(node.calls, node.ice, clock)
         directory = Directory(stores.accounts, clock.wall_ms)
+        registry = Registry(
+            RedisSessions(foundation.redis, foundation.keys),
+            stores.nodes,
+            restore_blocks=safety.restore_blocks,
+        )
+        tickets = Tickets(node.hub, node.router, node.lobby, settings.intents, clock)
+        presence = PresenceCommands(tickets, registry, node.router)
         dispatcher = MessageDispatcher(
             relays,
-            QueueCommands(node.lobby, node.calls, directory, node.router, clock),
+            QueueCommands(node.lobby, node.calls, directory, presence, node.router, clock),
             self.commands,
             SafetyCommands(safety, node.calls, clock),
             authentication,
             self.ice_servers,
+            presence,
         )
         self.sessions = Sessions(
             node.hub,
@@ -85,12 +95,9 @@ class HubSide:
             dispatcher,
             node.session_metrics,
             authentication=authentication,
-            registry=Registry(
-                RedisSessions(foundation.redis, foundation.keys),
-                stores.nodes,
-                restore_blocks=safety.restore_blocks,
-            ),
+            registry=registry,
             lobby=node.lobby,
+            tickets=tickets,
             calls=node.calls,
             clock=clock,
             ids=ids,

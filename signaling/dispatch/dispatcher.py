@@ -7,11 +7,13 @@ from base.errors import CloseCode, ErrorCode, MinuetError
 from signaling.authentication import Authentication
 from signaling.dispatch.call import CallCommands, CallMessage
 from signaling.dispatch.ice import IceServersCommand
+from signaling.dispatch.presence import PresenceCommands
 from signaling.dispatch.queue import QueueCommands
 from signaling.dispatch.safety import SafetyCommands
 from signaling.live_session import LiveSession
 from signaling.protocol.codec import Request
 from signaling.protocol.messages import call as call_wire
+from signaling.protocol.messages import presence as presence_wire
 from signaling.protocol.messages import queue as queue_wire
 from signaling.protocol.messages import session as session_wire
 from signaling.relays import Relays
@@ -28,6 +30,7 @@ class MessageDispatcher:
         safety: SafetyCommands,
         authentication: Authentication,
         ice: IceServersCommand,
+        presence: PresenceCommands,
     ) -> None:
         self._relays = relays
         self._queue = queue
@@ -35,6 +38,7 @@ class MessageDispatcher:
         self._safety = safety
         self._authentication = authentication
         self._ice = ice
+        self._presence = presence
 
     def relay(self, live: LiveSession, request: Request) -> None:
         """Passes a description or candidates on, at once. Raises: MinuetError."""
@@ -51,6 +55,8 @@ class MessageDispatcher:
                 return await self._queue.join(live, message)
             case queue_wire.QueueLeave():
                 return await self._queue.leave(live)
+            case presence_wire.PresenceSet() as message:
+                return await self._presence.set(live, message)
             case session_wire.SessionRefresh(token=token):
                 return await self._refresh(live, token)
             case session_wire.SessionEnd():

@@ -10,6 +10,7 @@ from matchmaker.ticket import Person
 from signaling.call import events
 from signaling.call.states import State
 from signaling.calls import CallService
+from signaling.dispatch.presence import PresenceCommands
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.queue import QueueJoin
 from signaling.router import Router
@@ -25,9 +26,16 @@ class QueueCommands:
     """Lets a device wait for a partner."""
 
     def __init__(
-        self, lobby: Lobby, calls: CallService, directory: Directory, router: Router, clock: ServerClock
+        self,
+        lobby: Lobby,
+        calls: CallService,
+        directory: Directory,
+        presence: PresenceCommands,
+        router: Router,
+        clock: ServerClock,
     ) -> None:
         self._lobby = lobby
+        self._presence = presence
         self._calls = calls
         self._directory = directory
         self._router = router
@@ -36,6 +44,8 @@ class QueueCommands:
     async def join(self, live: LiveSession, message: QueueJoin) -> Mapping[str, Any]:
         """Starts waiting; whoever still decides about a call passes by that. Raises: as `Lobby.join`."""
         person = await self._directory.person(live.user_id)
+        # Who asks to meet somebody is here; and nobody is matched who is away.
+        await self._presence.come_back(live)
         await self._decide_nothing_more(live)
         joined = await self._lobby.join(
             JoinRequest(

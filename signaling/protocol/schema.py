@@ -1,6 +1,6 @@
 """The registry of message types: which class stands behind which `type` on the wire."""
 
-from signaling.protocol.messages import call, chat, queue, session
+from signaling.protocol.messages import call, chat, presence, queue, session
 from signaling.protocol.messages.family import ClientMessage, ServerMessage
 
 CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
@@ -12,6 +12,7 @@ CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
         session.SessionEnd,
         session.Ack,
         session.Pong,
+        presence.PresenceSet,
         queue.QueueJoin,
         queue.QueueLeave,
         call.CallAccept,

@@ -6,6 +6,7 @@ only. A prefix setting keeps deployments (and tests) apart on one server.
 Layout of `{u:<user>}:user`, a hash with the last word about who is in what:
 
     session:<device>    `<node> <session> <generation>` of the session of that device
+    away:<device>       that session, if its user said on the device that they are away
     activity            absent (idle), `queued:<pool>:<ticket>` or `call:<call>`
     device              the device that the activity belongs to
     queued_at           Unix ms: the seniority of the ticket that the activity names, or that led to its call

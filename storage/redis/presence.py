@@ -19,6 +19,7 @@ from storage.redis.keys import Keys
 from storage.redis.nodes import encode_member
 
 _FIELD = b"session:"
+_AWAY = b"away:"
 
 
 class RedisSessions:
@@ -30,6 +31,7 @@ class RedisSessions:
         self._register = load_script(redis, "presence_register")
         self._reassert = load_script(redis, "presence_reassert")
         self._unregister = load_script(redis, "presence_unregister")
+        self._away = load_script(redis, "presence_away")
 
     async def register(
         self, registration: Registration, *, max_devices: int, ignored_nodes: Sequence[NodeId] = ()
@@ -45,13 +47,14 @@ class RedisSessions:
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
         match answer:
-            case [b"registered", generation, before, activity, device, known]:
+            case [b"registered", generation, before, activity, device, known, away]:
                 return Registered(
                     generation=int(generation),
                     superseded=_superseded(registration, before),
                     activity=activity.decode() if activity else "",
                     activity_device=DeviceId(device.decode()) if device else None,
                     blocks_known=bool(known),
+                    was_away=bool(away),
                 )
             case [b"full", *rows]:
                 return DevicesFull(
@@ -90,21 +93,35 @@ class RedisSessions:
             raise Unavailable from error
         return bool(removed)
 
+    async def note_away(self, registration: Registration, generation: int, away: bool) -> bool:
+        try:
+            noted = await self._away(
+                keys=[self._keys.user(registration.user_id)],
+                args=[registration.device_id, registration.session_id, generation, int(away)],
+            )
+        except UNAVAILABLE_ERRORS as error:
+            raise Unavailable from error
+        return bool(noted)
+
     async def sessions(self, user_id: UserId) -> list[SessionRow]:
         try:
             fields: Any = await self._redis.hgetall(self._keys.user(user_id))
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
         return [
-            _row(name.removeprefix(_FIELD), row) for name, row in fields.items() if name.startswith(_FIELD)
+            _row(device := name.removeprefix(_FIELD), row, fields.get(_AWAY + device))
+            for name, row in fields.items()
+            if name.startswith(_FIELD)
         ]
 
     async def where(self, user_id: UserId, device_id: DeviceId) -> SessionRow | None:
         try:
-            row: Any = await self._redis.hget(self._keys.user(user_id), f"session:{device_id}")
+            row, away = await self._redis.hmget(
+                self._keys.user(user_id), [f"session:{device_id}", f"away:{device_id}"]
+            )
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
-        return None if row is None else _row(device_id.encode(), row)
+        return None if row is None else _row(device_id.encode(), row, away)
 
     async def _put_on_list(self, registration: Registration) -> None:
         await self._redis.sadd(self._keys.node_sessions(registration.node_id), _member(registration))
@@ -126,9 +143,15 @@ def _row_arguments(registration: Registration) -> list[str | int]:
     ]
 
 
-def _row(device: bytes, row: bytes) -> SessionRow:
+def _row(device: bytes, row: bytes, away: bytes | None = None) -> SessionRow:
     node_id, session_id, generation = row.decode().split(" ")
-    return SessionRow(DeviceId(device.decode()), NodeId(node_id), SessionId(session_id), int(generation))
+    return SessionRow(
+        DeviceId(device.decode()),
+        NodeId(node_id),
+        SessionId(session_id),
+        int(generation),
+        away=away is not None and away.decode() == session_id,
+    )
 
 
 def _superseded(registration: Registration, before: bytes | None) -> SessionRow | None:

@@ -80,9 +80,13 @@ class RedisQueues:
             value: Any = await self._redis.hget(self._keys.tickets(pool), ticket_id)
         return TicketState("" if value is None else chr(value[0]))
 
-    async def pause(self, pool: str, ticket_ids: Sequence[TicketId]) -> None:
-        if ticket_ids:
-            await self._run("pause", self._ticket_keys(pool), _EVENTS_AT_MOST, *ticket_ids)
+    async def pause(
+        self, pool: str, ticket_ids: Sequence[TicketId], *, anew: bool = False
+    ) -> list[TicketState]:
+        if not ticket_ids:
+            return []
+        reply = await self._run("pause", self._ticket_keys(pool), _EVENTS_AT_MOST, int(anew), *ticket_ids)
+        return [TicketState(letter.decode()) for letter in reply]
 
     async def drop_paused(
         self, pool: str, token: str, ticket_ids: Sequence[TicketId], *, paused_s: float
@@ -102,14 +106,14 @@ class RedisQueues:
     async def acknowledge(self, pool: str, call_id: CallId, seat: Seat) -> bool:
         return bool(await self._run("ack", [self._keys.matches(pool)], call_id, seat))
 
-    async def resolve(self, ref: SeatRef, *, returns: bool) -> TicketState:
+    async def resolve(self, ref: SeatRef, *, returns: bool, paused: bool = False) -> TicketState:
         reply = await self._run(
             "resolve",
             [*self._ticket_keys(ref.intent), self._keys.matches(ref.intent)],
             ref.call_id,
             ref.seat,
             ref.ticket_id,
-            int(returns),
+            ("p" if paused else "w") if returns else "",
             ref.peer_id,
             _EVENTS_AT_MOST,
         )

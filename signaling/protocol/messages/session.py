@@ -116,7 +116,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """All that a client needs to draw its screen."""
 
     presence: str
-    """`idle`, `queued` or `call`."""
+    """`idle`, `queued`, `call` or, where this device said so, `away` (with its ticket, if it has one)."""
     ticket: TicketView | None = None
     call: CallState | None = None
     unread: dict[str, int] | None = None

@@ -14,4 +14,5 @@ local node, session = string.match(row, '^(%S+) (%S+) %d+$')
 if node ~= ARGV[2] or session ~= ARGV[3] then
   return 0
 end
+redis.call('HDEL', KEYS[1], 'away:' .. ARGV[1])
 return redis.call('HDEL', KEYS[1], field)

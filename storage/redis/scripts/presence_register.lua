@@ -3,7 +3,8 @@
 -- KEYS  1 the user's slot
 -- ARGV  1 device  2 node  3 session  4 Unix ms of the token  5 how many devices may have a row
 --       6... nodes whose rows do not count
--- Result  {"registered", generation, the row before or false, activity or false, its device or false, 1 if blocks known}
+-- Result  {"registered", generation, the row before or false, activity or false, its device or false, 1 if blocks known,
+--         1 if the session before was away, as this one is now}
 --         {"revoked"}
 --         {"full", device, row, ...} with the rows that count
 
@@ -41,5 +42,12 @@ if before then
   generation = math.max(generation, tonumber(string.match(before, '%d+$')) + 1)
 end
 redis.call('HSET', user, 'session:' .. device, string.format('%s %s %.0f', node, session, generation))
+local away = 0
+if before and redis.call('HGET', user, 'away:' .. device) == string.match(before, '^%S+ (%S+) %d+$') then
+  redis.call('HSET', user, 'away:' .. device, session)
+  away = 1
+else
+  redis.call('HDEL', user, 'away:' .. device)
+end
 local rest = redis.call('HMGET', user, 'activity', 'device', 'blocks_known')
-return {'registered', string.format('%.0f', generation), before, rest[1], rest[2], rest[3] and 1 or 0}
+return {'registered', string.format('%.0f', generation), before, rest[1], rest[2], rest[3] and 1 or 0, away}

@@ -13,4 +13,5 @@ local _, session, generation = string.match(row, '^(%S+) (%S+) (%d+)$')
 if session ~= ARGV[2] or generation ~= ARGV[3] then
   return 0
 end
+redis.call('HDEL', KEYS[1], 'away:' .. ARGV[1])
 return redis.call('HDEL', KEYS[1], field)

@@ -125,6 +125,42 @@ async def test_a_paused_ticket_keeps_its_place_and_wakes_when_it_is_put(queues: 
     assert await standing(queues, ANN) == [TicketState.WAITING]
 
 
+async def test_a_pause_that_begins_anew_is_counted_from_then(queues: RedisQueues) -> None:
+    """So is the place of somebody kept who is away; the answer tells where each ticket stands."""
+    await claimed(queues)
+    await queues.put(EVE)
+    absent = TicketId("absent")
+    first = await queues.pause(POOL, [EVE.ticket_id, ANN.ticket_id, absent])
+    [before] = [each for each in await queues.scan(POOL) if each.ticket == EVE]
+    await asyncio.sleep(0.01)
+    again = await queues.pause(POOL, [EVE.ticket_id, ANN.ticket_id, absent], anew=True)
+    [after] = [each for each in await queues.scan(POOL) if each.ticket == EVE]
+
+    assert first == again == [TicketState.PAUSED, TicketState.MATCHED, TicketState.ABSENT]
+    assert after.paused_at > before.paused_at
+    assert (await heard(queues))[-1] == Paused(EVE.ticket_id, after.paused_at)
+    assert (await queues.depths(POOL))[Gender.OTHER][TicketState.PAUSED] == 1
+    assert after.ticket.queued_at == EVE.queued_at
+
+
+async def test_a_ticket_comes_back_from_its_match_paused_where_nobody_is_there(queues: RedisQueues) -> None:
+    """It is at its place, and never was up to be matched in between."""
+    match = await claimed(queues)
+    state = await queues.resolve(match.ref("a"), returns=True, paused=True)
+    [back] = [each for each in await queues.scan(POOL) if each.ticket.ticket_id == ANN.ticket_id]
+    last = (await heard(queues))[-1]
+
+    assert state is TicketState.PAUSED
+    assert back.state is TicketState.PAUSED
+    assert back.ticket.queued_at == ANN.queued_at
+    assert BOB.user_id in back.ticket.exclusions
+    assert last == Paused(ANN.ticket_id, back.paused_at)
+    depths = (await queues.depths(POOL))[Gender.FEMALE]
+    assert depths == {TicketState.WAITING: 0, TicketState.PAUSED: 1, TicketState.MATCHED: 0}
+    assert await queues.put(ANN, create=False) is Put.UPDATED
+    assert await standing(queues, ANN) == [TicketState.WAITING]
+
+
 async def test_only_what_was_paused_for_too_long_is_dropped(queues: RedisQueues) -> None:
     """By the pool's owner only; a waiting ticket is not dropped."""
     token = (await owner(queues)).token

@@ -169,6 +169,45 @@ async def test_registering_tells_what_the_user_is_in(
     )
 
 
+async def test_a_row_tells_whether_its_user_is_away(sessions: RedisSessions, registration: Make) -> None:
+    """On that device; only the session whose row it is may say so."""
+    phone, laptop = registration(), registration()
+    on_phone, on_laptop = await register(sessions, phone), await register(sessions, laptop)
+    stale = await sessions.note_away(phone, on_phone.generation - 1, True)
+    nobody = await sessions.note_away(replace(phone, device_id=DeviceId("third")), 1, True)
+    noted = await sessions.note_away(phone, on_phone.generation, True)
+    found = await sessions.sessions(phone.user_id)
+
+    assert (stale, nobody, noted) == (False, False, True)
+    away = replace(row(phone, on_phone.generation), away=True)
+    assert set(found) == {away, row(laptop, on_laptop.generation)}
+    assert await sessions.where(phone.user_id, phone.device_id) == away
+    assert await sessions.note_away(phone, on_phone.generation, False)
+    assert not (await sessions.sessions(phone.user_id))[0].away
+
+
+async def test_being_away_goes_on_in_the_devices_next_session(
+    sessions: RedisSessions, registration: Make
+) -> None:
+    """Also when it resumes on another incarnation, and not once the session has ended."""
+    first = registration(device="phone")
+    second = replace(first, session_id=SessionId("second"))
+    before = await register(sessions, first)
+    await sessions.note_away(first, before.generation, True)
+    after = await register(sessions, second)
+    moved = replace(second, node_id=NodeId("elsewhere"))
+    again = await sessions.reassert(moved, after.generation)
+    assert again is not None
+    found = await sessions.where(first.user_id, first.device_id)
+    await sessions.unregister(moved, again.generation)
+    anew = await register(sessions, first)
+
+    assert (before.was_away, after.was_away) == (False, True)
+    assert found == replace(row(moved, again.generation), away=True)
+    assert not anew.was_away
+    assert await sessions.sessions(first.user_id) == [row(first, anew.generation)]
+
+
 async def test_only_the_session_whose_row_it_is_can_remove_it(
     sessions: RedisSessions, registration: Make, nodes: RedisNodes
 ) -> None:

@@ -36,9 +36,11 @@ from signaling.call.record import Call
 from signaling.call.states import Seat
 from signaling.dispatch.ice import IceServersCommand
 from signaling.feedback import Feedbacks
+from signaling.moderation import Moderation
 from signaling.turn import IceServers, TurnServers
 from storage.postgres.accounts import PostgresAccounts
 from storage.postgres.feedback import PostgresFeedback
+from storage.postgres.moderation import PostgresCases
 from storage.postgres.pool import open_pool
 from storage.redis.client import connect
 from storage.redis.idempotency import RedisReplies
@@ -141,7 +143,7 @@ class FixedWatch:
             node_id=NodeId("n1"), role="hub", started_at=1, renewed_at=2, users={"idle": 3}, calls={"live": 1}
         )
         return PresenceReport(
-            users=UserCounts(online=3, idle=3, queued=0, in_call=0, reconnecting=0),
+            users=UserCounts(online=3, idle=3, away=0, queued=0, in_call=0, reconnecting=0),
             queues={"dating": {"female": {"waiting": 2}}},
             calls={"live": 1},
             nodes=[node],
@@ -240,6 +242,7 @@ async def running_house(
             calls=calls,
             ice=IceServersCommand(attendance, ICE, ServerClock(clock)),
             feedback=Feedbacks(attendance, PostgresFeedback(pool, timeout_s=1.0), ServerClock(clock)),
+            moderation=Moderation(PostgresCases(pool, timeout_s=1.0), ids.new, ids.now_ms),
             watch=watch,
             authenticator=Authenticator(ring, scope),
             revocations=revocations,

@@ -387,7 +387,7 @@ async def test_operators_see_who_is_here_in_numbers(house: Any, role: Role) -> N
     answer = await house.get("/api/v1/admin/presence", token)
 
     data = (await answer.json())["data"]
-    assert data["users"] == {"online": 3, "idle": 3, "queued": 0, "in_call": 0, "reconnecting": 0}
+    assert data["users"] == {"online": 3, "idle": 3, "away": 0, "queued": 0, "in_call": 0, "reconnecting": 0}
     assert data["queues"] == {"dating": {"female": {"waiting": 2}}}
     assert data["calls"] == {"live": 1}
     assert [node["node_id"] for node in data["nodes"]] == ["n1"]

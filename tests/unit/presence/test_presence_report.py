@@ -45,14 +45,15 @@ async def test_users_are_the_sum_over_living_nodes() -> None:
     """Each state is summed; everybody with a session is online, also whoever reconnects."""
     nodes = SomeNodes(
         node("n1", NodeStats(users={UserState.IDLE: 2, UserState.IN_CALL: 4, UserState.RECONNECTING: 1})),
-        node("n2", NodeStats(users={UserState.IDLE: 1, UserState.QUEUED: 5})),
+        node("n2", NodeStats(users={UserState.IDLE: 1, UserState.QUEUED: 5, UserState.AWAY: 2})),
         node("worker", NodeStats()),
     )
     report = await PresenceStats(nodes, SomePools(), SomeCalls(), ServerClock(ManualClock())).report()
 
     assert msgspec.to_builtins(report.users) == {
-        "online": 13,
+        "online": 15,
         "idle": 3,
+        "away": 2,
         "queued": 5,
         "in_call": 4,
         "reconnecting": 1,
@@ -66,7 +67,7 @@ async def test_the_report_has_queues_calls_nodes_and_its_time() -> None:
     report = await PresenceStats(nodes, SomePools(), SomeCalls(), ServerClock(clock)).report()
 
     assert msgspec.json.decode(msgspec.json.encode(report)) == {
-        "users": {"online": 1, "idle": 0, "queued": 1, "in_call": 0, "reconnecting": 0},
+        "users": {"online": 1, "idle": 0, "away": 0, "queued": 1, "in_call": 0, "reconnecting": 0},
         "queues": {"dating": {"female": {"waiting": 3, "paused": 1, "matched": 2}}},
         "calls": {"live": 4},
         "nodes": [
