@@ -11,6 +11,7 @@ from rest.metrics import RestMetrics
 from rest.ports import CallCommands, CallIceServers, History, RateLimiter, Replies, Revocations, Watch
 from rest.settings import RestSettings
 from signaling.feedback import Feedbacks
+from signaling.moderation import Moderation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class RestServices:
     calls: CallCommands
     ice: CallIceServers
     feedback: Feedbacks
+    moderation: Moderation
     watch: Watch
     authenticator: Authenticator
     revocations: Revocations

@@ -32,10 +32,12 @@ from rest.services import RestServices
 from rest.settings import Limits, Rate, RestSettings
 from signaling.admission import AddressLimit
 from signaling.feedback import Feedbacks
+from signaling.moderation import Moderation
 from signaling.session.limits import Rate as HandshakeRate
 from signaling.upgrade import Admission, UpgradeSettings, websocket_handler
 from storage.postgres.calls import PostgresHistory
 from storage.postgres.feedback import PostgresFeedback
+from storage.postgres.moderation import PostgresCases
 from storage.postgres.pool import ping
 from storage.redis.idempotency import RedisReplies
 from storage.redis.queues import RedisQueues
@@ -137,6 +139,7 @@ def _rest_services(
         calls=side.commands,
         ice=side.ice_servers,
         feedback=Feedbacks(node.calls, PostgresFeedback(foundation.database), foundation.clock),
+        moderation=Moderation(PostgresCases(foundation.database), foundation.ids.new, foundation.ids.now_ms),
         watch=_Watch(foundation, stores),
         authenticator=side.authenticator,
         revocations=stores.revocations,

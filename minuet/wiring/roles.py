@@ -13,6 +13,7 @@ import structlog
 
 from jobs.allocations import AllocationEnder
 from jobs.metrics import AllocationMetrics, RecorderMetrics
+from jobs.ports import Expired
 from jobs.purge import Purge
 from jobs.recorder import Recorder
 from jobs.safety_recorder import SafetyRecorder
@@ -179,7 +180,7 @@ def _start_jobs(
         running.start(recorder.run())
         running.start(safety_recorder.run())
         running.start(Sweep(stores.calls, node.calls).run())
-        expired = {
+        expired: dict[str, Expired] = {
             "sign-ins": stores.accounts,
             "consent logs": PostgresConsentLogs(
                 foundation.database, kept_ms=foundation.settings.consent_kept_days * 86_400_000
