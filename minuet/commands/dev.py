@@ -4,14 +4,20 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import uvloop
 
+from base.policy import IpPrivacy
 from minuet.commands.running import settings_from_environment
 from minuet.dev_state import Running, announced, kept_secret
+from minuet.embedded.coturn import TurnAccess, coturn_if_there_is
+from minuet.embedded.errors import EmbeddedServerError
 from minuet.embedded.servers import embedded_servers
 from minuet.settings import Settings, dev_defaults
 from minuet.telemetry import configure_logs
@@ -52,14 +58,49 @@ async def _dev(settings: Settings, state_dir: Path) -> None:
             )
             await migrations.migrate(running.database_url)
             settings = msgspec.structs.replace(settings, **msgspec.structs.asdict(running))
-            with announced(state_dir, running):
-                await run_process(settings, EVERYTHING, own_pages=True, started=_welcome)
+            async with _turn_server(settings, state_dir) as (settings, privacy):
+                with announced(state_dir, running):
+                    welcome = partial(_welcome, privacy)
+                    await run_process(settings, EVERYTHING, own_pages=True, started=welcome)
     except asyncio.CancelledError:
         pass
     print("minuet: stopped", flush=True)
 
 
-def _welcome(addresses: Addresses) -> None:
+@asynccontextmanager
+async def _turn_server(settings: Settings, state_dir: Path) -> AsyncIterator[tuple[Settings, str]]:
+    """The settings with a TURN server of our own where none is named and one can help; and what that means."""
+    if settings.turn_urls:
+        yield settings, "as the settings say"
+    elif all(policy.ip_privacy is IpPrivacy.OFF for policy in settings.intents.values()):
+        yield settings, "off, as the settings say"
+    elif settings.host not in ("127.0.0.1", "localhost"):
+        yield (
+            settings,
+            f"off: clients of {settings.host} could not reach a coturn on 127.0.0.1 (name yours: MINUET_TURN_URLS)",
+        )
+    else:
+        async with coturn_if_there_is(state_dir) as found:
+            if isinstance(found, EmbeddedServerError):
+                yield settings, f"off: {found}"
+            else:
+                yield with_turn(settings, found), "on: calls go over coturn, nobody learns an address"
+
+
+def with_turn(settings: Settings, access: TurnAccess) -> Settings:
+    """The settings with this TURN server."""
+    return msgspec.structs.replace(
+        settings,
+        turn_urls=access.urls,
+        turn_secret=access.secret,
+        turn_relay_addresses=access.relay_addresses,
+        turn_relay_ports=access.relay_ports,
+        turn_admin=access.admin,
+        turn_admin_password=access.admin_password,
+    )
+
+
+def _welcome(privacy: str, addresses: Addresses) -> None:
     public = addresses.public or ""
     print(
         "\n"
@@ -69,6 +110,7 @@ def _welcome(addresses: Addresses) -> None:
         f"  REST      {public}/api/v1\n"
         f"  WebSocket {public.replace('http', 'ws', 1)}/v1/ws\n"
         f"  metrics   {addresses.admin}/metrics   health {addresses.admin}/readyz\n"
+        f"  privacy   {privacy}\n"
         f"\n"
         f"  Ctrl-C stops everything.\n",
         flush=True,

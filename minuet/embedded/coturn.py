@@ -10,13 +10,15 @@ import re
 import secrets
 import signal
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from jobs.ports import TurnUnavailable
 from minuet.embedded.binaries import on_path
-from minuet.embedded.errors import ServerNotFound
+from minuet.embedded.errors import EmbeddedServerError, ServerNotFound
 from minuet.embedded.runner import Child, Command
 from minuet.embedded.server import LOOPBACK, PORTS, EmbeddedServer, free_port
 from storage.coturn import CoturnAdmin
@@ -147,6 +149,21 @@ class EmbeddedCoturn(EmbeddedServer):
 
     def _url(self, port: int) -> str:
         return f"turn:{LOOPBACK}:{port}?transport=udp"
+
+
+@asynccontextmanager
+async def coturn_if_there_is(state_dir: Path) -> AsyncIterator[TurnAccess | EmbeddedServerError]:
+    """A coturn for the length of the block, or why there is none: calls connect without it, too."""
+    server = EmbeddedCoturn(state_dir)
+    try:
+        await server.start()
+    except EmbeddedServerError as error:
+        yield error
+        return
+    try:
+        yield server.access
+    finally:
+        await server.stop()
 
 
 def find_coturn() -> Path:
