@@ -74,6 +74,10 @@ bench-hub: $(TEST)  ## measure the whole hub beside plain aiohttp
 bench-match: $(TEST)  ## measure the way from queue.join to match.found
 	@exec $(BIN)/python -m loadtests.match_bench $(ARGS)
 
+.PHONY: bench-index
+bench-index: $(TEST)  ## measure pairing, with the index by bitsets beside a plain scan
+	@exec $(BIN)/python -m loadtests.index_bench $(ARGS)
+
 .PHONY: load
 load: $(TEST)  ## let a crowd of 50 meet and talk for 30 s, on a server of its own
 	@exec $(BIN)/python -m loadtests.crowd $(ARGS)

@@ -5,7 +5,7 @@ between two steps leaves something that the next caller, the hub's check or the 
 know sockets and messages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -115,7 +115,9 @@ class Lobby:
         queued = Queued(request.intent, TicketId(self._ids.new()))
         over: Queued | InCall | None = None
         for _ in range(_JOIN_ATTEMPTS):
-            taken = await self._activities.join(request.user_id, request.device_id, queued, replaces=over)
+            taken = await self._activities.join(
+                request.user_id, request.device_id, queued, replaces=over, met_s=policy.recent_penalty_s
+            )
             held = taken.slot.activity
             if isinstance(held, Queued) and self._is_mine(request, taken, held):
                 person = request.person
@@ -135,6 +137,9 @@ class Lobby:
                     verified=person.verified,
                     wants=wants,
                     exclusions=taken.exclusions,
+                    met=taken.met,
+                    ahead_ms=_ahead_ms(person, policy),
+                    leaves_at=_leaves_at(request.preferences, taken.slot.queued_at),
                 )
                 return await self._enter(ticket, issued_at=taken.slot.now_ms, already=not taken.taken)
             over = await self._find_over(request, taken.slot)
@@ -166,10 +171,18 @@ class Lobby:
                 await self._activities.leave(user_id, in_call)
                 return None
 
-    async def pause(self, ticket: Ticket) -> Standing:
-        """The ticket keeps its place but is not matched; the pool's owner drops it after the policy's `paused_s`."""
-        await self._queues.pause(ticket.intent, [ticket.ticket_id])
-        return _STANDINGS[await self._queues.state(ticket.intent, ticket.ticket_id)]
+    async def pause(self, ticket: Ticket, *, anew: bool = False) -> Standing:
+        """The ticket keeps its place but is not matched; the pool's owner drops it after the policy's `paused_s`.
+
+        With `anew` that time begins again where the ticket is paused already.
+        """
+        [state] = await self._queues.pause(ticket.intent, [ticket.ticket_id], anew=anew)
+        return _STANDINGS[state]
+
+    async def keep_paused(self, intent: str, ticket_ids: Sequence[TicketId]) -> list[Standing]:
+        """As `pause` with `anew`, of many at once; how each stands."""
+        states = await self._queues.pause(intent, ticket_ids, anew=True)
+        return [_STANDINGS[state] for state in states]
 
     async def resume(self, ticket: Ticket) -> Standing:
         """The ticket waits again at its place, with the session and node it names now; `LEFT` if it was dropped."""
@@ -217,10 +230,11 @@ class Lobby:
             await self._queues.acknowledge(match.intent, match.call_id, seat)
         return entered
 
-    async def release(self, ref: SeatRef, *, returns: bool) -> bool:
+    async def release(self, ref: SeatRef, *, returns: bool, paused: bool = False) -> bool:
         """Resolves one side of a match whose call did not become live; whether the user waits again.
 
-        With `returns` the user goes back to the queue at the original place, unless they do something else by now.
+        With `returns` the user goes back to the queue at the original place, unless they do something else by now;
+        with `paused` not to be matched until they resume.
         The two are kept apart for a while. The match is gone when both sides are released.
         """
         back = False
@@ -229,7 +243,7 @@ class Lobby:
         else:
             await self._activities.free(ref, apart_s=FAILED_PAIR_S)
         # The slot first: while the match stands, the pool's owner can finish what is interrupted here.
-        state = await self._queues.resolve(ref, returns=back)
+        state = await self._queues.resolve(ref, returns=back, paused=paused)
         if back:
             self._metrics.matches.labels(ref.intent, "returned").inc()
         return back and state is not TicketState.ABSENT
@@ -303,6 +317,16 @@ class Lobby:
             ticket.user_id, ticket.device_id, queued, replaces=slot.activity, queued_at=ticket.queued_at
         )
         return taken.taken
+
+
+def _ahead_ms(person: Person, policy: IntentPolicy) -> int:
+    """The highest priority that somebody has, as milliseconds of waiting."""
+    names = (person.role, "verified") if person.verified else (person.role,)
+    return round(max(policy.priority_s.get(name, 0.0) for name in names) * 1000)
+
+
+def _leaves_at(preferences: Preferences, queued_at: int) -> int:
+    return queued_at + preferences.patience_s * 1000 if preferences.patience_s else 0
 
 
 _STANDINGS = {

@@ -1,15 +1,15 @@
 """Pairing: who meets, decided greedily.
 
 A ticket is tried when it arrives, when its wishes widen and when it comes back: since nothing else makes two
-tickets compatible, nobody waits beside somebody who would fit. Of the longest-waiting compatible partners the
-best by score is taken; once the widening is over, the longest-waiting one.
+tickets compatible, nobody waits beside somebody who would fit. Of the compatible partners whose turn it is the best
+by score is taken, and whoever was passed over for it gets credit; beyond the policy's `max_wait_s` it is first come,
+first served.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from base.policy import IntentPolicy
-from matchmaker.index import Index
-from matchmaker.scoring import score
+from matchmaker.index import Entry, Index
+from matchmaker.scoring import Rules, fit, urgency
 from matchmaker.ticket import Ticket
 
 BEST_OF = 16
@@ -21,24 +21,48 @@ class Pair:
 
     a: Ticket
     b: Ticket
+    passed: tuple[int, int] = field(default=(0, 0), compare=False)
+    """How often each of the two was passed over, which counts again should the claim be refused."""
+    tiers: tuple[int, int] = field(default=(0, 0), compare=False)
+    passed_over: int = field(default=0, compare=False)
+    """How many whose turn was before that of the chosen one were not chosen."""
 
 
-def pair(index: Index, ticket: Ticket, tier: int, now_ms: int, policy: IntentPolicy) -> Pair | None:
+def pair(index: Index, ticket: Ticket, tier: int, now_ms: int, rules: Rules) -> Pair | None:
     """The ticket with the best partner there is, both taken out of the index; or nothing, and nothing changed."""
     candidates = index.candidates(ticket, tier, BEST_OF)
     if not candidates:
         return None
-    partner = _choose(ticket, candidates, now_ms, policy)
-    index.remove(partner.ticket_id)
-    index.remove(ticket.ticket_id)
-    a, b = sorted((ticket, partner), key=lambda side: side.seniority)
-    return Pair(a, b)
+    chosen = _choose(index, ticket, tier, candidates, now_ms, rules)
+    passed_over = 0
+    for entry in candidates:
+        if entry is chosen:
+            break
+        entry.passed += 1
+        passed_over += 1
+    index.remove(chosen.ticket.ticket_id)
+    own = index.remove(ticket.ticket_id)
+    mine = (ticket, own.passed if own is not None else 0, tier)
+    theirs = (chosen.ticket, chosen.passed, chosen.tier)
+    a, b = (mine, theirs) if ticket.seniority < chosen.ticket.seniority else (theirs, mine)
+    return Pair(a[0], b[0], (a[1], b[1]), (a[2], b[2]), passed_over)
 
 
-def _choose(ticket: Ticket, candidates: list[Ticket], now_ms: int, policy: IntentPolicy) -> Ticket:
+def _choose(
+    index: Index, ticket: Ticket, tier: int, candidates: list[Entry], now_ms: int, rules: Rules
+) -> Entry:
     longest = candidates[0]
-    patience_ms = max(policy.widen_after_s, default=0.0) * 1000
-    # Beyond the last widening it is first come, first served: a worse fit must not wait for ever.
-    if patience_ms <= now_ms - longest.queued_at:
+    waited_ms = now_ms - longest.ticket.queued_at + longest.ticket.ahead_ms
+    # Beyond the longest wait it is first come, first served: a worse fit must not wait for ever.
+    if len(candidates) == 1 or waited_ms >= rules.max_wait_ms:
         return longest
-    return max(candidates, key=lambda other: score(ticket, other, now_ms))
+    near = rules.near.get(ticket.region) if ticket.region is not None else None
+    if near is not None and len(candidates) == BEST_OF:
+        # There are more, and the near ones may be behind these; those whose turn it is compete in any case.
+        candidates = [*candidates, *index.candidates(ticket, tier, BEST_OF, near)]
+    best, most = longest, float("-inf")
+    for entry in candidates:
+        points = fit(ticket, entry.ticket, rules) + urgency(entry.ticket, entry.passed, now_ms)
+        if points > most:
+            best, most = entry, points
+    return best

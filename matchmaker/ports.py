@@ -36,6 +36,8 @@ class Taken:
     taken: bool
     slot: Slot
     exclusions: frozenset[UserId]
+    met: frozenset[UserId] = frozenset()
+    """Partners of late, not excluded any more."""
 
 
 class Entered(Enum):
@@ -61,8 +63,12 @@ class Activities(Protocol):
         *,
         replaces: Activity | None = None,
         queued_at: int | None = None,
+        met_s: float = 0,
     ) -> Taken:
-        """Takes the slot if it is idle or still says `replaces`; `queued_at` (Unix ms) defaults to now."""
+        """Takes the slot if it is idle or still says `replaces`; `queued_at` (Unix ms) defaults to now.
+
+        Whom the user met counts as `met` for `met_s` (at most a day) after they may meet again.
+        """
         ...
 
     async def leave(self, user_id: UserId, activity: Activity) -> bool:
@@ -218,8 +224,13 @@ class QueueStore(Protocol):
 
     async def state(self, pool: str, ticket_id: TicketId) -> TicketState: ...
 
-    async def pause(self, pool: str, ticket_ids: Sequence[TicketId]) -> None:
-        """Pauses those that wait; the others are left as they are."""
+    async def pause(
+        self, pool: str, ticket_ids: Sequence[TicketId], *, anew: bool = False
+    ) -> list[TicketState]:
+        """Pauses those that wait; with `anew`, the pause of those that are paused already begins again.
+
+        Answers how each stands now; one that is matched, or gone, is left so.
+        """
         ...
 
     async def drop_paused(
@@ -232,8 +243,8 @@ class QueueStore(Protocol):
         """Notes that a side knows of its match; false if there is no such match any more."""
         ...
 
-    async def resolve(self, ref: SeatRef, *, returns: bool) -> TicketState:
-        """Lets a matched ticket wait again at its place, or removes it; answers how it stands now.
+    async def resolve(self, ref: SeatRef, *, returns: bool, paused: bool = False) -> TicketState:
+        """Lets a matched ticket wait again at its place, `paused` or not, or removes it; answers how it stands now.
 
         The match goes away when both sides are resolved.
         """

@@ -8,16 +8,22 @@ the numbers of the pool's events tell which came first.
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from heapq import heappop, heappush
 
 from base.ids import NodeId, TicketId
 from base.policy import Gender, IntentPolicy
+from base.wheel import TimerWheel
 from matchmaker.index import Index
 from matchmaker.matches import Seat
 from matchmaker.pairing import Pair, pair
 from matchmaker.ports import Arrived, Departed, Paused, PoolEvent
-from matchmaker.scoring import tier_after
+from matchmaker.scoring import Rule, Rules, rejects, tier_after
 from matchmaker.ticket import Ticket
+
+WHEEL_MS = 50
+"""Wishes widen, and people give up, so much late at most."""
+
+_SAMPLE_EVERY = 32
+_SAMPLED = 8
 
 
 @dataclass(slots=True)
@@ -25,6 +31,7 @@ class _Proposed:
     """A ticket in a pair whose claim is not answered yet, and the last that was heard of it meanwhile."""
 
     ticket: Ticket
+    passed: int
     heard: PoolEvent | None = None
     heard_number: int = 0
 
@@ -32,8 +39,9 @@ class _Proposed:
 class WaitingRoom:
     """Tickets of one pool as far as its events tell."""
 
-    def __init__(self, policy: IntentPolicy, index: Index) -> None:
+    def __init__(self, policy: IntentPolicy, rules: Rules, index: Index) -> None:
         self._policy = policy
+        self._rules = rules
         self._index = index
         self._paused: dict[TicketId, Paused] = {}
         self._proposed: dict[TicketId, _Proposed] = {}
@@ -42,8 +50,12 @@ class WaitingRoom:
         # By claimed ticket, the last event before its claim; forgotten when the events have got there.
         self._claimed: dict[TicketId, int] = {}
         self._claims: deque[tuple[int, TicketId]] = deque()
-        # Entries are checked when they are due: tickets come and go without the heap being searched.
-        self._widenings: list[tuple[int, TicketId, int]] = []
+        # What is due is checked then: tickets come and go without the wheels being searched.
+        self._widenings: TimerWheel[tuple[TicketId, int]] = TimerWheel(WHEEL_MS, 0)
+        self._due: deque[tuple[TicketId, int]] = deque()
+        self._leavings: TimerWheel[TicketId] = TimerWheel(WHEEL_MS, 0)
+        self._tries = 0
+        self._rejections: Counter[Rule] = Counter()
 
     def hear(self, number: int, event: PoolEvent, now_ms: int) -> Pair | None:
         """Takes note of the pool's event `number`; the pair that it makes possible, if any."""
@@ -60,10 +72,10 @@ class WaitingRoom:
             return None
         return self._apply(event, now_ms)
 
-    def _apply(self, event: PoolEvent, now_ms: int) -> Pair | None:
+    def _apply(self, event: PoolEvent, now_ms: int, passed: int = 0) -> Pair | None:
         match event:
             case Arrived(ticket):
-                return self._arrive(ticket, now_ms)
+                return self._arrive(ticket, now_ms, passed)
             case Paused():
                 self._take_out(event.ticket_id)
                 self._paused[event.ticket_id] = event
@@ -73,13 +85,16 @@ class WaitingRoom:
 
     def widen(self, now_ms: int, limit: int) -> list[Pair]:
         """Relaxes those whose time has come, at most `limit`, and tries each of them once; the pairs found."""
+        self._due += self._widenings.turn(now_ms)
         pairs: list[Pair] = []
-        while limit and self._widenings and self._widenings[0][0] <= now_ms:
+        while limit and self._due:
             limit -= 1
-            _, ticket_id, tier = heappop(self._widenings)
+            ticket_id, tier = self._due.popleft()
             entry = self._index.get(ticket_id)
             if entry is None or entry.tier >= tier:
                 continue
+            # Where it is late, by more than one step: else it would take a turn of the wheel for each.
+            tier = max(tier, tier_after(self._policy, now_ms - entry.ticket.queued_at))
             self._index.widen(ticket_id, tier)
             self._await_widening(entry.ticket, tier)
             found = self._try(entry.ticket, tier, now_ms)
@@ -87,9 +102,21 @@ class WaitingRoom:
                 pairs.append(found)
         return pairs
 
-    def next_widening_at(self) -> int | None:
-        """When `widen` may have something to do, Unix ms."""
-        return self._widenings[0][0] if self._widenings else None
+    def is_behind(self) -> bool:
+        """Whether `widen` left something that is due."""
+        return bool(self._due)
+
+    def departing(self, now_ms: int) -> list[Ticket]:
+        """The waiting tickets whose people meant to wait no longer than until now; told once."""
+        entries = (self._index.get(ticket_id) for ticket_id in self._leavings.turn(now_ms))
+        return [
+            entry.ticket for entry in entries if entry is not None and 0 < entry.ticket.leaves_at <= now_ms
+        ]
+
+    def rejections(self) -> Counter[Rule]:
+        """Of a sample of those who were tried, by which rule the longest-waiting were no partners; told once."""
+        told, self._rejections = self._rejections, Counter()
+        return told
 
     def claimed(self, pair_: Pair, lost: frozenset[Seat], after: int, now_ms: int) -> list[Pair]:
         """Takes note of a claim's answer: `lost` names the seats whose ticket was not waiting, none means a match.
@@ -98,7 +125,8 @@ class WaitingRoom:
         tried again. The pairs that come of it.
         """
         pairs = []
-        for seat, ticket in (("a", pair_.a), ("b", pair_.b)):
+        seats: tuple[tuple[Seat, Ticket], ...] = (("a", pair_.a), ("b", pair_.b))
+        for seat, ticket in seats:
             proposed = self._proposed.pop(ticket.ticket_id)
             event = proposed.heard
             if not lost:
@@ -108,7 +136,8 @@ class WaitingRoom:
                 event = event if proposed.heard_number > after else None
             elif event is None and seat not in lost:
                 event = Arrived(proposed.ticket, now_ms)
-            found = self._apply(event, now_ms) if event is not None else None
+            # Credit is for who was passed over and still waits, not for who had a match.
+            found = self._apply(event, now_ms, proposed.passed if lost else 0) if event is not None else None
             if found is not None:
                 pairs.append(found)
         return pairs
@@ -126,29 +155,46 @@ class WaitingRoom:
         proposed = Counter(each.ticket.side for each in self._proposed.values())
         return {side: self._sides[side] + proposed[side] for side in Gender}
 
-    def _arrive(self, ticket: Ticket, now_ms: int) -> Pair | None:
-        self._take_out(ticket.ticket_id)
+    def _arrive(self, ticket: Ticket, now_ms: int, passed: int) -> Pair | None:
+        passed = max(passed, self._take_out(ticket.ticket_id))
         tier = tier_after(self._policy, now_ms - ticket.queued_at)
-        self._index.add(ticket, tier)
+        self._index.add(ticket, tier, passed)
         self._sides[ticket.side] += 1
         self._nodes.setdefault(ticket.node_id, set()).add(ticket.ticket_id)
         self._await_widening(ticket, tier)
+        if ticket.leaves_at:
+            self._leavings.add(ticket.ticket_id, ticket.leaves_at)
         return self._try(ticket, tier, now_ms)
 
     def _try(self, ticket: Ticket, tier: int, now_ms: int) -> Pair | None:
-        found = pair(self._index, ticket, tier, now_ms, self._policy)
+        self._tries += 1
+        if self._tries % _SAMPLE_EVERY == 0:
+            self._sample(ticket, tier)
+        found = pair(self._index, ticket, tier, now_ms, self._rules)
         if found is None:
             return None
-        for side in (found.a, found.b):
+        for side, passed in zip((found.a, found.b), found.passed, strict=True):
             self._forget(side)
-            self._proposed[side.ticket_id] = _Proposed(side)
+            self._proposed[side.ticket_id] = _Proposed(side, passed)
         return found
 
-    def _take_out(self, ticket_id: TicketId) -> None:
+    def _sample(self, ticket: Ticket, tier: int) -> None:
+        tiers = self._rules.tiers
+        for entry in self._index.first(ticket, _SAMPLED):
+            rule = rejects(ticket, entry.ticket, tiers[tier]) or rejects(
+                entry.ticket, ticket, tiers[entry.tier]
+            )
+            if rule is not None:
+                self._rejections[rule] += 1
+
+    def _take_out(self, ticket_id: TicketId) -> int:
+        """Takes a ticket out wherever it is; how often it was passed over."""
         self._paused.pop(ticket_id, None)
-        ticket = self._index.remove(ticket_id)
-        if ticket is not None:
-            self._forget(ticket)
+        entry = self._index.remove(ticket_id)
+        if entry is None:
+            return 0
+        self._forget(entry.ticket)
+        return entry.passed
 
     def _forget(self, ticket: Ticket) -> None:
         self._sides[ticket.side] -= 1
@@ -160,5 +206,6 @@ class WaitingRoom:
     def _await_widening(self, ticket: Ticket, tier: int) -> None:
         steps = self._policy.widen_after_s
         if tier + 1 < len(steps):
-            due = ticket.queued_at + round(steps[tier + 1] * 1000)
-            heappush(self._widenings, (due, ticket.ticket_id, tier + 1))
+            self._widenings.add(
+                (ticket.ticket_id, tier + 1), ticket.queued_at + round(steps[tier + 1] * 1000)
+            )

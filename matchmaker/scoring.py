@@ -1,44 +1,115 @@
 """Who fits whom, and how well.
 
-Decides mutual compatibility of two tickets, each at its own tier of widening, and the score by which one of
-several compatible partners is chosen. Blocks, exclusions and sides never relax; age, region and language do.
+Decides mutual compatibility of two tickets, each at its own tier of widening, the rule by which two do not fit, and
+the score by which one of several compatible partners is chosen. Blocks, exclusions and sides never relax; age,
+region and language do.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from base.policy import IntentPolicy
-from matchmaker.ticket import Ticket
+from matchmaker.ticket import MAX_AGE, MIN_AGE, Ticket
 
 # Points. A year of age apart costs one, so the others read as "worth so many years".
 _SHARED_LANGUAGE = 12.0
 _SAME_REGION = 8.0
 _VERIFIED = 2.0
 _AGE_APART_CAP = 30
+# A partner of today's: taken where nobody else comes near.
+_MET_BEFORE = -30.0
 # Ten seconds of waiting weigh as much as a shared language: nobody is passed over for long.
-_POINTS_PER_WAITED_S = 1.2
+_POINTS_PER_WAITED_MS = 0.0012
+# Each time that somebody younger in the queue was preferred; at most so often, as waiting counts anyway.
+_POINTS_PER_PASS = 3.0
+_PASSES_COUNTED = 10
+# Whoever is known to leave soon is served while they can be.
+_LEAVING = 15.0
+_LEAVES_SOON_MS = 10_000
+# From so far apart on a voice call feels distant, and being near counts for nothing.
+_FAR_MS = 200
+_NEAR_MS = 60
+
+_OLDEST = 127
+
+
+class Rule(StrEnum):
+    """Why two tickets are not paired; in the order in which the rules are looked at."""
+
+    SIDE = "side"
+    EXCLUDED = "excluded"
+    """Blocked, or met lately."""
+    AGE = "age"
+    REGION = "region"
+    LANGUAGE = "language"
 
 
 @dataclass(frozen=True, slots=True)
 class Relaxation:
-    """What one tier of widening gives up of a ticket's wishes."""
+    """What one tier of widening gives up of a ticket's wishes; `near` lists what else a wanted region stands for."""
 
     age_years: int
     any_region: bool
     any_language: bool
+    near: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-def relaxations(policy: IntentPolicy) -> tuple[Relaxation, ...]:
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an intent's policy says about pairing, worked out once."""
+
+    tiers: tuple[Relaxation, ...]
+    max_wait_ms: int
+    round_trips: Mapping[tuple[str, str], int]
+    near: Mapping[str, frozenset[str]]
+    """For each region those so near that nobody hears the distance, itself included; empty without a table."""
+
+
+def rules_of(policy: IntentPolicy) -> Rules:
+    """The rules of a policy."""
+    round_trips = _round_trips(policy)
+    return Rules(
+        tiers=_relaxations(policy, round_trips),
+        max_wait_ms=round(policy.max_wait_s * 1000),
+        round_trips=round_trips,
+        near=_within(round_trips, _NEAR_MS),
+    )
+
+
+def _relaxations(policy: IntentPolicy, round_trips: Mapping[tuple[str, str], int]) -> tuple[Relaxation, ...]:
     """One entry for each tier; region goes at the last but one, language at the last, neither at the first."""
-    tiers = len(policy.widen_after_s)
-    years = policy.widen_age_years
+    tiers = max(1, len(policy.widen_after_s))
+    years, reach = policy.widen_age_years or (0,), policy.widen_round_trip_ms or (0,)
     return tuple(
         Relaxation(
-            age_years=years[min(tier, len(years) - 1)] if years else 0,
+            age_years=years[min(tier, len(years) - 1)],
             any_region=tier >= max(1, tiers - 2),
             any_language=tier >= max(1, tiers - 1),
+            near=_within(round_trips, reach[min(tier, len(reach) - 1)])
+            if reach[min(tier, len(reach) - 1)]
+            else {},
         )
         for tier in range(tiers)
-    ) or (Relaxation(age_years=0, any_region=False, any_language=False),)
+    )
+
+
+def _round_trips(policy: IntentPolicy) -> dict[tuple[str, str], int]:
+    """The policy's table in both directions; of two that contradict each other the lower counts."""
+    found: dict[tuple[str, str], int] = {}
+    for one, row in policy.round_trip_ms.items():
+        for other, apart_ms in row.items():
+            for pair in ((one, other), (other, one)):
+                found[pair] = min(apart_ms, found.get(pair, apart_ms))
+    return found | {(region, region): 0 for pair in found for region in pair}
+
+
+def _within(round_trips: Mapping[tuple[str, str], int], reach_ms: int) -> dict[str, frozenset[str]]:
+    regions = sorted({one for one, _ in round_trips})
+    return {
+        one: frozenset(other for other in regions if round_trips.get((one, other), reach_ms + 1) <= reach_ms)
+        for one in regions
+    }
 
 
 def tier_after(policy: IntentPolicy, waited_ms: int) -> int:
@@ -47,35 +118,87 @@ def tier_after(policy: IntentPolicy, waited_ms: int) -> int:
     return max(0, reached - 1)
 
 
-def accepts(ticket: Ticket, other: Ticket, relaxation: Relaxation) -> bool:
-    """Whether `other` is what `ticket` wants, relaxed so far; who names no languages is taken to understand."""
-    wants = ticket.wants
-    if other.side not in wants.sides or other.user_id in ticket.exclusions:
-        return False
-    if not wants.age_min - relaxation.age_years <= other.age <= wants.age_max + relaxation.age_years:
-        return False
-    if wants.regions and not relaxation.any_region and other.region not in wants.regions:
-        return False
-    return (
-        relaxation.any_language
-        or not wants.languages
-        or not other.languages
-        or not wants.languages.isdisjoint(other.languages)
-    )
+# --- what a ticket accepts at a tier; `accepts` and every index ask here -----------------------------------------
+
+
+def wanted_ages(ticket: Ticket, relaxation: Relaxation) -> tuple[int, int]:
+    """The youngest and the oldest that will do; the bounds of the scale are open ends."""
+    youngest = ticket.wants.age_min - relaxation.age_years
+    oldest = ticket.wants.age_max + relaxation.age_years
+    return (0 if youngest <= MIN_AGE else youngest), (_OLDEST if oldest >= MAX_AGE else oldest)
+
+
+def wanted_regions(ticket: Ticket, relaxation: Relaxation) -> frozenset[str] | None:
+    """The regions that will do; `None` for any, known or not."""
+    regions = ticket.wants.regions
+    if not regions or relaxation.any_region:
+        return None
+    if not relaxation.near:
+        return regions
+    return regions.union(*(relaxation.near.get(region, ()) for region in regions))
+
+
+def wanted_languages(ticket: Ticket, relaxation: Relaxation) -> frozenset[str] | None:
+    """The languages of which one will do; `None` for any."""
+    return None if relaxation.any_language or not ticket.wants.languages else ticket.wants.languages
+
+
+def rejects(ticket: Ticket, other: Ticket, relaxation: Relaxation) -> Rule | None:
+    """The rule by which `other` is not what `ticket` wants, relaxed so far; `None` if it is.
+
+    Who names no languages is taken to understand.
+    """
+    if other.side not in ticket.wants.sides:
+        return Rule.SIDE
+    if other.user_id in ticket.exclusions or other.user_id == ticket.user_id:
+        return Rule.EXCLUDED
+    youngest, oldest = wanted_ages(ticket, relaxation)
+    if not youngest <= other.age <= oldest:
+        return Rule.AGE
+    regions = wanted_regions(ticket, relaxation)
+    if regions is not None and other.region not in regions:
+        return Rule.REGION
+    languages = wanted_languages(ticket, relaxation)
+    if languages is not None and other.languages and languages.isdisjoint(other.languages):
+        return Rule.LANGUAGE
+    return None
 
 
 def compatible(a: Ticket, a_relaxed: Relaxation, b: Ticket, b_relaxed: Relaxation) -> bool:
     """Whether each of two different people is what the other wants."""
-    return a.user_id != b.user_id and accepts(a, b, a_relaxed) and accepts(b, a, b_relaxed)
+    return rejects(a, b, a_relaxed) is None and rejects(b, a, b_relaxed) is None
 
 
-def score(ticket: Ticket, other: Ticket, now_ms: int) -> float:
-    """How good a partner `other` is for `ticket`, in points; its waiting counts for it."""
-    points = -float(min(abs(ticket.age - other.age), _AGE_APART_CAP))
+# --- how well ----------------------------------------------------------------------------------------------------
+
+
+def fit(ticket: Ticket, other: Ticket, rules: Rules) -> float:
+    """How good a partner `other` is for `ticket`, in points, however long either has waited."""
+    apart = abs(ticket.age - other.age)
+    points = float(-apart if apart < _AGE_APART_CAP else -_AGE_APART_CAP)
     if not ticket.languages.isdisjoint(other.languages):
         points += _SHARED_LANGUAGE
-    if ticket.region is not None and ticket.region == other.region:
-        points += _SAME_REGION
+    region = ticket.region
+    if region is not None:
+        theirs = other.region
+        if region == theirs:
+            points += _SAME_REGION
+        elif theirs is not None and rules.round_trips:
+            distance = min(_FAR_MS, rules.round_trips.get((region, theirs), _FAR_MS))
+            points += _SAME_REGION * (1 - distance / _FAR_MS)
     if other.verified:
         points += _VERIFIED
-    return points + max(0, now_ms - other.queued_at) / 1000 * _POINTS_PER_WAITED_S
+    if other.user_id in ticket.met or ticket.user_id in other.met:
+        points += _MET_BEFORE
+    return points
+
+
+def urgency(other: Ticket, passed: int, now_ms: int) -> float:
+    """What speaks for serving a waiting ticket now, in points: its waiting, having been passed over, leaving soon."""
+    waited_ms = now_ms - other.queued_at + other.ahead_ms
+    points = waited_ms * _POINTS_PER_WAITED_MS if waited_ms > 0 else 0.0
+    if passed:
+        points += min(passed, _PASSES_COUNTED) * _POINTS_PER_PASS
+    if other.leaves_at and other.leaves_at - now_ms <= _LEAVES_SOON_MS:
+        points += _LEAVING
+    return points

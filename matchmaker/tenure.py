@@ -19,7 +19,7 @@ from base.errors import Unavailable
 from base.ids import CallId, IdFactory, NodeId, TicketId
 from base.policy import IntentPolicy
 from matchmaker.activity import Queued
-from matchmaker.index import ScanIndex
+from matchmaker.bitsets import BitsetIndex
 from matchmaker.lobby import Lobby
 from matchmaker.matches import SEATS, Match, MatchedSeat, MatchRecord, Progress, seated
 from matchmaker.metrics import MatchmakerMetrics
@@ -31,6 +31,7 @@ from matchmaker.ports import (
     CallOutcome,
     CallStages,
     Lease,
+    Left,
     NodeLiveness,
     QueueStore,
     TicketState,
@@ -46,8 +47,8 @@ from matchmaker.review import (
     Wait,
     next_step,
 )
-from matchmaker.room import WaitingRoom
-from matchmaker.scoring import relaxations
+from matchmaker.room import WHEEL_MS, WaitingRoom
+from matchmaker.scoring import rules_of
 
 LEASE_MS = 2_000
 """A crashed owner's pool is matched again within 3 s: what is left of them is for learning the pool anew."""
@@ -102,7 +103,8 @@ class Tenure:
         self._number = lease.number
         self._clock_ahead_ms = 0
         self._set_clock(lease)
-        self._room = WaitingRoom(policy, ScanIndex(relaxations(policy)))
+        rules = rules_of(policy)
+        self._room = WaitingRoom(policy, rules, BitsetIndex(rules.tiers))
         self._pairs: deque[Pair] = deque()
         self._arrived_at: dict[TicketId, int] = {}
         self._pairs_wait = asyncio.Event()
@@ -181,9 +183,7 @@ class Tenure:
         while True:
             for found in self._room.widen(self._now(), _EVENTS_BETWEEN_BREATHS):
                 self._propose(found)
-            due_at = self._room.next_widening_at()
-            delay_ms = 100 if due_at is None else min(100, max(0, due_at - self._now()))
-            await asyncio.sleep(delay_ms / 1000)
+            await asyncio.sleep(0 if self._room.is_behind() else WHEEL_MS / 1000)
 
     def _propose(self, found: Pair | None) -> None:
         if found is not None:
@@ -327,6 +327,7 @@ class Tenure:
         while True:
             await self._pause_orphans()
             await self._drop_paused()
+            await self._drop_departing()
             await self._queues.trim(self._pool, self._token, self._cursor)
             for side, count in self._room.waiting().items():
                 self._ports.metrics.tickets.labels(self._pool, side).set(count)
@@ -351,3 +352,10 @@ class Tenure:
             # Where this fails, whoever looks at the slot next finds that its ticket is gone.
             with suppress(Unavailable):
                 await self._ports.activities.leave(ticket.user_id, Queued(self._pool, ticket.ticket_id))
+
+    async def _drop_departing(self) -> None:
+        """Lets go of those who said for how long they would wait; their hubs find that the place is gone."""
+        for ticket in self._room.departing(self._now()):
+            if await self._queues.leave(self._pool, ticket.ticket_id) is Left.LEFT:
+                with suppress(Unavailable):
+                    await self._ports.activities.leave(ticket.user_id, Queued(self._pool, ticket.ticket_id))

@@ -18,6 +18,7 @@ MAX_AGE = 120
 
 Age = Annotated[int, msgspec.Meta(ge=MIN_AGE, le=MAX_AGE)]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=16)]
+Patience = Annotated[int, msgspec.Meta(ge=0, le=86_400)]
 Region = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]+$", max_length=32)]
 
 
@@ -29,6 +30,8 @@ class Preferences(msgspec.Struct, frozen=True):
     age_max: Age = MAX_AGE
     languages: Annotated[tuple[Language, ...], msgspec.Meta(max_length=16)] = ()
     regions: Annotated[tuple[Region, ...], msgspec.Meta(max_length=16)] = ()
+    patience_s: Patience = 0
+    """For how long the person means to wait, if they know; 0 if they do not. The ticket is given up then."""
 
     def __post_init__(self) -> None:
         if self.age_min > self.age_max:
@@ -50,6 +53,8 @@ class Person(Protocol):
     def region(self) -> str | None: ...
     @property
     def verified(self) -> bool: ...
+    @property
+    def role(self) -> str: ...
 
 
 class Wants(msgspec.Struct, frozen=True, array_like=True):
@@ -80,11 +85,22 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     verified: bool
     wants: Wants
     exclusions: frozenset[UserId] = frozenset()
+    met: frozenset[UserId] = frozenset()
+    """Partners of late who are not excluded any more, but come last."""
+    ahead_ms: int = 0
+    """The policy's priority: as many milliseconds as if waited already."""
+    leaves_at: int = 0
+    """When the person will have had enough, Unix ms; 0 if they did not say."""
 
     @property
     def seniority(self) -> tuple[int, str]:
         """Sorts tickets by who waits longest; the id settles ties."""
         return (self.queued_at, self.ticket_id)
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Sorts tickets by whose turn it is: by seniority, priority counted in."""
+        return (self.queued_at - self.ahead_ms, self.ticket_id)
 
 
 def wanted_sides(side: Gender, asked: Iterable[Gender], pairing: Pairing) -> frozenset[Gender]:

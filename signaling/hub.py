@@ -11,9 +11,9 @@ import structlog
 
 from base.clock import Clock
 from base.ids import DeviceId, SessionId, UserId
+from base.wheel import TimerWheel
 from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
-from signaling.wheel import TimerWheel
 
 TURN_S = 0.25
 _AFTER_FAILURE_MS = 1_000

@@ -44,6 +44,7 @@ class RedisActivities:
         *,
         replaces: Activity | None = None,
         queued_at: int | None = None,
+        met_s: float = 0,
     ) -> Taken:
         with unavailable_when_away():
             reply = await self._join(
@@ -53,13 +54,15 @@ class RedisActivities:
                     device_id,
                     "" if replaces is None else str(replaces),
                     "" if queued_at is None else queued_at,
+                    round(met_s * 1000),
                 ],
             )
-        taken, now_ms, activity, device, since, blocked, recent = reply
+        taken, now_ms, activity, device, since, blocked, recent, met = reply
         return Taken(
             taken=bool(taken),
             slot=_slot(now_ms, activity, device, since),
             exclusions=frozenset(UserId(user.decode()) for user in (*blocked, *recent)),
+            met=frozenset(UserId(user.decode()) for user in met),
         )
 
     async def leave(self, user_id: UserId, activity: Activity) -> bool:

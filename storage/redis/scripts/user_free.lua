@@ -4,13 +4,15 @@
 -- ARGV[1] activity of the ticket    ARGV[2] activity of the call    ARGV[3] the peer's user id
 -- ARGV[4] for how long the two do not meet again, ms; 0 to leave that alone
 -- Result: 1 if the user is idle because of this, 0 if the slot said something else
+-- Whoever may be met again is remembered for a day more, to come last.
+local KEPT_MS = 86400000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if tonumber(ARGV[4]) > 0 then
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - KEPT_MS)
   redis.call('ZADD', KEYS[2], 'GT', now + ARGV[4], ARGV[3])
   local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
-  redis.call('PEXPIREAT', KEYS[2], last[2])
+  redis.call('PEXPIREAT', KEYS[2], last[2] + KEPT_MS)
 end
 local held = redis.call('HGET', KEYS[1], 'activity')
 -- Who went back to the queue from this very call waits with the same ticket: that one is not over.

@@ -2,8 +2,9 @@
 --
 -- KEYS[1] {u}:user    KEYS[2] {u}:blocks    KEYS[3] {u}:recent
 -- ARGV[1] activity to store    ARGV[2] device    ARGV[3] activity that may be replaced, or ''
--- ARGV[4] Unix ms since when the ticket counts, or '' for now
--- Result: {taken 0|1, now ms, activity, device, queued_at ms, {blocked users}, {recent partners}}
+-- ARGV[4] Unix ms since when the ticket counts, or '' for now    ARGV[5] for how long a partner who may be met again
+-- comes last, ms, at most a day
+-- Result: {taken 0|1, now ms, activity, device, queued_at ms, {blocked users}, {partners not to be met}, {partners to come last}}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local held = redis.call('HGET', KEYS[1], 'activity')
@@ -20,8 +21,11 @@ elseif held == ARGV[1] then
   taken = 1
 end
 local slot = redis.call('HMGET', KEYS[1], 'activity', 'device', 'queued_at')
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
 return {
   taken, now, slot[1], slot[2] or '', tonumber(slot[3] or 0),
-  redis.call('SMEMBERS', KEYS[2]), redis.call('ZRANGE', KEYS[3], 0, -1),
+  redis.call('SMEMBERS', KEYS[2]), redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. string.format('%.0f', now), '+inf'),
+  redis.call(
+    'ZRANGEBYSCORE', KEYS[3],
+    '(' .. string.format('%.0f', now - ARGV[5]), string.format('%.0f', now)
+  ),
 }

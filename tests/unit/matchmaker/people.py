@@ -21,6 +21,7 @@ class Somebody:
     languages: tuple[str, ...] = field(default=("en",))
     region: str | None = None
     verified: bool = False
+    role: str = "user"
 
 
 def ticket_of(name: str, *, queued_at: int = 0, side: Gender = Gender.OTHER, **changes: object) -> Ticket:

@@ -15,16 +15,17 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, preco
 
 from base.ids import NodeId, TicketId, UserId
 from base.policy import Gender, IntentPolicy, Pairing
-from matchmaker.index import ScanIndex
+from matchmaker.bitsets import BitsetIndex
 from matchmaker.matches import Seat
 from matchmaker.pairing import Pair
 from matchmaker.ports import Arrived, Departed, Paused, PoolEvent
-from matchmaker.room import WaitingRoom
-from matchmaker.scoring import relaxations
+from matchmaker.room import WHEEL_MS, WaitingRoom
+from matchmaker.scoring import rules_of
 from matchmaker.ticket import Ticket, Wants, wanted_sides
 from tests.unit.matchmaker.people import ticket_of
 
 POLICY = IntentPolicy(widen_after_s=(0, 10, 20, 40), widen_age_years=(0, 3, 6, 100))
+RULES = rules_of(POLICY)
 USERS = [UserId(f"user-{number}") for number in range(12)]
 LANGUAGES = ["de", "en", "tr"]
 REGIONS = ["eu", "us"]
@@ -90,7 +91,7 @@ class PairingMachine(RuleBasedStateMachine):
         self.pool: dict[TicketId, Truth] = {}
         self.events: deque[tuple[int, PoolEvent]] = deque()
         self.happened = 0
-        self.room = WaitingRoom(POLICY, ScanIndex(relaxations(POLICY)))
+        self.room = WaitingRoom(POLICY, RULES, BitsetIndex(RULES.tiers))
         self.proposed: deque[Pair] = deque()
         self.answers: deque[tuple[Pair, frozenset[Seat], int]] = deque()
         self.numbers = 0
@@ -110,12 +111,16 @@ class PairingMachine(RuleBasedStateMachine):
         person=people,
         wishes=wishes,
         exclusions=st.frozensets(st.sampled_from(USERS), max_size=4),
+        ahead_ms=st.sampled_from([0, 0, 7_000]),
+        patience_s=st.sampled_from([0, 0, 15]),
     )
-    def join_with_wishes(self, user, side, asked, person, wishes, exclusions):
+    def join_with_wishes(self, user, side, asked, person, wishes, exclusions, ahead_ms, patience_s):
         if self.pairing is Pairing.DATING and side is not Gender.OTHER:
             asked = asked - {side}
         sides = wanted_sides(side, asked, self.pairing)
-        return self._enter(user, side, sides, **wishes, exclusions=exclusions, **person)
+        leaves_at = self.now_ms + patience_s * 1000 if patience_s else 0
+        about = {"exclusions": exclusions, "ahead_ms": ahead_ms, "leaves_at": leaves_at}
+        return self._enter(user, side, sides, **wishes, **about, **person)
 
     def _enter(self, user: UserId, side: Gender, sides: frozenset[Gender], **about: Any) -> TicketId:
         self.numbers += 1
@@ -155,7 +160,7 @@ class PairingMachine(RuleBasedStateMachine):
 
     @rule(ticket_id=tickets)
     def resume(self, ticket_id: TicketId) -> None:
-        """Or verify: a waiting ticket may be put again, too."""
+        """Or verify: a waiting ticket may be put again, too. The place is the old one."""
         truth = self.pool.get(ticket_id)
         if truth is not None and truth.state in "wp":
             truth.state = "w"
@@ -200,6 +205,26 @@ class PairingMachine(RuleBasedStateMachine):
     def widen(self, limit: int) -> None:
         for found in self.room.widen(self.now_ms, limit):
             self._propose(found)
+
+    @rule()
+    def let_go_of_the_impatient(self) -> None:
+        """The worker removes them from the pool, and hears of it like of any other."""
+        for ticket in self.room.departing(self.now_ms):
+            assert 0 < ticket.leaves_at <= self.now_ms
+            self.leave(ticket.ticket_id)
+
+    @rule()
+    def crash(self) -> None:
+        """Another worker takes over: it knows the pool as it stands, and nothing of what was under way."""
+        self.room = WaitingRoom(POLICY, RULES, BitsetIndex(RULES.tiers))
+        for under_way in (self.events, self.proposed, self.answers):
+            under_way.clear()
+        for truth in sorted(self.pool.values(), key=lambda truth: truth.ticket.seniority):
+            if truth.state == "w":
+                arrived = Arrived(truth.ticket, truth.ticket.queued_at)
+                self._propose(self.room.hear(self.happened, arrived, self.now_ms))
+            elif truth.state == "p":
+                self.room.hear(self.happened, Paused(truth.ticket.ticket_id, self.now_ms), self.now_ms)
 
     @precondition(lambda self: self.proposed)
     @rule(seat=st.sampled_from(["a", "b"]), deed=st.sampled_from(["leave", "pause", "blink"]))
@@ -273,7 +298,8 @@ class PairingMachine(RuleBasedStateMachine):
 
         for number, one in enumerate(waiting):
             for other in waiting[number + 1 :]:
-                assert not fits(one, other, self.now_ms)
+                # What falls due is seen when the wheel turns.
+                assert not fits(one, other, self.now_ms // WHEEL_MS * WHEEL_MS)
         return None
 
     @rule()

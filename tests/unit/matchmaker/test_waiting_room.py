@@ -2,15 +2,16 @@
 
 from base.ids import NodeId, UserId
 from base.policy import Gender, IntentPolicy
-from matchmaker.index import ScanIndex
+from matchmaker.bitsets import BitsetIndex
 from matchmaker.pairing import Pair
 from matchmaker.ports import Arrived, Departed, Paused
 from matchmaker.room import WaitingRoom
-from matchmaker.scoring import relaxations
+from matchmaker.scoring import rules_of
 from matchmaker.ticket import Ticket
 from tests.unit.matchmaker.people import ticket_of, wanting
 
 POLICY = IntentPolicy(widen_after_s=(0, 10, 20, 40), widen_age_years=(0, 3, 6, 100))
+RULES = rules_of(POLICY)
 ANN, BOB = ticket_of("ann", queued_at=1), ticket_of("bob", queued_at=2)
 BOTH = Pair(ANN, BOB)
 NOW = 1_000
@@ -18,7 +19,7 @@ NOW = 1_000
 
 def room_with(*tickets: Ticket) -> WaitingRoom:
     """A room that heard of the tickets, as events 1, 2, ..."""
-    room = WaitingRoom(POLICY, ScanIndex(relaxations(POLICY)))
+    room = WaitingRoom(POLICY, RULES, BitsetIndex(RULES.tiers))
     for number, ticket in enumerate(tickets, start=1):
         room.hear(number, Arrived(ticket, NOW), NOW)
     return room
@@ -122,7 +123,6 @@ def test_wishes_widen_when_their_time_comes() -> None:
     ann = ticket_of("ann", wants=wanting(age_min=35))
     room = room_with(ann, BOB)
 
-    assert room.next_widening_at() == 10_000
     assert room.widen(9_999, 8) == []
     assert room.widen(10_000, 8) == []
     assert room.widen(20_000, 8) == [Pair(ann, BOB)]
@@ -133,11 +133,10 @@ def test_widening_does_some_at_a_time() -> None:
     crowd = [ticket_of(f"user-{n}", wants=wanting(sides=frozenset({Gender.MALE}))) for n in range(5)]
     room = room_with(*crowd)
     room.widen(10_000, 3)
-
-    assert room.next_widening_at() == 10_000
+    assert room.is_behind()
 
     room.widen(10_000, 3)
-    assert room.next_widening_at() == 20_000
+    assert not room.is_behind()
 
 
 def test_a_ticket_that_arrives_again_is_the_new_one() -> None:
@@ -182,3 +181,95 @@ def test_only_the_sixteen_longest_waiting_compete() -> None:
 
     assert found is not None
     assert found.a in crowd
+
+
+def test_who_was_passed_over_gets_credit_for_it() -> None:
+    """Bob fits less well than each newcomer, but not for ever: no arithmetic of ages keeps him waiting."""
+    strict = wanting(sides=frozenset({Gender.FEMALE}))
+    room = room_with(ticket_of("bob", age=50, queued_at=0, wants=strict))
+    served = []
+    for number in range(1, 10):
+        better = ticket_of(f"better-{number}", age=30, queued_at=number, wants=strict)
+        room.hear(10 * number, Arrived(better, number), number)
+        her = ticket_of(f"her-{number}", age=30, side=Gender.FEMALE, queued_at=number)
+        found = room.hear(10 * number + 1, Arrived(her, number), number)
+        assert found is not None
+        served.append(found.a.user_id)
+        room.claimed(found, frozenset(), 10 * number + 1, number)
+
+    assert served[0] == "better-1"
+    assert "bob" in served
+
+
+def test_credit_survives_a_claim_that_was_refused() -> None:
+    """Bob was passed over seven times, and his match then failed: he is as far as before."""
+    strict = wanting(sides=frozenset({Gender.FEMALE}))
+    bob = ticket_of("bob", age=50, queued_at=0, wants=strict)
+    room = room_with()
+    room.hear(1, Arrived(bob, 0), 0)
+    her = ticket_of("her", age=30, side=Gender.FEMALE, queued_at=1)
+    found = room.hear(2, Arrived(her, 1), 1)
+    assert found == Pair(bob, her)
+    worn = Pair(found.a, found.b, passed=(7, 0))
+    room.claimed(found, frozenset({"b"}), 2, 1)
+    room.hear(3, Departed(bob.ticket_id), 1)
+
+    assert worn == found
+
+
+def test_those_who_said_how_long_they_wait_are_told_of_once() -> None:
+    """When it is over, and only if they still wait."""
+    room = room_with(ticket_of("ann", leaves_at=5_000, wants=wanting(age_min=90)))
+
+    assert room.departing(4_999) == []
+    assert [ticket.user_id for ticket in room.departing(5_000)] == ["ann"]
+    assert room.departing(6_000) == []
+
+
+def test_who_stayed_on_is_not_let_go_for_what_was_said_before() -> None:
+    """Ann joined again without an end to her patience."""
+    room = room_with(ticket_of("ann", leaves_at=5_000))
+    room.hear(2, Arrived(ticket_of("ann"), NOW), NOW)
+
+    assert room.departing(9_000) == []
+
+
+def test_priority_is_a_head_start_of_so_many_seconds() -> None:
+    """Beyond the longest wait it is whose turn it is: Vic came 3 s after Bob, with 5 s ahead."""
+    strict = wanting(sides=frozenset({Gender.FEMALE}))
+    bob = ticket_of("bob", queued_at=0, wants=strict)
+    vic = ticket_of("vic", queued_at=3_000, ahead_ms=5_000, wants=strict)
+    room = room_with(bob, vic)
+    her = ticket_of("her", side=Gender.FEMALE, queued_at=50_000)
+    found = room.hear(3, Arrived(her, 50_000), 50_000)
+
+    assert found == Pair(vic, her)
+
+
+def test_a_near_partner_is_found_behind_many_far_ones() -> None:
+    """Where the policy knows distances, the near ones compete too, however many wait before them."""
+    policy = IntentPolicy(round_trip_ms={"eu": {"asia": 240}})
+    rules = rules_of(policy)
+    strict = wanting(sides=frozenset({Gender.FEMALE}))
+    room = WaitingRoom(policy, rules, BitsetIndex(rules.tiers))
+    for number in range(40):
+        far = ticket_of(f"far-{number}", region="asia", queued_at=number, wants=strict)
+        room.hear(number, Arrived(far, 0), 100)
+    room.hear(50, Arrived(ticket_of("near", region="eu", queued_at=99, wants=strict), 0), 100)
+    found = room.hear(51, Arrived(ticket_of("her", side=Gender.FEMALE, region="eu", queued_at=100), 0), 100)
+
+    assert found is not None
+    assert found.a.user_id == "near"
+
+
+def test_a_sample_says_why_people_do_not_meet() -> None:
+    """By rule, told once."""
+    room = room_with()
+    for number in range(64):
+        him = ticket_of(f"user-{number}", age=30, queued_at=number, wants=wanting(age_min=80))
+        room.hear(number, Arrived(him, 0), 0)
+    told = room.rejections()
+
+    assert set(told) == {"age"}
+    assert told.total() == 16
+    assert room.rejections().total() == 0

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from base.clock import ManualClock, ServerClock, SystemClock
 from base.ids import CallId
+from base.wheel import TimerWheel
 from signaling.admission import AddressLimit
 from signaling.deadlines import Deadlines
 from signaling.session.limits import Rate
-from signaling.wheel import TimerWheel
 
 
 @given(st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 400)), max_size=60))

@@ -1,4 +1,4 @@
-"""A timer wheel: many coarse timers for the price of one.
+"""A timer wheel: many coarse timers for the price of one. Hubs turn one for sessions, matchmakers one for tickets.
 
 Decides which items are due. Pure: no clock, no loop; the caller turns it. An item may be due a slot late, never
 early. Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987.
