@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from minuet.commands import (
     asyncapi,
     check_config,
+    check_consent,
     create_admin,
     default_config,
     default_env,
@@ -33,6 +34,7 @@ _COMMANDS = (
     create_admin,
     token,
     check_config,
+    check_consent,
     default_config,
     default_env,
     healthcheck,

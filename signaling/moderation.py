@@ -6,7 +6,7 @@ know where reports and logs are kept.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, Protocol
 
@@ -109,7 +109,12 @@ class KeptLog:
     entries: list[Entry]
     hashes: list[bytes | None]
     head: bytes | None
-    refusals: dict[str, int]
+    refusals: dict[str, int] = field(default_factory=dict)
+
+    def verdict(self) -> Verdict:
+        """Whether it is as it was written."""
+        start = genesis(self.call_id, self.people["a"].user_id, self.people["b"].user_id)
+        return verify(start, self.entries, self.hashes, self.head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +231,6 @@ class Moderation:
 
 def _view(report_id: str, log: KeptLog) -> ConsentView:
     people = log.people
-    start = genesis(log.call_id, people["a"].user_id, people["b"].user_id)
     return ConsentView(
         report_id=report_id,
         call_id=log.call_id,
@@ -235,7 +239,7 @@ def _view(report_id: str, log: KeptLog) -> ConsentView:
         ended_at=log.ended_at,
         reason=log.reason,
         people=PeopleView(a=people["a"], b=people["b"]),
-        chain=verify(start, log.entries, log.hashes, log.head),
+        chain=log.verdict(),
         head=None if log.head is None else log.head.hex(),
         entries=[
             EntryView(

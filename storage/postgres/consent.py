@@ -1,19 +1,23 @@
-"""The consent log of calls, in PostgreSQL: written with the call, and gone when it has been kept for long enough.
+"""The consent log of calls, in PostgreSQL: written with the call, read to be checked, and gone when it has been kept for long enough.
 
 Decides nothing but columns: what an entry is and how it is hashed is `signaling.call.consent`'s, what may be deleted is
 the function `calls.purge_consent` of `0005_consent_log.sql`, without which the table gives nothing up.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import asyncpg
 
 from jobs.ports import Expired
 from signaling.call import consent
 from signaling.call.record import Call
-from storage.postgres.pool import transaction
-from storage.postgres.times import moment
+from signaling.moderation import KeptLog, PersonView
+from storage.postgres.pool import acquire, transaction
+from storage.postgres.times import milliseconds, milliseconds_or_none, moment
 
 # What is there already stays as it is: a log only grows.
 INSERT_ENTRIES = """
@@ -24,6 +28,20 @@ SELECT * FROM unnest(
 ON CONFLICT (call_id, number) DO NOTHING
 """
 ENTRY_COLUMNS = 9
+
+# One statement, so that a log which grows at this moment is seen whole.
+SELECT_LOGS = """
+SELECT
+    c.id, c.intent, c.live_at, c.ended_at, c.reason, c.consent_head,
+    a.user_id AS a_user_id, a.role AS a_role, b.user_id AS b_user_id, b.role AS b_role,
+    e.number, e.at, e.kind, e.by_seat, e.sender_seat, e.detail, e.count, e.hash
+FROM calls.calls c
+JOIN calls.participants a ON a.call_id = c.id AND a.seat = 'a'
+JOIN calls.participants b ON b.call_id = c.id AND b.seat = 'b'
+LEFT JOIN calls.consent_events e ON e.call_id = c.id
+WHERE c.id = ANY ($1::uuid[]) AND c.consent_purged_at IS NULL
+ORDER BY c.id, e.number
+"""
 
 
 def entry_rows(call: Call) -> Iterable[tuple[Any, ...]]:
@@ -48,6 +66,42 @@ def seal(call: Call) -> tuple[int, bytes]:
     return len(call.events) + len(call.refused), consent.head(call)
 
 
+def kept_logs(rows: Iterable[asyncpg.Record]) -> list[KeptLog]:
+    """The logs in the rows of `SELECT_LOGS`; nothing in them has been checked."""
+    return [_kept_log(list(of_call)) for _, of_call in groupby(rows, key=itemgetter("id"))]
+
+
+def _kept_log(rows: Sequence[asyncpg.Record]) -> KeptLog:
+    call = rows[0]
+    # A call without entries is one row without any.
+    found = [row for row in rows if row["number"] is not None]
+    return KeptLog(
+        call_id=str(call["id"]),
+        intent=call["intent"],
+        live_at=milliseconds_or_none(call["live_at"]),
+        ended_at=milliseconds(call["ended_at"]),
+        reason=call["reason"],
+        people={
+            "a": PersonView(user_id=str(call["a_user_id"]), role=call["a_role"]),
+            "b": PersonView(user_id=str(call["b_user_id"]), role=call["b_role"]),
+        },
+        entries=[
+            consent.Entry(
+                number=row["number"],
+                at=milliseconds(row["at"]),
+                kind=row["kind"],
+                by=row["by_seat"],
+                sender=row["sender_seat"],
+                detail=row["detail"],
+                count=row["count"],
+            )
+            for row in found
+        ],
+        hashes=[row["hash"] for row in found],
+        head=call["consent_head"],
+    )
+
+
 class PostgresConsentLogs:
     """Deletes logs that have been kept for `kept_ms` since their call ended."""
 
@@ -65,6 +119,31 @@ class PostgresConsentLogs:
                 self.PURGE, moment(now_ms - self._kept_ms), limit, moment(now_ms)
             )
         return purged
+
+
+class PostgresConsentAudit:
+    """Reads all logs that are kept, in the order of the calls' ids."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_s: float = 60.0) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+
+    SELECT_IDS = """
+    SELECT id FROM calls.calls WHERE id > $1 AND consent_purged_at IS NULL ORDER BY id LIMIT $2
+    """
+
+    async def logs(self, at_once: int = 500) -> AsyncIterator[KeptLog]:
+        """Each log as it stands when its share is read. Raises: Unavailable."""
+        last = UUID(int=0)
+        while True:
+            async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
+                ids = [row["id"] for row in await connection.fetch(self.SELECT_IDS, last, at_once)]
+                rows = await connection.fetch(SELECT_LOGS, ids)
+            for log in kept_logs(rows):
+                yield log
+            if len(ids) < at_once:
+                return
+            last = ids[-1]
 
 
 if TYPE_CHECKING:  # says that the port is met; its owner never imports this module

@@ -1,14 +1,14 @@
 """Reports, the logs that they open, and the audit log, in PostgreSQL: `signaling.moderation.Cases`."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import asyncpg
 
-from signaling.call.consent import Entry
-from signaling.moderation import Act, Cases, KeptLog, PersonView, ReportView, Resolution
+from signaling.moderation import Act, Cases, KeptLog, ReportView, Resolution
+from storage.postgres.consent import SELECT_LOGS, kept_logs
 from storage.postgres.pool import acquire, transaction
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment
 
@@ -68,20 +68,6 @@ class PostgresCases:
     RETURNING call_id
     """
 
-    # One statement, so that a log which grows at this moment is seen whole.
-    SELECT_LOG = """
-    SELECT
-        c.id, c.intent, c.live_at, c.ended_at, c.reason, c.consent_head,
-        a.user_id AS a_user_id, a.role AS a_role, b.user_id AS b_user_id, b.role AS b_role,
-        e.number, e.at, e.kind, e.by_seat, e.sender_seat, e.detail, e.count, e.hash
-    FROM calls.calls c
-    JOIN calls.participants a ON a.call_id = c.id AND a.seat = 'a'
-    JOIN calls.participants b ON b.call_id = c.id AND b.seat = 'b'
-    LEFT JOIN calls.consent_events e ON e.call_id = c.id
-    WHERE c.id = $1 AND c.consent_purged_at IS NULL
-    ORDER BY e.number
-    """
-
     SELECT_REFUSALS = "SELECT code, count FROM calls.refusals WHERE call_id = $1 ORDER BY code"
 
     async def read_log(self, report_id: str, act: Act) -> KeptLog | None:
@@ -89,9 +75,9 @@ class PostgresCases:
             call_id = await connection.fetchval(self.NOTE_READING, report_id, *_columns(act))
             if call_id is None:
                 return None
-            rows = await connection.fetch(self.SELECT_LOG, call_id)
+            logs = kept_logs(await connection.fetch(SELECT_LOGS, [call_id]))
             refusals = await connection.fetch(self.SELECT_REFUSALS, call_id)
-        return kept_log(rows, {row["code"]: row["count"] for row in refusals}) if rows else None
+        return replace(logs[0], refusals={row["code"]: row["count"] for row in refusals}) if logs else None
 
     RESOLVE = f"""
     UPDATE safety.reports r
@@ -118,39 +104,6 @@ class PostgresCases:
                 self.NOTE_RESOLVING, *_columns(act), row["id"], row["call_id"], row["reported_id"], resolution
             )
         return _report(row)
-
-
-def kept_log(rows: Sequence[asyncpg.Record], refusals: dict[str, int]) -> KeptLog:
-    """The log in the rows of `SELECT_LOG`, of which there is at least one."""
-    call = rows[0]
-    # A call without entries is one row without any.
-    found = [row for row in rows if row["number"] is not None]
-    return KeptLog(
-        call_id=str(call["id"]),
-        intent=call["intent"],
-        live_at=milliseconds_or_none(call["live_at"]),
-        ended_at=milliseconds(call["ended_at"]),
-        reason=call["reason"],
-        people={
-            "a": PersonView(user_id=str(call["a_user_id"]), role=call["a_role"]),
-            "b": PersonView(user_id=str(call["b_user_id"]), role=call["b_role"]),
-        },
-        entries=[
-            Entry(
-                number=row["number"],
-                at=milliseconds(row["at"]),
-                kind=row["kind"],
-                by=row["by_seat"],
-                sender=row["sender_seat"],
-                detail=row["detail"],
-                count=row["count"],
-            )
-            for row in found
-        ],
-        hashes=[row["hash"] for row in found],
-        head=call["consent_head"],
-        refusals=refusals,
-    )
 
 
 def _columns(act: Act) -> tuple[Any, ...]:
