@@ -82,10 +82,10 @@ class Outcome(StrEnum):
 
     PASSED = "passed"
     NOT_RELAYED = "not_relayed"
-    """An address of the peer's own: host, server or peer reflexive."""
+    """An address of the peer's own, or the mDNS name of one: host, server or peer reflexive."""
     NOT_UDP = "not_udp"
     HOSTNAME = "hostname"
-    """mDNS names too: whoever resolves one learns where it is."""
+    """It says relay, but names no address: whoever resolves the name may learn something else."""
     OUTSIDE_RANGES = "outside_ranges"
     """It says relay, but none of our servers relays there."""
     FOREIGN = "foreign"
@@ -137,11 +137,11 @@ class Candidate(msgspec.Struct, frozen=True):
         """Judges it where only relayed addresses may pass. Returns: with `PASSED` the text that may go on."""
         if self.transport.lower() != "udp":
             return Outcome.NOT_UDP, None
+        if self.type != "relay":
+            return Outcome.NOT_RELAYED, None
         address = self.address
         if address is None:
             return Outcome.HOSTNAME, None
-        if self.type != "relay":
-            return Outcome.NOT_RELAYED, None
         if not ranges.contain(address, self.port):
             return Outcome.OUTSIDE_RANGES, None
         return Outcome.PASSED, self._rewritten(address)
