@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from base.clock import ServerClock
+from base.clock import Clock
 from base.errors import MinuetError, Unavailable
 from base.ids import CallId, UserId
 from signaling.call import events
@@ -42,7 +42,7 @@ class _Owed:
 class OwedCommands:
     """Does restrictions, if need be later."""
 
-    def __init__(self, calls: CallService, clock: ServerClock) -> None:
+    def __init__(self, calls: CallService, clock: Clock) -> None:
         self._calls = calls
         self._clock = clock
         self._owed: dict[_Owed, int] = {}

@@ -1,4 +1,4 @@
-"""REST while PostgreSQL is gone or silent: refusals that say when to come back, and service again afterwards."""
+"""REST while PostgreSQL is gone or silent, or Redis is gone: refusals that say when to come back, and service again."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from minuet.embedded import EmbeddedPostgres
+from minuet.embedded import EmbeddedPostgres, EmbeddedValkey
 from storage.postgres.migrations import migrate
 
 
@@ -111,3 +111,38 @@ async def _try_sign_up(house: Any, number: int) -> dict[str, Any] | None:
         return None
     data: dict[str, Any] = (await answer.json())["data"]
     return data
+
+
+COMMANDS = {
+    "connect": (503, None),
+    "video-request": (503, None),
+    "video-approval": (503, {"direction": "both"}),
+    "video-denial": (503, None),
+    "feedback": (503, {"rating": 5}),
+    "pass": (200, None),
+    "video-revocation": (200, None),
+    "hangup": (200, None),
+}
+
+
+@pytest.mark.parametrize("key", ["", "k1"], ids=["without a key", "with a key"])
+async def test_without_redis_people_can_still_take_things_away(
+    open_house: Any, private_valkey: EmbeddedValkey, key: str
+) -> None:
+    """Hanging up needs nobody to say that the token was not revoked; everything else does, and still does after."""
+    house = await open_house(redis_url=private_valkey.url)
+    token = (await house.sign_up())["access_token"]
+    call = "/api/v1/interactions/0192f0c1-2345-7abc-8def-0123456789ab"
+    headers = {"Idempotency-Key": key} if key else {}
+    await private_valkey.kill()
+    statuses = {
+        path: (await house.post(f"{call}/{path}", body, token, headers=headers)).status
+        for path, (_, body) in COMMANDS.items()
+    }
+    forged = await house.post(f"{call}/hangup", token=token[:-4] + "AAAA", headers=headers)
+    nobody = await house.post(f"{call}/hangup", headers=headers)
+
+    assert statuses == {path: status for path, (status, _) in COMMANDS.items()}
+    assert [what for what, _, _ in house.calls.asked] == ["pass_by", "revoke_video", "hang_up"]
+    assert (forged.status, nobody.status) == (401, 401)
+    assert house.counted("minuet_http_revocation_unchecked_total") == 3
