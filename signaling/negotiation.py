@@ -105,7 +105,8 @@ class Negotiations:
         description = sdp.parse(text)
         sdp.judge(description, allowance)
         passing = filter_description(text, description, rule)
-        if len(self._open) >= _MAX_OPEN_OFFERS:
+        # Of one's own: the peer's must not keep a description from passing that takes video out.
+        if sum(offerer == seat for offerer, _ in self._open) >= _MAX_OPEN_OFFERS:
             raise MinuetError("too many unanswered offers", code=ErrorCode.RATE_LIMITED, retry_after_ms=1000)
         self._last[seat] = number
         self._open[seat, number] = _OpenOffer(description, now_ms + self._timeout_ms)

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from base.errors import ErrorCode, MinuetError
 from base.policy import IntentPolicy
 from signaling.budget import MESSAGE_BYTES, Budget, BudgetSpent
+from signaling.negotiation import Negotiations
 from signaling.protocol.messages.call import IceCandidate
+from signaling.sdp import Allowance
 from signaling.session.limits import RateLimited
 from tests.fixtures.sdp import VOICE, audio, description, video
 
@@ -177,3 +179,16 @@ def test_whatever_came_before_a_revocation_can_be_negotiated(
     if removals == 0:
         budget.offer(WITHOUT_VIDEO, now_ms, video_flows=True)
         budget.answer(WITHOUT_VIDEO, video_flows=True)
+
+
+def test_open_offers_of_the_other_side_take_nothing_away() -> None:
+    """Whoever floods the other with offers does not keep a revocation from being negotiated."""
+    exchange, nothing = Negotiations(10_000), Allowance()
+    for number in range(8):
+        exchange.offer("b", number, VOICE, nothing, 0)
+
+    with pytest.raises(MinuetError) as refused:
+        exchange.offer("b", 8, VOICE, nothing, 0)
+
+    assert refused.value.code is ErrorCode.RATE_LIMITED
+    exchange.offer("a", 0, WITHOUT_VIDEO, nothing, 0)
