@@ -28,12 +28,15 @@ decide_after_s = 1.0
 deciding_s = 5.0
 recent_partner_s = 0.0
 video_cooldown_s = 1.0
+# Candidates are timed on their way, and those of a crowd without media are none of a TURN server's.
+ip_privacy = "off"
 [intents.friends]
 call_seconds = 4.0
 decide_after_s = 1.0
 deciding_s = 3.0
 recent_partner_s = 0.0
 video_cooldown_s = 1.0
+ip_privacy = "off"
 """
 SETTINGS: Final = {
     "MINUET_PORT": "0",

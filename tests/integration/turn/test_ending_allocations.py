@@ -12,9 +12,9 @@ import pytest
 from base.ids import CallId, uuid7
 from jobs.ports import TurnUnavailable
 from minuet.embedded.coturn import EmbeddedCoturn
-from signaling.turn import password_of
 from storage.coturn import CoturnAdmin, read_listing
 from tests.fixtures.tools import find_tool
+from tests.fixtures.turn import client_with
 from tests.fixtures.turn_client import TurnClient, TurnRefused
 
 
@@ -34,9 +34,9 @@ def client_of(coturn: EmbeddedCoturn) -> Iterator[Connect]:
     clients: list[TurnClient] = []
 
     def connect(call_id: str, seat: str = "a", *, for_s: int = 60, origin: bytes = b"") -> TurnClient:
-        username = f"{int(time.time()) + for_s}:{call_id}.{seat}"
-        password = password_of(username, coturn.access.secret)
-        client = TurnClient(("127.0.0.1", coturn.port), username, password, origin)
+        client = client_with(
+            coturn.access.secret, coturn.port, call_id=call_id, seat=seat, for_s=for_s, origin=origin
+        )
         clients.append(client)
         return client
 
