@@ -73,6 +73,10 @@ class ConnectionStore(Protocol):
         """The other person of each connection that is open and the user's."""
         ...
 
+    async def still_open(self, connection_ids: Collection[ConnectionId]) -> set[ConnectionId]:
+        """Those of them that have not ended, whosever they are."""
+        ...
+
     async def ever_with(self, connection_id: ConnectionId, user_id: UserId) -> UserId | None:
         """As `others`, of one connection, also when it has ended."""
         ...

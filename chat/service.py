@@ -123,6 +123,10 @@ class Chat:
         apart = await self._apart_from(user_id) if others else frozenset()
         return {connection_id: other for connection_id, other in others.items() if other not in apart}
 
+    async def still_open(self, connection_ids: Collection[ConnectionId]) -> set[ConnectionId]:
+        """Those of the connections that have not ended. Raises: Unavailable."""
+        return await self._connections.still_open(connection_ids)
+
     async def ever_with(self, user_id: UserId, connection_id: ConnectionId) -> UserId:
         """Whom a user was or is connected with, for blocks and reports. Raises: NotConnected, Unavailable."""
         other = await self._connections.ever_with(connection_id, user_id)

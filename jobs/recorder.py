@@ -18,7 +18,7 @@ from base.clock import Clock
 from base.errors import Unavailable
 from base.ids import CallId
 from jobs.metrics import RecorderMetrics
-from jobs.ports import CallArchive, EndedCalls, Loaded, Refused, Waiting, WaitingCall
+from jobs.ports import CallArchive, EndedCalls, Loaded, RecordedConnections, Refused, Waiting, WaitingCall
 from signaling.ports import StoredCall
 
 log = structlog.get_logger(__name__)
@@ -55,9 +55,11 @@ class Recorder:
         clock: Clock,
         jitter: Callable[[], float],
         *,
+        connections: RecordedConnections | None = None,
         pace: Pace | None = None,
     ) -> None:
         self._ended = ended
+        self._connections = connections
         self._archive = archive
         self._metrics = metrics
         self._clock = clock
@@ -125,9 +127,13 @@ class Recorder:
 
     async def _write(self, stored: Sequence[StoredCall]) -> list[StoredCall]:
         """Those that are in history now; the others are set aside."""
+        calls = [one.call for one in stored]
+        # Asked before writing: a block that the archive does not know yet is known there since it was made.
+        with self._metrics.counting("redis", Unavailable):
+            apart = () if self._connections is None else await self._connections.apart(calls)
         try:
             with self._metrics.counting("database", Unavailable):
-                recorded = await self._archive.record([one.call for one in stored])
+                recorded = await self._archive.record(calls, apart=apart)
         except Refused as refusal:
             if len(stored) > 1:
                 # Halves, to find the one that is refused in few transactions and keep the others together.
@@ -137,6 +143,8 @@ class Recorder:
             return []
         self._metrics.recorded.labels("new").inc(recorded.new)
         self._metrics.recorded.labels("updated").inc(recorded.updated)
+        if recorded.news and self._connections is not None:
+            await self._connections.tell(recorded.news)
         return list(stored)
 
     async def _give_up(self, loaded: Loaded) -> None:

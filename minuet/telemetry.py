@@ -15,9 +15,20 @@ from prometheus_client import (
 
 from minuet.settings import Settings
 
-# What a description or a token looks like must never reach a log, however it got into an event.
+# What a description or a token looks like, and what people write, must never reach a log, however it got into an event.
 _PRIVATE_KEYS = frozenset(
-    ("sdp", "candidate", "candidates", "token", "access_token", "refresh_token", "password", "authorization")
+    (
+        "sdp",
+        "candidate",
+        "candidates",
+        "token",
+        "access_token",
+        "refresh_token",
+        "password",
+        "authorization",
+        "body",
+        "note",
+    )
 )
 
 

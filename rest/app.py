@@ -13,7 +13,7 @@ from rest.middleware import header_adder, observe
 from rest.openapi import document
 from rest.policies import DECLARED, Policy, declare, refuse_undeclared
 from rest.ports import Check
-from rest.routes import admin, auth, history, interactions, moderation, profile
+from rest.routes import admin, auth, connections, history, interactions, moderation, profile, safety
 from rest.routes.ops import Metrics, Readiness, healthz
 from rest.services import RestServices
 from rest.serving import serve
@@ -23,6 +23,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *auth.ENDPOINTS,
     *profile.ENDPOINTS,
     *history.ENDPOINTS,
+    *connections.ENDPOINTS,
+    *safety.ENDPOINTS,
     *interactions.ENDPOINTS,
     *admin.ENDPOINTS,
     *moderation.ENDPOINTS,

@@ -10,6 +10,9 @@ from base.ids import IdFactory
 from rest.metrics import RestMetrics
 from rest.ports import CallCommands, CallIceServers, History, RateLimiter, Replies, Revocations, Watch
 from rest.settings import RestSettings
+from safety.block_list import BlockList
+from signaling.dispatch.chat import ChatCommands
+from signaling.dispatch.safety import SafetyCommands
 from signaling.feedback import Feedbacks
 from signaling.moderation import Moderation
 
@@ -25,6 +28,9 @@ class RestServices:
     ice: CallIceServers
     feedback: Feedbacks
     moderation: Moderation
+    chat: ChatCommands
+    safety: SafetyCommands
+    block_list: BlockList
     watch: Watch
     authenticator: Authenticator
     revocations: Revocations

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from base.ids import UserId
-from safety.records import Block, Report, SafetyRecord
+from safety.records import Block, MadeBlock, Report, SafetyRecord
 
 
 class SafetyLog(Protocol):
@@ -37,6 +37,36 @@ class BlockArchive(Protocol):
 
     async def blocks(self, user_id: UserId) -> set[UserId]:
         """Whom the user does not meet, whoever of the two wanted so."""
+        ...
+
+
+class BlockBook(Protocol):
+    """Blocks as they are kept for good, for those who made them."""
+
+    async def made_by(
+        self, user_id: UserId, *, before: tuple[int, str] | None, limit: int
+    ) -> list[MadeBlock]:
+        """The blocks of a user that stand, newest first, strictly before that (made_at, id)."""
+        ...
+
+    async def take_back(self, block_id: str, by: UserId) -> UserId | None:
+        """Lifts a block of that user; whom it was about, also where it was lifted before. None: there is none."""
+        ...
+
+    async def are_apart(self, one: UserId, other: UserId) -> bool:
+        """Whether a block of either stands."""
+        ...
+
+
+class BlockSets(Protocol):
+    """Blocks as they are asked for at every match."""
+
+    async def forget(self, one: UserId, other: UserId) -> None:
+        """Takes each of the two out of the other's blocks."""
+        ...
+
+    async def renew(self, one: UserId, other: UserId) -> None:
+        """Puts each of the two among the other's blocks."""
         ...
 
 

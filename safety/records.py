@@ -1,10 +1,11 @@
 """What people say about each other, as it is kept. Times are Unix milliseconds."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
-from base.ids import CallId, UserId
+from base.ids import CallId, ConnectionId, UserId
 
 
 class ReportCategory(StrEnum):
@@ -39,9 +40,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report", tag_field=
     category: ReportCategory
     note: str
     made_at: int
+    connection_id: ConnectionId | None = None
+    """The connection that it is about, where it is not about a call."""
 
 
 SafetyRecord = Block | Report
+
+
+@dataclass(frozen=True, slots=True)
+class MadeBlock:
+    """A block that stands, as whoever made it sees it."""
+
+    block_id: str
+    first_name: str
+    made_at: int
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[SafetyRecord] = msgspec.msgpack.Decoder(SafetyRecord)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from base.errors import ErrorCode, MinuetError, Unavailable
-from base.ids import CallId, UserId
+from base.ids import CallId, ConnectionId, UserId
 from safety.metrics import SafetyMetrics
 from safety.ports import BlockArchive, SafetyLog
 from safety.records import Block, Report, ReportCategory
@@ -62,6 +62,7 @@ class Safety:
         category: ReportCategory,
         note: str,
         now_ms: int,
+        connection_id: ConnectionId | None = None,
     ) -> str:
         """Tells the moderators; answers with the report's id.
 
@@ -79,6 +80,7 @@ class Safety:
             # PostgreSQL cannot hold NUL in a text.
             note=note.replace("\0", "")[:NOTE_LENGTH],
             made_at=now_ms,
+            connection_id=connection_id,
         )
         await self._log.add_report(report)
         self._metrics.made.labels("report").inc()

@@ -17,7 +17,7 @@ from matchmaker.matches import SeatRef
 from signaling.call import effects as do
 from signaling.call.record import Call, encode
 from signaling.call.states import SEATS, TALKING, Seat, State
-from signaling.call.view import call_state, connection_made, must_hear
+from signaling.call.view import call_state, must_hear
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall
@@ -123,9 +123,8 @@ class Aftermath:
                 return [(seat, message)]
             case do.SendIceServers(seat):
                 return self._mint(call, seat)
-            case do.OpenConnection():
-                return [(seat, connection_made(call, seat)) for seat in SEATS]
-            case do.CloseMedia():
+            case do.OpenConnection() | do.CloseMedia():
+                # A connection is written, and then told, by whoever was asked for it, or by the recorder.
                 return []
             case _:
                 await self._move_ticket(call, effect)
@@ -160,7 +159,7 @@ class Aftermath:
                     )
                 case do.ReturnTicket(seat):
                     live = self.session_of(call, seat)
-                    paused = live is not None and _may_not_be_matched(live)
+                    paused = not call.seat(seat).attached if live is None else _may_not_be_matched(live)
                     await self._lobby.release(seat_ref(call, seat), returns=True, paused=paused)
                     await self._settle_in(call, seat)
                 case do.ReleaseTicket(seat) if call.live_since is not None:

@@ -11,13 +11,23 @@ import msgspec
 import structlog
 
 from base.errors import Unavailable
-from base.ids import CallId, SessionId
+from base.ids import CallId, ConnectionId, SessionId
 from signaling.arrivals import Arrivals
 from signaling.calls import CallService
+from signaling.courier import Courier
 from signaling.local_call import LocalCalls
-from signaling.node_frames import CallCommitted, MatchAnnounced, Relayed, SessionTaken, decode_frame
+from signaling.node_frames import (
+    CallCommitted,
+    MatchAnnounced,
+    Relayed,
+    SessionsTold,
+    SessionTaken,
+    WatchEnded,
+    decode_frame,
+)
 from signaling.relays import Relays
 from signaling.sessions import Sessions
+from signaling.watches import Watches
 
 logger = structlog.get_logger(__name__)
 
@@ -34,12 +44,17 @@ class Inbox:
         local: LocalCalls,
         relays: Relays,
         sessions: Sessions,
+        *,
+        courier: Courier,
+        watches: Watches,
     ) -> None:
         self._arrivals = arrivals
         self._calls = calls
         self._local = local
         self._relays = relays
         self._sessions = sessions
+        self._courier = courier
+        self._watches = watches
         self._run_soon: Callable[[Coroutine[Any, Any, None]], None] = sessions.run_soon
         self._held: dict[CallId, deque[Relayed]] = {}
 
@@ -56,6 +71,10 @@ class Inbox:
                     self._relayed(frame)
                 case SessionTaken(session_id):
                     self._sessions.taken(SessionId(session_id))
+                case SessionsTold():
+                    self._courier.arrived(frame)
+                case WatchEnded(connection_id):
+                    self._watches.end(ConnectionId(connection_id))
         except msgspec.MsgspecError as error:
             logger.warning("frame of another release", error=str(error))
 

@@ -23,6 +23,7 @@ from signaling.metrics import SessionMetrics
 from signaling.protocol.codec import InvalidMessage, Request
 from signaling.protocol.messages import session as wire
 from signaling.protocol.messages.call import CallAnswer, CallCandidates, CallOffer
+from signaling.protocol.messages.chat import ChatRead, ChatSend, ChatTyping, PresenceUnwatch, PresenceWatch
 from signaling.protocol.messages.family import ServerMessage
 from signaling.session.heartbeat import CALL_BEAT, IDLE_BEAT, Heartbeat, Pulse
 from signaling.session.limits import SessionLimits
@@ -38,6 +39,7 @@ EXPIRY_GRACE_MS = 30_000
 
 _RELAYS = (CallOffer, CallAnswer, CallCandidates)
 _SILENT = (wire.Ack, wire.Pong)
+_CHAT = (ChatSend, ChatRead, ChatTyping, PresenceWatch, PresenceUnwatch)
 
 
 class Dispatcher(Protocol):
@@ -85,6 +87,8 @@ class LiveSession:
     """One device of one user, as long as its session lives; listens to the socket it has."""
 
     __slots__ = (
+        "_chat",
+        "_chatting",
         "_commands",
         "_connection",
         "_detached_at",
@@ -139,6 +143,8 @@ class LiveSession:
         self._heartbeat = Heartbeat(IDLE_BEAT, now_ms)
         self._commands: deque[Request] = deque()
         self._running = False
+        self._chat: deque[Request] = deque()
+        self._chatting = False
         self._early: list[tuple[str, Mapping[str, Any], bool]] | None = []
         """News that came before the greeting, which must be the first that the client hears; None once it was sent."""
 
@@ -165,7 +171,7 @@ class LiveSession:
     @property
     def is_busy(self) -> bool:
         """Whether a command is running or in line."""
-        return self._running
+        return self._running or self._chatting
 
     @property
     def state(self) -> str:
@@ -351,11 +357,18 @@ class LiveSession:
         if not self._running and isinstance(message, _RELAYS):
             self._relay(request)
             return
-        if len(self._commands) >= self._shell.limits.pending_commands:
+        chats = isinstance(message, _CHAT)
+        line = self._chat if chats else self._commands
+        if len(line) >= self._shell.limits.pending_commands:
             self.refuse(request.id, MinuetError(code=ErrorCode.RATE_LIMITED, retry_after_ms=1000))
             return
-        self._commands.append(request)
-        if not self._running:
+        line.append(request)
+        if chats:
+            # In a line of its own: a database that is slow to keep a message must not hold up a hangup.
+            if not self._chatting:
+                self._chatting = True
+                self._shell.lifecycle.run_soon(self._work_off_chat())
+        elif not self._running:
             self._running = True
             self._shell.lifecycle.run_soon(self._work_off())
 
@@ -369,6 +382,13 @@ class LiveSession:
                     await self._command(request)
         finally:
             self._running = False
+
+    async def _work_off_chat(self) -> None:
+        try:
+            while self._chat and not self.is_over:
+                await self._command(self._chat.popleft())
+        finally:
+            self._chatting = False
 
     async def _command(self, request: Request) -> None:
         call_id = getattr(request.message, "call_id", self.call_id)

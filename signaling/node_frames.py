@@ -50,7 +50,22 @@ class SessionTaken(msgspec.Struct, frozen=True, tag="taken", tag_field="kind"):
     session_id: str
 
 
-NodeFrame = MatchAnnounced | CallCommitted | Relayed | SessionTaken
+class SessionsTold(msgspec.Struct, frozen=True, tag="told", tag_field="kind"):
+    """A message for sessions of the recipient, with its type as on the wire."""
+
+    session_ids: list[str]
+    type: str
+    data: dict[str, Any]
+    reliable: bool = True
+
+
+class WatchEnded(msgspec.Struct, frozen=True, tag="unwatch", tag_field="kind"):
+    """A connection has ended: whoever watches who is behind it learns no more of it."""
+
+    connection_id: str
+
+
+NodeFrame = MatchAnnounced | CallCommitted | Relayed | SessionTaken | SessionsTold | WatchEnded
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[NodeFrame] = msgspec.msgpack.Decoder(NodeFrame)

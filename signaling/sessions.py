@@ -10,7 +10,6 @@ from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 
 from accounts.model import Identity
@@ -180,8 +179,7 @@ class Sessions:
             return live
         # From here to the greeting nothing may wait: whatever is told later comes after it.
         live.attach(greeting.connection, self._random.randrange(IDLE_BEAT.silence_ms))
-        ready = session_ready(live, registered, call, self._policy, self._clock.now_ms())
-        ready = msgspec.structs.replace(ready, snapshot=msgspec.structs.replace(ready.snapshot, unread=unread))
+        ready = session_ready(live, registered, call, unread, self._policy, self._clock.now_ms())
         live.greet(ready, greeting.request_id)
         self._hub.wake(live)
         self._metrics.handshakes.labels("ok").inc()

@@ -1,9 +1,11 @@
 """What a new session is told first: its limits, and all that the client needs to draw its screen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from base.ids import ConnectionId
+from chat.rules import MAX_BODY, MAX_WATCHED
 from presence.sessions import Registered
 from signaling.live_session import DETACHED_MS, LiveSession
 from signaling.protocol.messages import session as wire
@@ -12,7 +14,7 @@ from signaling.sdp import MAX_BYTES
 from signaling.session.heartbeat import IDLE_BEAT
 from signaling.session.limits import SessionLimits
 
-FEATURES: Final = ("video", "extend", "connect", "resume")
+FEATURES: Final = ("video", "extend", "connect", "resume", "chat", "presence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,12 @@ def presence_of(live: LiveSession) -> str:
 
 
 def session_ready(
-    live: LiveSession, registered: Registered, call: CallState | None, policy: SessionPolicy, now_ms: int
+    live: LiveSession,
+    registered: Registered,
+    call: CallState | None,
+    unread: Mapping[ConnectionId, int] | None,
+    policy: SessionPolicy,
+    now_ms: int,
 ) -> wire.SessionReady:
     """The greeting of a session that has just begun; `call` is the one that its device is in."""
     limits = policy.limits
@@ -56,6 +63,9 @@ def session_ready(
             outbox_messages=limits.outbox_messages,
             outbox_bytes=limits.outbox_bytes,
             unanswered_pings_ms=IDLE_BEAT.answer_ms,
+            chat_per_s=limits.chat.per_s,
+            max_chat_characters=MAX_BODY,
+            max_watched=MAX_WATCHED,
         ),
         features=list(FEATURES),
         intents=list(policy.intents),
@@ -68,5 +78,6 @@ def session_ready(
                 intent=ticket.intent, ticket_id=ticket.ticket_id, queued_at=ticket.queued_at
             ),
             call=call,
+            unread=None if unread is None else {str(one): count for one, count in unread.items()},
         ),
     )

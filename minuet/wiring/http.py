@@ -30,6 +30,7 @@ from rest.policies import Policy, declare
 from rest.ports import Check
 from rest.services import RestServices
 from rest.settings import Limits, Rate, RestSettings
+from safety.block_list import BlockList
 from signaling.admission import AddressLimit
 from signaling.feedback import Feedbacks
 from signaling.moderation import Moderation
@@ -39,9 +40,11 @@ from storage.postgres.calls import PostgresHistory
 from storage.postgres.feedback import PostgresFeedback
 from storage.postgres.moderation import PostgresCases
 from storage.postgres.pool import ping
+from storage.postgres.safety import PostgresBlockBook
 from storage.redis.idempotency import RedisReplies
 from storage.redis.queues import RedisQueues
 from storage.redis.rate_limits import RedisRateLimiter
+from storage.redis.safety import RedisSafetyLog
 
 MAX_SKEW_MS = 250
 _BACKLOG = 4096
@@ -140,6 +143,9 @@ def _rest_services(
         ice=side.ice_servers,
         feedback=Feedbacks(node.calls, PostgresFeedback(foundation.database), foundation.clock),
         moderation=Moderation(PostgresCases(foundation.database), foundation.ids.new, foundation.ids.now_ms),
+        chat=side.chat,
+        safety=side.safety,
+        block_list=BlockList(PostgresBlockBook(foundation.database), RedisSafetyLog(redis, keys)),
         watch=_Watch(foundation, stores),
         authenticator=side.authenticator,
         revocations=stores.revocations,

@@ -7,6 +7,7 @@ from accounts.keys import KeyRing
 from accounts.tokens import Authenticator, TokenScope
 from minuet.settings import require
 from minuet.turn import relay_ranges
+from minuet.wiring.chat import ChatPart
 from minuet.wiring.foundation import Foundation
 from minuet.wiring.node import Node
 from presence.registry import Registry
@@ -54,7 +55,12 @@ class HubSide:
     """What makes a node a hub; it joins the node's services."""
 
     def __init__(
-        self, foundation: Foundation, node: Node, tokens: Tokens, limits: SessionLimits | None = None
+        self,
+        foundation: Foundation,
+        node: Node,
+        tokens: Tokens,
+        chat: ChatPart,
+        limits: SessionLimits | None = None,
     ) -> None:
         settings, clock, ids = foundation.settings, foundation.clock, foundation.ids
         stores = node.stores
@@ -69,7 +75,9 @@ class HubSide:
             SafetyMetrics(foundation.registry),
         )
         owed = OwedCommands(node.calls, clock)
-        self.commands = CallCommands(node.calls, node.local, owed, ids)
+        self.commands = CallCommands(node.calls, node.local, owed, chat.connecting, ids)
+        self.chat = chat.commands
+        self.safety = SafetyCommands(safety, node.calls, chat.commands, stores.activities, clock)
         self.ice_servers = IceServersCommand(node.calls, node.ice, clock)
         directory = Directory(stores.accounts, clock.wall_ms)
         registry = Registry(
@@ -83,10 +91,11 @@ class HubSide:
             relays,
             QueueCommands(node.lobby, node.calls, directory, presence, node.router, clock),
             self.commands,
-            SafetyCommands(safety, node.calls, clock),
+            self.safety,
             authentication,
             self.ice_servers,
             presence,
+            chat.commands,
         )
         self.sessions = Sessions(
             node.hub,
@@ -99,12 +108,22 @@ class HubSide:
             lobby=node.lobby,
             tickets=tickets,
             calls=node.calls,
+            unread=chat.service.unread,
             clock=clock,
             ids=ids,
             random=foundation.random,
         )
         arrivals = Arrivals(node.hub, node.router, node.calls, node.lobby, settings.intents, clock)
-        node.receive = Inbox(arrivals, node.calls, node.local, relays, self.sessions).receive
+        inbox = Inbox(
+            arrivals,
+            node.calls,
+            node.local,
+            relays,
+            self.sessions,
+            courier=chat.courier,
+            watches=chat.watches,
+        )
+        node.receive = inbox.receive
         node.returned = self.sessions.reassert_all
         control = Control(node.hub, stores.revocations)
-        node.services += (self.sessions.run, control.watch, safety.run, owed.run)
+        node.services += (self.sessions.run, control.watch, safety.run, owed.run, chat.watches.run)

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from jobs.allocations import AllocationEnder
+from jobs.connections import MadeConnections
 from jobs.metrics import AllocationMetrics, RecorderMetrics
 from jobs.ports import Expired
 from jobs.purge import Purge
@@ -23,10 +24,11 @@ from matchmaker.worker import run_matchmaker
 from minuet.settings import Settings
 from minuet.turn import with_ip_privacy
 from minuet.wiring.accounts import open_accounts
+from minuet.wiring.chat import ChatPart
 from minuet.wiring.foundation import Foundation, open_foundation
 from minuet.wiring.http import admin_app, listen, own_origins, public_app, serve_app
 from minuet.wiring.hub import HubSide, open_tokens
-from minuet.wiring.node import Node, Stores, open_stores
+from minuet.wiring.node import Node, open_stores
 from minuet.wiring.turn import turn_admins
 from presence.reaper import Reaper
 from safety.metrics import SafetyRecorderMetrics
@@ -96,15 +98,16 @@ async def run_process(
         await check_schema(foundation.database)
         stores = open_stores(foundation)
         node = Node(foundation, stores)
+        chat = ChatPart(foundation, node)
         tokens = open_tokens(foundation) if parts.hub else None
-        side = HubSide(foundation, node, tokens, limits) if tokens is not None else None
+        side = HubSide(foundation, node, tokens, chat, limits) if tokens is not None else None
         async with _Running() as running:
             ready = asyncio.Event()
             running.start(node.run(ready))
             await running.until(ready, stop)
             if stop.is_set():
                 return
-            _start_jobs(running, foundation, stores, node, parts)
+            _start_jobs(running, foundation, node, parts, chat)
             async with AsyncExitStack() as servers:
                 addresses = Addresses(public.url if public else None, admin.url)
                 await serve_app(servers, admin_app(foundation, node), admin)
@@ -141,8 +144,9 @@ def _settle_collector() -> None:
 
 
 def _start_jobs(
-    running: "_Running", foundation: Foundation, stores: Stores, node: Node, parts: Parts
+    running: "_Running", foundation: Foundation, node: Node, parts: Parts, chat: ChatPart
 ) -> None:
+    stores = node.stores
     if parts.matchmaker:
         ports = WorkerPorts(
             queues=stores.queues,
@@ -158,12 +162,14 @@ def _start_jobs(
         running.start(run_matchmaker(foundation.settings.intents, ports))
     if parts.worker:
         redis, keys, jitter = foundation.redis, foundation.keys, foundation.random.random
+        made = MadeConnections(chat.blocks, chat.teller, foundation.clock.now_ms)
         recorder = Recorder(
             RedisEndedCalls(redis, keys),
             PostgresCallArchive(foundation.database),
             RecorderMetrics(foundation.registry),
             foundation.clock,
             jitter,
+            connections=made,
         )
         safety_recorder = SafetyRecorder(
             RedisPendingRecords(redis, keys),
@@ -178,6 +184,7 @@ def _start_jobs(
             )
             running.start(ender.run())
         running.start(recorder.run())
+        running.start(made.run())
         running.start(safety_recorder.run())
         running.start(Sweep(stores.calls, node.calls).run())
         expired: dict[str, Expired] = {

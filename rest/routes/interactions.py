@@ -45,7 +45,9 @@ class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def connect(services: RestServices, exchange: Exchange) -> Reply:
-    return Reply(await services.calls.connect(_call_id(exchange), exchange.caller.user_id))
+    answer = await services.calls.connect(_call_id(exchange), exchange.caller.user_id)
+    # Asked again, it may be answered with the connection.
+    return Reply(answer, is_pending=answer.get("pending") is True)
 
 
 async def pass_by(services: RestServices, exchange: Exchange) -> Reply:

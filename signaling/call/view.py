@@ -8,7 +8,6 @@ from signaling.call.record import Call, Pending, SeatRecord
 from signaling.call.states import Seat, State
 from signaling.protocol.messages.call import (
     CallState,
-    ConnectionMade,
     PeerView,
     PendingView,
     PendingViews,
@@ -77,19 +76,6 @@ def match_found(call: Call, seat: Seat, now_ms: int) -> MatchFound:
         accept_by_at=call.deadline_at or now_ms,
         server_now=now_ms,
         ice_transport_policy=_transport_policy(call),
-    )
-
-
-def connection_made(call: Call, seat: Seat) -> ConnectionMade:
-    """What a seat's user hears when the connection of the call is written.
-
-    Raises:
-        ValueError: the call has made no connection.
-    """
-    if call.connection_id is None:
-        raise ValueError("the two did not connect")
-    return ConnectionMade(
-        call_id=call.call_id, connection_id=call.connection_id, peer=peer_view(call.peer(seat))
     )
 
 

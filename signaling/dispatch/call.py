@@ -8,6 +8,7 @@ from base.ids import CallId, ConnectionId, IdFactory, UserId
 from signaling.call import events
 from signaling.call.states import Seat
 from signaling.calls import CallService, EventOf
+from signaling.connecting import Connecting
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCalls
 from signaling.owed_commands import OwedCommands, Restriction
@@ -32,8 +33,16 @@ CallMessage = (
 class CallCommands:
     """Lets a participant act on a call, over WebSocket or REST."""
 
-    def __init__(self, calls: CallService, local: LocalCalls, owed: OwedCommands, ids: IdFactory) -> None:
+    def __init__(
+        self,
+        calls: CallService,
+        local: LocalCalls,
+        owed: OwedCommands,
+        connecting: Connecting,
+        ids: IdFactory,
+    ) -> None:
         self._calls = calls
+        self._connecting = connecting
         self._owed = owed
         self._local = local
         self._ids = ids
@@ -49,16 +58,20 @@ class CallCommands:
                 lambda seat: events.QualityReported(seat, stats),
                 device_id=live.device_id,
             )
-        return await self._calls.act(
+        reply = await self._calls.act(
             call_id, live.user_id, self._event_of(call_id, message), device_id=live.device_id
         )
+        if isinstance(message, wire.ConnectRequest):
+            return await self._connect(call_id, live.user_id, reply)
+        return reply
 
     # The REST twins: from any device of the participant. Those that only take something away answer None where the
     # call cannot be reached: then they are done later.
 
     async def connect(self, call_id: str, user_id: str) -> dict[str, Any]:
         """`POST /interactions/{call_id}/connect`."""
-        return await self._ask(call_id, user_id, self._wish)
+        reply = await self._ask(call_id, user_id, self._wish)
+        return await self._connect(CallId(call_id), UserId(user_id), reply)
 
     async def pass_by(self, call_id: str, user_id: str) -> dict[str, Any] | None:
         """`POST /interactions/{call_id}/pass`."""
@@ -85,6 +98,13 @@ class CallCommands:
     async def hang_up(self, call_id: str, user_id: str) -> dict[str, Any] | None:
         """`POST /interactions/{call_id}/hangup`."""
         return await self._insist(call_id, user_id, events.HungUp)
+
+    async def _connect(self, call_id: CallId, user_id: UserId, reply: Mapping[str, Any]) -> dict[str, Any]:
+        """After the wish is in the record, and outside the call's lock: a database may be slow to take a connection."""
+        if not reply.get("connected"):
+            return dict(reply)
+        call, _ = await self._calls.participant(call_id, user_id)
+        return await self._connecting.follow(call, reply)
 
     async def _ask(self, call_id: str, user_id: str, event_of: EventOf) -> dict[str, Any]:
         return dict(await self._calls.act(CallId(call_id), UserId(user_id), event_of))

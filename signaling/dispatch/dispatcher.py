@@ -6,6 +6,7 @@ from typing import Any
 from base.errors import CloseCode, ErrorCode, MinuetError
 from signaling.authentication import Authentication
 from signaling.dispatch.call import CallCommands, CallMessage
+from signaling.dispatch.chat import ChatCommands, ChatRequest
 from signaling.dispatch.ice import IceServersCommand
 from signaling.dispatch.presence import PresenceCommands
 from signaling.dispatch.queue import QueueCommands
@@ -31,6 +32,7 @@ class MessageDispatcher:
         authentication: Authentication,
         ice: IceServersCommand,
         presence: PresenceCommands,
+        chat: ChatCommands,
     ) -> None:
         self._relays = relays
         self._queue = queue
@@ -38,6 +40,7 @@ class MessageDispatcher:
         self._safety = safety
         self._authentication = authentication
         self._ice = ice
+        self._chat = chat
         self._presence = presence
 
     def relay(self, live: LiveSession, request: Request) -> None:
@@ -65,10 +68,10 @@ class MessageDispatcher:
                 return None
             case call_wire.CallIceServersRequest() as message:
                 return await self._ice.handle(live, message)
-            case call_wire.SafetyBlock() as message:
-                return await self._safety.block(live, message)
-            case call_wire.SafetyReport() as message:
-                return await self._safety.report(live, message)
+            case call_wire.SafetyBlock() | call_wire.SafetyReport() as message:
+                return await self._safety.handle(live, message)
+            case message if isinstance(message, ChatRequest):
+                return await self._chat.handle(live, message)
             case message if isinstance(message, CallMessage):
                 return await self._calls.handle(live, message)
             case message:

@@ -1,59 +1,120 @@
-"""The `safety` family: blocking and reporting, in every state of a call and after it."""
+"""The `safety` family: blocking and reporting, in every state of a call and after it, and in a chat."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from base.clock import ServerClock
-from base.errors import ErrorCode, MinuetError
-from base.ids import CallId
+from base.errors import MinuetError, Unavailable
+from base.ids import CallId, ConnectionId, UserId
+from matchmaker.activity import InCall
+from matchmaker.ports import Slot
 from safety.records import ReportCategory
 from safety.service import Safety
 from signaling.call import events
 from signaling.calls import CallService
+from signaling.dispatch.chat import ChatCommands
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.call import SafetyBlock, SafetyReport
 
 
-class SafetyCommands:
-    """Keeps people apart, and tells the moderators."""
+class Slots(Protocol):
+    """What users are in. Raises Unavailable."""
 
-    def __init__(self, safety: Safety, calls: CallService, clock: ServerClock) -> None:
+    async def read(self, user_id: UserId) -> Slot: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Who is meant, and by what they were named."""
+
+    other: UserId
+    call_id: CallId | None
+    connection_id: ConnectionId | None
+
+
+class SafetyCommands:
+    """Keeps people apart, and tells the moderators; over WebSocket or REST."""
+
+    def __init__(
+        self, safety: Safety, calls: CallService, chat: ChatCommands, slots: Slots, clock: ServerClock
+    ) -> None:
         self._safety = safety
         self._calls = calls
+        self._chat = chat
+        self._slots = slots
         self._clock = clock
 
-    async def block(self, live: LiveSession, message: SafetyBlock) -> Mapping[str, Any]:
-        """Ends the call for both and never lets the two meet again.
+    async def handle(self, live: LiveSession, message: SafetyBlock | SafetyReport) -> Mapping[str, Any]:
+        """Does what a device asks. Raises: as the two below."""
+        if isinstance(message, SafetyReport):
+            report_id = await self.report(
+                live.user_id,
+                call_id=message.call_id,
+                connection_id=message.connection_id,
+                category=message.category,
+                note=message.note,
+            )
+            return {"report_id": report_id}
+        block_id = await self.block(
+            live.user_id, call_id=message.call_id, connection_id=message.connection_id
+        )
+        return {"block_id": block_id}
 
-        Raises: MinuetError (`not_a_participant`), Unavailable where the block could not be kept: the call is over
-        for both all the same, and the client sends the block again.
+    async def block(self, by: str, *, call_id: str | None, connection_id: str | None) -> str:
+        """Ends what the two have, call and connection, and never lets them meet again; the block's id.
+
+        Raises: MinuetError (`not_a_participant`, `not_connected`), Unavailable where the block could not be kept: the
+        call is over for both all the same, and the client sends the block again.
         """
-        call_id = _call_id(message)
-        call, seat = await self._calls.participant(call_id, live.user_id)
+        user_id = UserId(by)
+        about = await self._about(user_id, call_id, connection_id)
         try:
-            await self._safety.block(
-                live.user_id, call.peer(seat).user_id, call_id=call_id, now_ms=self._clock.now_ms()
+            block_id = await self._safety.block(
+                user_id, about.other, call_id=about.call_id, now_ms=self._clock.now_ms()
             )
         finally:
-            await self._calls.act(call_id, live.user_id, events.Blocked)
-        return {}
+            await self._end_call(user_id, about)
+        await self._chat.part(user_id, about.other)
+        return block_id
 
-    async def report(self, live: LiveSession, message: SafetyReport) -> Mapping[str, Any]:
-        """Stores a report for the moderators. Raises: MinuetError (`not_a_participant`), Unavailable."""
-        call_id = _call_id(message)
-        call, seat = await self._calls.participant(call_id, live.user_id)
-        await self._safety.report(
-            live.user_id,
-            call.peer(seat).user_id,
-            call_id=call_id,
-            category=ReportCategory(message.category),
-            note=message.note,
+    async def report(
+        self, by: str, *, call_id: str | None, connection_id: str | None, category: str, note: str
+    ) -> str:
+        """Stores a report for the moderators; its id. Raises: as `block`, Unavailable."""
+        user_id = UserId(by)
+        about = await self._about(user_id, call_id, connection_id)
+        return await self._safety.report(
+            user_id,
+            about.other,
+            call_id=about.call_id,
+            connection_id=about.connection_id,
+            category=ReportCategory(category),
+            note=note,
             now_ms=self._clock.now_ms(),
         )
-        return {}
 
+    async def _about(self, user_id: UserId, call_id: str | None, connection_id: str | None) -> _About:
+        if call_id is not None:
+            call, seat = await self._calls.participant(CallId(call_id), user_id)
+            return _About(call.peer(seat).user_id, call.call_id, None)
+        if connection_id is None:
+            raise ValueError("neither a call nor a connection")
+        other = await self._chat.ever_with(user_id, connection_id)
+        return _About(other, None, ConnectionId(connection_id))
 
-def _call_id(message: SafetyBlock | SafetyReport) -> CallId:
-    if message.call_id is None:
-        raise MinuetError(code=ErrorCode.NOT_CONNECTED)
-    return CallId(message.call_id)
+    async def _end_call(self, user_id: UserId, about: _About) -> None:
+        if about.call_id is not None:
+            await self._calls.act(about.call_id, user_id, events.Blocked)
+            return
+        # Named by their connection: they may be in a call with each other at this moment.
+        try:
+            activity = (await self._slots.read(user_id)).activity
+            if isinstance(activity, InCall):
+                call, seat = await self._calls.participant(activity.call_id, user_id)
+                if call.peer(seat).user_id == about.other:
+                    await self._calls.act(activity.call_id, user_id, events.Blocked)
+        except Unavailable:
+            raise
+        except MinuetError:
+            return  # the call is gone: nothing to end

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from base.errors import ErrorCode, MinuetError
 from signaling.protocol.messages.call import CallCandidates
+from signaling.protocol.messages.chat import ChatSend, ChatTyping
 from signaling.protocol.messages.family import ClientMessage
 from signaling.protocol.messages.queue import QueueJoin
 
@@ -15,6 +16,10 @@ class RateLimited(MinuetError):
     """Too many messages of a kind; nothing was done."""
 
     code = ErrorCode.RATE_LIMITED
+
+
+class Flooded(Exception):
+    """So many messages of a kind that is never refused that the connection has to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,10 @@ class SessionLimits:
     messages: Rate = Rate(20, 40)
     candidates: Rate = Rate(5, 50)
     queue_joins: Rate = Rate(0.1, 6)
+    chat: Rate = Rate(5, 10)
+    typing: Rate = Rate(0.5, 2)
+    """Over it `chat.typing` is dropped; over `typing_flood` the connection is closed with 4007."""
+    typing_flood: Rate = Rate(20, 200)
     control_frames: Rate = Rate(5, 100)
     """Pings and pongs of the WebSocket itself; over it the connection is closed with 4007."""
     max_refusals: int = 200
@@ -74,21 +83,35 @@ class TokenBucket:
 class Limiter:
     """The buckets of one session."""
 
-    __slots__ = ("_candidates", "_joins", "_messages")
+    __slots__ = ("_candidates", "_chat", "_joins", "_messages", "_typing", "_typing_flood")
 
     def __init__(self, limits: SessionLimits, now_ms: int) -> None:
         self._messages = TokenBucket(limits.messages, now_ms)
         self._candidates = TokenBucket(limits.candidates, now_ms)
         self._joins = TokenBucket(limits.queue_joins, now_ms)
+        self._chat = TokenBucket(limits.chat, now_ms)
+        self._typing = TokenBucket(limits.typing, now_ms)
+        self._typing_flood = TokenBucket(limits.typing_flood, now_ms)
 
-    def check(self, message: ClientMessage, now_ms: int) -> None:
-        """Counts the message. Raises: RateLimited, with `retry_after_ms`."""
+    def check(self, message: ClientMessage, now_ms: int) -> bool:
+        """Counts the message; false where it is to be dropped without a word.
+
+        Raises: RateLimited, with `retry_after_ms`; Flooded.
+        """
         # Candidates come in bursts of their own and must not starve the commands beside them.
+        kind = type(message)
         if isinstance(message, CallCandidates):
             wait_ms = self._candidates.take(now_ms)
+        elif kind is ChatTyping:
+            if self._typing_flood.take(now_ms):
+                raise Flooded
+            return not self._typing.take(now_ms)
         else:
             wait_ms = self._messages.take(now_ms)
-            if not wait_ms and type(message) is QueueJoin:
+            if not wait_ms and kind is QueueJoin:
                 wait_ms = self._joins.take(now_ms)
+            elif not wait_ms and kind is ChatSend:
+                wait_ms = self._chat.take(now_ms)
         if wait_ms:
             raise RateLimited(retry_after_ms=wait_ms)
+        return True

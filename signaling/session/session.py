@@ -11,7 +11,7 @@ from base.errors import CloseCode, MinuetError
 from base.ids import SessionId
 from signaling.protocol.codec import Codec, InvalidMessage, Request
 from signaling.protocol.messages.family import ServerMessage
-from signaling.session.limits import Limiter, SessionLimits, TokenBucket
+from signaling.session.limits import Flooded, Limiter, SessionLimits, TokenBucket
 from signaling.session.outbox import Outbox
 
 
@@ -51,7 +51,7 @@ class Session:
         self._refusals = 0
 
     def receive(self, payload: bytes, binary: bool, now_ms: int) -> Request | None:
-        """The request in a payload; None for a repeat of one already handled.
+        """The request in a payload; None for a repeat of one already handled, and for what is dropped silently.
 
         Raises: MinuetError to answer with (`InvalidMessage` and `RateLimited` carry the request's id where it is
         known), SessionBroken when the connection has to be closed.
@@ -73,11 +73,12 @@ class Session:
                 return None
             self.last_id = request.id
         try:
-            self._limiter.check(request.message, now_ms)
+            return request if self._limiter.check(request.message, now_ms) else None
         except MinuetError as error:
             self._count_refusal()
             raise RefusedRequest(error, request.id) from None
-        return request
+        except Flooded:
+            raise SessionBroken(CloseCode.RATE, f"too many {request.message.TYPE}") from None
 
     def count_control_frame(self, now_ms: int) -> None:
         """Counts a ping or pong of the WebSocket itself. Raises: SessionBroken for a flood of them."""

@@ -4,25 +4,26 @@ Decides what becomes of a record that is written twice, or again in a later vers
 `0002_calls.sql` and nothing of where the records come from.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
+from base.ids import CallId
+from chat.model import Made, Wish
 from jobs.ports import CallArchive, Recorded, Refused
 from rest.ports import History, Interaction, InteractionPeer
-from signaling.call.record import Call, ConsentKind
+from signaling.call.record import Call
 from signaling.call.states import SEATS
+from signaling.connecting import wish_of
 from storage.postgres import consent
+from storage.postgres.connections import make_connections
 from storage.postgres.feedback import feedback_of
+from storage.postgres.pages import BEFORE_ALL
 from storage.postgres.pool import acquire, transaction
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment, moment_or_none
-
-# Greater than every key of a call: where the first page begins.
-_BEFORE_ALL = (datetime.max.replace(tzinfo=UTC), UUID(int=(1 << 128) - 1))
 
 
 class PostgresCallArchive:
@@ -32,12 +33,12 @@ class PostgresCallArchive:
         self._pool = pool
         self._timeout_s = timeout_s
 
-    async def record(self, calls: Sequence[Call]) -> Recorded:
+    async def record(self, calls: Sequence[Call], *, apart: Collection[CallId] = ()) -> Recorded:
         # One order for all recorders: two that write the same calls wait for each other, never in a ring.
         in_order = sorted(calls, key=lambda call: call.call_id)
         try:
             async with transaction(self._pool, timeout_s=self._timeout_s) as connection:
-                return await self._record(connection, in_order)
+                return await self._record(connection, in_order, apart)
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, OverflowError) as error:
             raise Refused(_reason(error)) from error
 
@@ -84,7 +85,10 @@ class PostgresCallArchive:
     """
 
     async def _record(
-        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
+        self,
+        connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]",
+        calls: Sequence[Call],
+        apart: Collection[CallId],
     ) -> Recorded:
         await connection.execute(self.COMMIT_TO_DISK)
         rows = await connection.fetch(self.UPSERT_CALLS, *_columns(map(_call_row, calls), 13))
@@ -93,11 +97,12 @@ class PostgresCallArchive:
         if written:
             await self._insert_parts(connection, written)
         # Only once: writing a call again must not bring back a connection that was removed since.
-        connected = [by_id[row["id"]] for row in rows if row["is_newly_connected"]]
-        if connected:
-            await self._connect(connection, connected)
+        wishes = [wish_of(by_id[row["id"]]) for row in rows if row["is_newly_connected"]]
+        wanted = [wish for wish in wishes if wish is not None and wish.call_id not in apart]
+        made = await self._connect(connection, wanted) if wanted else []
         new = sum(row["is_new"] for row in rows)
-        return Recorded(new=new, updated=len(rows) - new)
+        news = tuple(one.connection_id for one in made if one.is_news)
+        return Recorded(new=new, updated=len(rows) - new, news=news)
 
     UPSERT_PARTICIPANTS = """
     INSERT INTO calls.participants (call_id, seat, user_id, role, queued_at, requeued, quality, ended_at)
@@ -127,31 +132,22 @@ class PostgresCallArchive:
         if refusals:
             await connection.execute(self.UPSERT_REFUSALS, *_columns(refusals, 3))
 
-    # In the order of the pairs, for the reason that calls are in order.
-    INSERT_CONNECTIONS = """
-    INSERT INTO chat.connections (id, user_low, user_high, call_id, made_at)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[]) AS made (
-        id, user_low, user_high, call_id, made_at
-    )
-    ORDER BY user_low, user_high, made_at
-    ON CONFLICT (user_low, user_high) DO NOTHING
-    """
-
-    # A statement of its own: it sees a row of the same pair that another recorder has just committed.
     LINK_CONNECTIONS = """
     UPDATE calls.calls
-    SET connection_id = connections.id
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS made (call_id, user_low, user_high)
-    JOIN chat.connections USING (user_low, user_high)
+    SET connection_id = made.connection_id
+    FROM unnest($1::uuid[], $2::uuid[]) AS made (call_id, connection_id)
     WHERE calls.id = made.call_id
     """
 
     async def _connect(
-        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
-    ) -> None:
-        ids, lows, highs, call_ids, made_at = _columns(map(_connection_row, calls), 5)
-        await connection.execute(self.INSERT_CONNECTIONS, ids, lows, highs, call_ids, made_at)
-        await connection.execute(self.LINK_CONNECTIONS, call_ids, lows, highs)
+        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", wishes: Sequence[Wish]
+    ) -> list[Made]:
+        """Makes what is not made yet: mostly the hub did, in the middle of the call."""
+        made = await make_connections(connection, wishes)
+        await connection.execute(
+            self.LINK_CONNECTIONS, [one.call_id for one in made], [one.connection_id for one in made]
+        )
+        return made
 
 
 class PostgresHistory:
@@ -179,7 +175,7 @@ class PostgresHistory:
     async def interactions(
         self, user_id: str, *, before: tuple[int, str] | None, limit: int
     ) -> list[Interaction]:
-        ended_at, call_id = _BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
+        ended_at, call_id = BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
             rows = await connection.fetch(self.SELECT_INTERACTIONS, user_id, ended_at, call_id, limit)
         return [_interaction(row) for row in rows]
@@ -261,13 +257,6 @@ def _participant_rows(call: Call) -> Iterable[tuple[Any, ...]]:
 def _refusal_rows(call: Call) -> Iterable[tuple[Any, ...]]:
     # In the order of the codes, for the reason that calls are in order.
     return ((call.call_id, code, count) for code, count in sorted(call.refusals.items()))
-
-
-def _connection_row(call: Call) -> tuple[Any, ...]:
-    low, high = sorted((call.a.user_id, call.b.user_id))
-    made = (event.at for event in call.events if event.kind is ConsentKind.CONNECTED)
-    made_at = next(made, _ended_at(call))
-    return (call.connection_id, low, high, call.call_id, moment(made_at))
 
 
 if TYPE_CHECKING:  # says that the ports are met; the owners of the ports never import this module

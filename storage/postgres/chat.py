@@ -20,6 +20,10 @@ from storage.postgres.times import moment
 _HIGHEST = 2**63 - 1
 
 
+class Unkeepable(Exception):
+    """The database refused a message that the rules had found fit: an error of ours."""
+
+
 class PostgresMessages:
     """Fits `chat.ports.MessageStore`."""
 
@@ -67,6 +71,13 @@ class PostgresMessages:
     """
 
     async def send(self, draft: Draft, *, apart: Collection[UserId]) -> Sent:
+        try:
+            return await self._send(draft, apart)
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+            # Not the database's own words: they quote what was said, and would go to a log.
+            raise Unkeepable(type(error).__name__, getattr(error, "constraint_name", None)) from None
+
+    async def _send(self, draft: Draft, apart: Collection[UserId]) -> Sent:
         async with transaction(self._pool, timeout_s=self._timeout_s) as connection:
             row = await self._lock(connection, draft.connection_id, draft.sender_id)
             other = UserId(str(row["peer_id"]))

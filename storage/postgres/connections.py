@@ -184,6 +184,13 @@ class PostgresConnections:
             rows = await connection.fetch(self.OTHERS, list(connection_ids), user_id)
         return {ConnectionId(str(row["id"])): UserId(str(row["peer_id"])) for row in rows}
 
+    STILL_OPEN = "SELECT id FROM chat.connections WHERE id = ANY($1::uuid[]) AND closed_at IS NULL"
+
+    async def still_open(self, connection_ids: Collection[ConnectionId]) -> set[ConnectionId]:
+        async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
+            rows = await connection.fetch(self.STILL_OPEN, list(connection_ids))
+        return {ConnectionId(str(row["id"])) for row in rows}
+
     EVER_WITH = """
     SELECT CASE WHEN user_low = $2 THEN user_high ELSE user_low END
     FROM chat.connections

@@ -14,9 +14,9 @@ from redis.exceptions import ResponseError
 
 from base.errors import Unavailable
 from base.ids import UserId
-from safety.ports import PendingEntry, PendingRecords, SafetyLog
+from safety.ports import BlockSets, PendingEntry, PendingRecords, SafetyLog
 from safety.records import Block, Report, SafetyRecord, decode_record, encode_record
-from storage.redis.client import UNAVAILABLE_ERRORS, load_script
+from storage.redis.client import UNAVAILABLE_ERRORS, load_script, unavailable_when_away
 from storage.redis.keys import Keys
 
 GROUP = "recorders"
@@ -61,6 +61,20 @@ class RedisSafetyLog:
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
         return {UserId(member.decode()) for member in members}
+
+    async def forget(self, one: UserId, other: UserId) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.srem(self._keys.blocks(one), other)
+        pipeline.srem(self._keys.blocks(other), one)
+        with unavailable_when_away():
+            await pipeline.execute()
+
+    async def renew(self, one: UserId, other: UserId) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.sadd(self._keys.blocks(one), other)
+        pipeline.sadd(self._keys.blocks(other), one)
+        with unavailable_when_away():
+            await pipeline.execute()
 
     async def restore_blocks(self, user_id: UserId, others: Collection[UserId]) -> None:
         keys = [self._keys.user(user_id), self._keys.blocks(user_id)]
@@ -179,4 +193,5 @@ def _chunks(others: Collection[UserId]) -> Iterator[list[UserId]]:
 
 if TYPE_CHECKING:  # says that the ports are met; their owners never import this module
     _fits_log: type[SafetyLog] = RedisSafetyLog
+    _fits_sets: type[BlockSets] = RedisSafetyLog
     _fits_pending: type[PendingRecords] = RedisPendingRecords

@@ -8,9 +8,8 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from chat.rules import MAX_WATCHED
 from signaling.protocol.messages.family import ClientMessage, ServerMessage, UnixMs, Uuid
-
-MAX_WATCHED = 100
 
 ClientId = Annotated[
     str,

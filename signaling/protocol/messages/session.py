@@ -102,6 +102,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     outbox_messages: int
     outbox_bytes: int
     unanswered_pings_ms: int
+    chat_per_s: float
+    max_chat_characters: int
+    max_watched: int
 
 
 class TicketView(msgspec.Struct, frozen=True, kw_only=True):

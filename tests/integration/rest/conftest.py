@@ -47,6 +47,7 @@ from storage.redis.idempotency import RedisReplies
 from storage.redis.keys import Keys
 from storage.redis.rate_limits import RedisLoginGuard, RedisRateLimiter
 from storage.redis.revocations import RedisRevocations
+from tests.integration.rest.chat_parts import chat_parts
 
 SECRET = "a secret for tests of more than 32 bytes"
 PASSWORD = "correct horse battery"
@@ -235,6 +236,7 @@ async def running_house(
         ring, scope = KeyRing.parse(SECRET), TokenScope()
         ports = AccountPorts(store, revocations, RedisLoginGuard(redis, KEYS), passwords)
         history, calls, watch, attendance = ListedHistory(), RecordingCalls(), FixedWatch(), Attendance()
+        chat, safety, block_list = chat_parts(redis, KEYS, pool, ids, attendance)
         services = RestServices(
             accounts=Accounts(ports, TokenIssuer(ring, scope), ids, metrics),
             profiles=Profiles(store, ids),
@@ -243,6 +245,9 @@ async def running_house(
             ice=IceServersCommand(attendance, ICE, ServerClock(clock)),
             feedback=Feedbacks(attendance, PostgresFeedback(pool, timeout_s=1.0), ServerClock(clock)),
             moderation=Moderation(PostgresCases(pool, timeout_s=1.0), ids.new, ids.now_ms),
+            chat=chat,
+            safety=safety,
+            block_list=block_list,
             watch=watch,
             authenticator=Authenticator(ring, scope),
             revocations=revocations,

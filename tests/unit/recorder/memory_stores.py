@@ -79,7 +79,7 @@ class MemoryArchive:
         self.attempts: list[list[CallId]] = []
         self.after_write: Callable[[], None] = lambda: None
 
-    async def record(self, calls: Sequence[Call]) -> Recorded:
+    async def record(self, calls: Sequence[Call], *, apart: Collection[CallId] = ()) -> Recorded:
         self.attempts.append([call.call_id for call in calls])
         if self.failures:
             raise self.failures.pop(0)

@@ -1,12 +1,10 @@
 """What each seat may see of a call."""
 
-import pytest
 
 from signaling.call import events
-from signaling.call.view import call_state, connection_made, match_found, must_hear
+from signaling.call.view import call_state, match_found, must_hear
 from signaling.protocol.messages.call import CallState, PeerView, PendingView, SeatFlags
 from tests.unit.signaling.call.conversation import (
-    CONNECTION_ID,
     START_MS,
     Conversation,
     detached,
@@ -135,16 +133,3 @@ def test_a_proposal_says_until_when() -> None:
     assert (found.seat, found.role, found.offerer) == ("b", "guest", False)
     assert found.accept_by_at == START_MS + 10_000
     assert found.server_now == START_MS + 5
-
-
-def test_a_connection_is_told_with_the_peer() -> None:
-    """Once there is one."""
-    talk = Conversation.live()
-    with pytest.raises(ValueError, match="did not connect"):
-        connection_made(talk.call, "a")
-    talk.does(wants_connection("a"))
-
-    made = connection_made(talk.call, "b")
-
-    assert made.connection_id == CONNECTION_ID
-    assert made.peer.first_name == "Ada"

@@ -1,0 +1,51 @@
+"""Connections that hubs could not write or tell: the recorder writes them with their calls, and here the two are told.
+
+Also tells what a writer did not live to tell: it looks every second for connections whose time to be told has passed.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from base.errors import Unavailable
+from base.ids import CallId, ConnectionId
+from chat.ports import Blocks
+from signaling.call.record import Call
+from signaling.courier import ConnectionTeller
+
+log = structlog.get_logger(__name__)
+
+EVERY_S: Final = 1.0
+
+
+class MadeConnections:
+    """Fits `jobs.ports.RecordedConnections`. `now_ms` is Unix time."""
+
+    def __init__(self, blocks: Blocks, teller: ConnectionTeller, now_ms: Callable[[], int]) -> None:
+        self._blocks = blocks
+        self._teller = teller
+        self._now_ms = now_ms
+
+    async def apart(self, calls: Sequence[Call]) -> set[CallId]:
+        connected = [call for call in calls if call.connected]
+        return {
+            call.call_id for call in connected if call.b.user_id in await self._blocks.blocks(call.a.user_id)
+        }
+
+    async def tell(self, connection_ids: Sequence[ConnectionId]) -> None:
+        await self._teller.tell(list(connection_ids), self._now_ms())
+
+    async def run(self) -> None:
+        """Tells what was left untold, until cancelled."""
+        while True:
+            try:
+                if told := await self._teller.tell_due(self._now_ms()):
+                    log.info("connections told late", count=told)
+            except Unavailable:
+                log.debug("connections wait to be told")
+            except Exception:
+                # The boundary of the task.
+                log.exception("connections could not be told")
+            await asyncio.sleep(EVERY_S)
