@@ -22,7 +22,7 @@ from matchmaker.matches import Match
 from matchmaker.ports import Slot
 from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
-from signaling.call.change import Decision
+from signaling.call.change import MAX_REFUSED_LINES, Decision
 from signaling.call.consent import head
 from signaling.call.create import propose
 from signaling.call.record import Call, decode
@@ -47,6 +47,7 @@ _RETRY_MS: Final = 500
 _OWED_BACKOFF_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
 _OWED_FOR_S: Final = 120.0
 _REFUSALS_KEPT_S: Final = 1.0
+_SUMS_KEPT_S: Final = 10.0
 
 
 class CallService:
@@ -207,7 +208,7 @@ class CallService:
         self._deadlines.schedule(call.id, call.next_timer_at if hosted else None)
 
     def count_refusal(self, call: LocalCall, seat: Seat, code: ErrorCode) -> None:
-        """Counts a refused relay for the record; what comes within a second is committed together."""
+        """Counts a refused relay for the record; what comes within a second is one line of its log."""
         counts = self._refusals.get(call.id)
         if counts is None:
             counts = self._refusals[call.id] = Counter()
@@ -359,7 +360,9 @@ class CallService:
         logger.warning("event of a call was lost", call_id=call.id, event_type=type(event).__name__)
 
     async def _commit_refusals(self, call: LocalCall) -> None:
-        await asyncio.sleep(_REFUSALS_KEPT_S)
+        # Once the log has no more room for lines, only sums are left to bring up to date.
+        has_room = len(call.stored.call.refused) < MAX_REFUSED_LINES
+        await asyncio.sleep(_REFUSALS_KEPT_S if has_room else _SUMS_KEPT_S)
         for (seat, code), count in self._refusals.pop(call.id).items():
             await self._decide_quietly(call, events.RelayRefused(seat, code, count))
 
