@@ -240,6 +240,8 @@ class Lobby:
         back = False
         if returns:
             back = await self._activities.return_from_call(ref, apart_s=FAILED_PAIR_S)
+            # From the slot, since the device may be another node's: it must not wait even for a moment.
+            paused = paused or (back and await self._activities.is_away(ref.user_id))
         else:
             await self._activities.free(ref, apart_s=FAILED_PAIR_S)
         # The slot first: while the match stands, the pool's owner can finish what is interrupted here.

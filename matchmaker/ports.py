@@ -91,6 +91,10 @@ class Activities(Protocol):
         """For `apart_s` from now the two do not meet again (never shortens)."""
         ...
 
+    async def is_away(self, user_id: UserId) -> bool:
+        """Whether the user said, on the device that the activity belongs to, that they are away."""
+        ...
+
     async def session_of(self, user_id: UserId, device_id: DeviceId) -> tuple[NodeId, SessionId] | None:
         """Where the session of a device is now."""
         ...

@@ -97,6 +97,17 @@ class RedisActivities:
         with unavailable_when_away():
             await self._remember(keys=[self._keys.recent(user_id)], args=[partner_id, round(apart_s * 1000)])
 
+    async def is_away(self, user_id: UserId) -> bool:
+        name = self._keys.user(user_id)
+        with unavailable_when_away():
+            device: Any = await self._redis.hget(name, "device")
+            if device is None:
+                return False
+            found: Any = await self._redis.hmget(name, [b"session:" + device, b"away:" + device])
+        row, away = found
+        # What an earlier session of the device said does not count.
+        return row is not None and away is not None and row.split(b" ")[1] == away
+
     async def session_of(self, user_id: UserId, device_id: DeviceId) -> tuple[NodeId, SessionId] | None:
         with unavailable_when_away():
             row: Any = await self._redis.hget(self._keys.user(user_id), f"session:{device_id}")

@@ -116,11 +116,12 @@ class RedisSessions:
 
     async def where(self, user_id: UserId, device_id: DeviceId) -> SessionRow | None:
         try:
-            row, away = await self._redis.hmget(
+            found: Any = await self._redis.hmget(
                 self._keys.user(user_id), [f"session:{device_id}", f"away:{device_id}"]
             )
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
+        row, away = found
         return None if row is None else _row(device_id.encode(), row, away)
 
     async def _put_on_list(self, registration: Registration) -> None:

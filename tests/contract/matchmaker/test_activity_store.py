@@ -7,13 +7,15 @@ import pytest
 from redis.asyncio import Redis
 
 from base.errors import Unavailable
-from base.ids import CallId, DeviceId, TicketId, UserId
+from base.ids import CallId, DeviceId, NodeId, SessionId, TicketId, UserId
 from matchmaker.activity import InCall, Queued
 from matchmaker.matches import SeatRef
 from matchmaker.ports import Entered
+from presence.sessions import Registered, Registration
 from storage.redis.activities import RedisActivities
 from storage.redis.client import connect
 from storage.redis.keys import Keys
+from storage.redis.presence import RedisSessions
 
 ANN, BOB = UserId("ann"), UserId("bob")
 PHONE, LAPTOP = DeviceId("phone"), DeviceId("laptop")
@@ -240,3 +242,26 @@ async def test_a_server_that_is_away_is_said_to_be_unavailable(keys: Keys) -> No
         with pytest.raises(Unavailable):
             await asyncio.wait_for(attempt, 3)
     await away.aclose()
+
+
+async def test_who_is_away_is_known_from_the_device_that_waits(
+    activities: RedisActivities, redis: Redis, keys: Keys
+) -> None:
+    """Not from another device, nor from a session that the device no longer has."""
+    sessions = RedisSessions(redis, keys)
+    phone = Registration(ANN, PHONE, SessionId("s-phone"), NodeId("n1"), 0)
+    laptop = Registration(ANN, LAPTOP, SessionId("s-laptop"), NodeId("n1"), 0)
+    on_phone = await sessions.register(phone, max_devices=3)
+    on_laptop = await sessions.register(laptop, max_devices=3)
+    assert isinstance(on_phone, Registered)
+    assert isinstance(on_laptop, Registered)
+    nobody = await activities.is_away(BOB)
+    await activities.join(ANN, PHONE, QUEUED)
+    await sessions.note_away(laptop, on_laptop.generation, True)
+    elsewhere = await activities.is_away(ANN)
+    await sessions.note_away(phone, on_phone.generation, True)
+    here = await activities.is_away(ANN)
+    await redis.hset(keys.user(ANN), f"away:{PHONE}", "an earlier session")
+
+    assert (nobody, elsewhere, here) == (False, False, True)
+    assert not await activities.is_away(ANN)
