@@ -28,30 +28,30 @@ class Pair:
     """How many whose turn was before that of the chosen one were not chosen."""
 
 
-def pair(index: Index, ticket: Ticket, tier: int, now_ms: int, rules: Rules) -> Pair | None:
-    """The ticket with the best partner there is, both taken out of the index; or nothing, and nothing changed."""
-    candidates = index.candidates(ticket, tier, BEST_OF)
+def pair(index: Index, entry: Entry, now_ms: int, rules: Rules) -> Pair | None:
+    """Somebody with the best partner there is, both not in the index any more; or nothing, and nothing changed.
+
+    `entry` may be in the index or not.
+    """
+    ticket = entry.ticket
+    candidates = index.candidates(ticket, entry.tier, BEST_OF)
     if not candidates:
         return None
-    chosen = _choose(index, ticket, tier, candidates, now_ms, rules)
+    chosen = _choose(index, entry, candidates, now_ms, rules)
     passed_over = 0
-    for entry in candidates:
-        if entry is chosen:
+    for other in candidates:
+        if other is chosen:
             break
-        entry.passed += 1
+        other.passed += 1
         passed_over += 1
     index.remove(chosen.ticket.ticket_id)
-    own = index.remove(ticket.ticket_id)
-    mine = (ticket, own.passed if own is not None else 0, tier)
-    theirs = (chosen.ticket, chosen.passed, chosen.tier)
-    a, b = (mine, theirs) if ticket.seniority < chosen.ticket.seniority else (theirs, mine)
-    return Pair(a[0], b[0], (a[1], b[1]), (a[2], b[2]), passed_over)
+    index.remove(ticket.ticket_id)
+    a, b = (entry, chosen) if ticket.seniority < chosen.ticket.seniority else (chosen, entry)
+    return Pair(a.ticket, b.ticket, (a.passed, b.passed), (a.tier, b.tier), passed_over)
 
 
-def _choose(
-    index: Index, ticket: Ticket, tier: int, candidates: list[Entry], now_ms: int, rules: Rules
-) -> Entry:
-    longest = candidates[0]
+def _choose(index: Index, entry: Entry, candidates: list[Entry], now_ms: int, rules: Rules) -> Entry:
+    ticket, longest = entry.ticket, candidates[0]
     waited_ms = now_ms - longest.ticket.queued_at + longest.ticket.ahead_ms
     # Beyond the longest wait it is first come, first served: a worse fit must not wait for ever.
     if len(candidates) == 1 or waited_ms >= rules.max_wait_ms:
@@ -59,10 +59,10 @@ def _choose(
     near = rules.near.get(ticket.region) if ticket.region is not None else None
     if near is not None and len(candidates) == BEST_OF:
         # There are more, and the near ones may be behind these; those whose turn it is compete in any case.
-        candidates = [*candidates, *index.candidates(ticket, tier, BEST_OF, near)]
+        candidates = [*candidates, *index.candidates(ticket, entry.tier, BEST_OF, near)]
     best, most = longest, float("-inf")
-    for entry in candidates:
-        points = fit(ticket, entry.ticket, rules) + urgency(entry.ticket, entry.passed, now_ms)
+    for other in candidates:
+        points = fit(ticket, other.ticket, rules) + urgency(other.ticket, other.passed, now_ms)
         if points > most:
-            best, most = entry, points
+            best, most = other, points
     return best

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from base.ids import NodeId, TicketId
 from base.policy import Gender, IntentPolicy
 from base.wheel import TimerWheel
-from matchmaker.index import Index
+from matchmaker.index import Entry, Index
 from matchmaker.matches import Seat
 from matchmaker.pairing import Pair, pair
 from matchmaker.ports import Arrived, Departed, Paused, PoolEvent
@@ -97,7 +97,7 @@ class WaitingRoom:
             tier = max(tier, tier_after(self._policy, now_ms - entry.ticket.queued_at))
             self._index.widen(ticket_id, tier)
             self._await_widening(entry.ticket, tier)
-            found = self._try(entry.ticket, tier, now_ms)
+            found = self._try(entry, now_ms)
             if found is not None:
                 pairs.append(found)
         return pairs
@@ -157,20 +157,23 @@ class WaitingRoom:
 
     def _arrive(self, ticket: Ticket, now_ms: int, passed: int) -> Pair | None:
         passed = max(passed, self._take_out(ticket.ticket_id))
-        tier = tier_after(self._policy, now_ms - ticket.queued_at)
-        self._index.add(ticket, tier, passed)
+        entry = Entry(ticket, tier_after(self._policy, now_ms - ticket.queued_at), passed)
         self._sides[ticket.side] += 1
         self._nodes.setdefault(ticket.node_id, set()).add(ticket.ticket_id)
-        self._await_widening(ticket, tier)
-        if ticket.leaves_at:
-            self._leavings.add(ticket.ticket_id, ticket.leaves_at)
-        return self._try(ticket, tier, now_ms)
+        # Tried before it is indexed: most of those who find somebody find them now.
+        found = self._try(entry, now_ms)
+        if found is None:
+            self._index.add(ticket, entry.tier, passed)
+            self._await_widening(ticket, entry.tier)
+            if ticket.leaves_at:
+                self._leavings.add(ticket.ticket_id, ticket.leaves_at)
+        return found
 
-    def _try(self, ticket: Ticket, tier: int, now_ms: int) -> Pair | None:
+    def _try(self, entry: Entry, now_ms: int) -> Pair | None:
         self._tries += 1
         if self._tries % _SAMPLE_EVERY == 0:
-            self._sample(ticket, tier)
-        found = pair(self._index, ticket, tier, now_ms, self._rules)
+            self._sample(entry)
+        found = pair(self._index, entry, now_ms, self._rules)
         if found is None:
             return None
         for side, passed in zip((found.a, found.b), found.passed, strict=True):
@@ -178,11 +181,11 @@ class WaitingRoom:
             self._proposed[side.ticket_id] = _Proposed(side, passed)
         return found
 
-    def _sample(self, ticket: Ticket, tier: int) -> None:
-        tiers = self._rules.tiers
-        for entry in self._index.first(ticket, _SAMPLED):
-            rule = rejects(ticket, entry.ticket, tiers[tier]) or rejects(
-                entry.ticket, ticket, tiers[entry.tier]
+    def _sample(self, entry: Entry) -> None:
+        ticket, tiers = entry.ticket, self._rules.tiers
+        for other in self._index.first(ticket, _SAMPLED):
+            rule = rejects(ticket, other.ticket, tiers[entry.tier]) or rejects(
+                other.ticket, ticket, tiers[other.tier]
             )
             if rule is not None:
                 self._rejections[rule] += 1

@@ -3,6 +3,7 @@
 Small pages, so that a handful of tickets splits, fills, respaces and merges them.
 """
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -208,3 +209,25 @@ def test_a_ticket_is_in_the_index_once() -> None:
 
     with pytest.raises(ValueError, match="ticket-ann"):
         index.add(ticket_of("ann"), 0)
+
+
+def test_a_page_without_room_is_split_where_somebody_comes_between() -> None:
+    """Many come back to the same place of full pages; all of them find theirs."""
+    index = BitsetIndex(ODD)
+    crowd = [ticket_of(f"user-{number}", queued_at=number * 100) for number in range(3 * page.SLOTS)]
+    for ticket in crowd:
+        index.add(ticket, 0)
+    before = index.pages()
+    between = [
+        ticket_of(f"late-{number}", queued_at=where * 100 + 1 + (number * 37) % 97)
+        for where in (0, 1_000, page.SLOTS - 1, page.SLOTS, 5_000)
+        for number in range(where % 7, where % 7 + 20)
+    ]
+    for number, ticket in enumerate(between):
+        index.add(msgspec.structs.replace(ticket, ticket_id=TicketId(f"late-{number}")), 0)
+    asking = ticket_of("somebody", ticket_id=TicketId("asking"))
+    ranks = [entry.ticket.rank for entry in index.candidates(asking, 0, 10_000)]
+
+    assert len(ranks) == len(crowd) + len(between)
+    assert ranks == sorted(ranks)
+    assert before < index.pages() <= before + 4 * 5
