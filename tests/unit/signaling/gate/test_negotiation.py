@@ -1,10 +1,13 @@
 """Which descriptions and candidates still count."""
 
+from ipaddress import ip_network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from base.errors import ErrorCode, MinuetError
+from signaling.candidates import AddressRule, CandidateInvalid, Outcome, RelayRange, RelayRanges
 from signaling.negotiation import MAX_CANDIDATES, AnswerRefused, Negotiations, StaleNegotiation
 from signaling.protocol.messages.call import IceCandidate
 from signaling.sdp import Allowance, SdpRefused
@@ -151,3 +154,134 @@ def test_candidates_are_bounded_however_they_come(steps: list[tuple[int, int]]) 
     assert len(exchange._trickles) <= 1
     for trickle in exchange._trickles.values():
         assert len(trickle.waiting) <= MAX_CANDIDATES
+
+
+RELAYED_ONLY = AddressRule(
+    relay_only=True, ranges=RelayRanges((RelayRange((ip_network("198.51.100.7/32"),)),))
+)
+RELAYED = "candidate:1 1 udp 5 198.51.100.7 50004 typ relay raddr 203.0.113.9 rport 40004"
+HOST = "candidate:1 1 udp 5 203.0.113.9 50004 typ host"
+
+
+def voice(ufrag: str, *candidates: str) -> str:
+    lines = [f"a=ice-ufrag:{ufrag}", *(f"a={candidate}" for candidate in candidates)]
+    return description(audio() + "".join(f"{line}\r\n" for line in lines))
+
+
+def trickled(text: str, ufrag: str) -> list[IceCandidate]:
+    return [IceCandidate(candidate=text, mid="0", ufrag=ufrag)]
+
+
+def test_descriptions_pass_through_the_filter() -> None:
+    """Offer and answer, by the rule that holds when they pass."""
+    exchange = Negotiations(10_000)
+
+    offered = exchange.offer("a", 1, voice("aaaa", HOST, RELAYED), NOTHING, 0, RELAYED_ONLY)
+    answered = exchange.answer("b", 1, voice("bbbb", HOST), NOTHING, RELAYED_ONLY)
+    open_ = exchange.offer("b", 1, voice("bbbb", HOST), NOTHING, 0)
+
+    assert offered.candidates == (Outcome.NOT_RELAYED, Outcome.PASSED)
+    assert "203.0.113.9" not in offered.sdp + answered.sdp
+    assert answered.candidates == (Outcome.NOT_RELAYED,)
+    assert open_.sdp == voice("bbbb", HOST)
+
+
+def test_candidates_that_waited_are_filtered_by_their_description() -> None:
+    """What came early and belongs to other credentials does not pass after all."""
+    exchange = Negotiations(10_000)
+    early = trickled(RELAYED, "aaaa") + trickled(RELAYED, "oldd") + trickled(HOST, "aaaa")
+
+    assert exchange.candidates("a", "a", 1, early, False, RELAYED_ONLY) is None
+    assert exchange.release("a", "a", 1, RELAYED_ONLY) is None
+    exchange.offer("a", 1, voice("aaaa"), NOTHING, 0, RELAYED_ONLY)
+    released = exchange.release("a", "a", 1, RELAYED_ONLY)
+
+    assert released is not None
+    assert released.outcomes == [Outcome.PASSED, Outcome.FOREIGN, Outcome.NOT_RELAYED]
+    assert [item.ufrag for item in released.candidates] == ["aaaa"]
+    assert "203.0.113.9" not in str(released)
+
+
+def test_candidates_that_follow_are_filtered_at_once() -> None:
+    """Where nothing passes there is nothing to say, but that there are no more."""
+    exchange = Negotiations(10_000)
+    exchange.offer("a", 1, voice("aaaa"), NOTHING, 0, RELAYED_ONLY)
+
+    dropped = exchange.candidates("a", "a", 1, trickled(HOST, "aaaa"), False, RELAYED_ONLY)
+    last = exchange.candidates("a", "a", 1, trickled(HOST, "aaaa"), True, RELAYED_ONLY)
+    passed = exchange.candidates("a", "a", 1, trickled(RELAYED, "aaaa"), False, RELAYED_ONLY)
+
+    assert dropped is not None
+    assert last is not None
+    assert passed is not None
+    assert (dropped.says_something, last.says_something, passed.says_something) == (False, True, True)
+    assert (dropped.candidates, last.candidates) == ([], [])
+
+
+def test_after_an_ice_restart_late_candidates_belong_to_nothing() -> None:
+    """A new negotiation with new credentials is a new generation, with a count of its own."""
+    exchange = Negotiations(10_000)
+    exchange.offer("a", 1, voice("aaaa"), NOTHING, 0)
+    exchange.candidates("a", "a", 1, trickled(HOST, "aaaa") * MAX_CANDIDATES, False)
+    exchange.answer("b", 1, voice("bbbb"), NOTHING)
+
+    exchange.offer("a", 2, voice("cccc"), NOTHING, 0)
+    late = exchange.candidates("a", "a", 2, trickled(HOST, "aaaa"), False)
+    fresh = exchange.candidates("a", "a", 2, trickled(HOST, "cccc"), False)
+
+    assert late is not None
+    assert fresh is not None
+    assert (late.outcomes, fresh.outcomes) == ([Outcome.FOREIGN], [Outcome.PASSED])
+    with pytest.raises(MinuetError):
+        exchange.candidates("a", "a", 2, trickled(HOST, "cccc") * (MAX_CANDIDATES - 1), False)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_batch_with_a_malformed_candidate_is_refused_whole(early: bool) -> None:
+    """It counts for nothing, and nothing of it waits."""
+    exchange = Negotiations(10_000)
+    if not early:
+        exchange.offer("a", 1, voice("aaaa"), NOTHING, 0)
+    batch = trickled(HOST, "aaaa") + trickled("candidate:1", "aaaa")
+
+    with pytest.raises(CandidateInvalid):
+        exchange.candidates("a", "a", 1, batch, False)
+
+    exchange.candidates("a", "a", 1, trickled(HOST, "aaaa") * MAX_CANDIDATES, False)
+    if early:
+        exchange.offer("a", 1, voice("aaaa"), NOTHING, 0)
+        released = exchange.release("a", "a", 1)
+        assert released is not None
+        assert len(released.candidates) == MAX_CANDIDATES
+
+
+def test_a_malformed_candidate_in_a_description_refuses_it() -> None:
+    """An offer leaves no trace, an answer ends its negotiation."""
+    exchange = Negotiations(10_000)
+    malformed = voice("aaaa", "candidate:1")
+
+    with pytest.raises(SdpRefused):
+        exchange.offer("a", 1, malformed, NOTHING, 0)
+    assert not exchange.is_open
+    exchange.offer("a", 1, VOICE, NOTHING, 0)
+    with pytest.raises(AnswerRefused) as caught:
+        exchange.answer("b", 1, malformed, NOTHING)
+    assert caught.value.code is ErrorCode.SDP_INVALID
+    assert not exchange.is_open
+
+
+def test_nobody_answers_an_offer_of_their_own() -> None:
+    """Nor one that failed elsewhere or ran out."""
+    exchange = Negotiations(10_000)
+    exchange.offer("a", 1, VOICE, NOTHING, 0)
+
+    with pytest.raises(StaleNegotiation):
+        exchange.answer("a", 1, VOICE, NOTHING)
+    assert exchange.withdraw("a", 1)
+    assert not exchange.withdraw("a", 1)
+    with pytest.raises(StaleNegotiation):
+        exchange.answer("b", 1, VOICE, NOTHING)
+    exchange.offer("a", 2, VOICE, NOTHING, 0)
+    exchange.expire(10_000)
+    with pytest.raises(StaleNegotiation):
+        exchange.answer("b", 2, VOICE, NOTHING)
