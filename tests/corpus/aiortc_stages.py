@@ -152,7 +152,9 @@ async def _policies(stories: Stories) -> None:
 
 async def _codecs(stories: Stories) -> None:
     def codecs(kind: str, *names: str) -> list[RTCRtpCodecCapability]:
-        return [each for each in RTCRtpReceiver.getCapabilities(kind).codecs if each.name.lower() in names]
+        known = RTCRtpReceiver.getCapabilities(kind)
+        assert known is not None
+        return [each for each in known.codecs if each.name.lower() in names]
 
     for kind, name in (("audio", "pcmu"), ("video", "vp8"), ("video", "h264")):
         pc = stories.peer()

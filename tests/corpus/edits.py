@@ -13,6 +13,8 @@ its case would then be an honest description with a hostile one's name.
     cut               so many characters from the end
     fill_bytes        a long attribute at the end, up to so many bytes
     fill_lines        short attributes at the end, up to so many lines
+    candidates        so many candidates at the end
+    codecs            so many codecs at the end, and feedback for any
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,5 +72,17 @@ def _applied(text: str, edit: Mapping[str, Any], others: Mapping[str, str]) -> s
             return f"{text}a=x:{'x' * (size - len(text) - len(f'a=x:{_END}'))}{_END}"
         case {"fill_lines": int(count)}:
             return text + f"a=x{_END}" * (count - text.count("\n"))
+        case {"candidates": int(count)}:
+            return text + "".join(_candidate(number) for number in range(count))
+        case {"codecs": int(count)}:
+            return text + "".join(_codec(number) for number in range(count))
         case _:
             raise ValueError(f"{dict(edit)} is no edit")
+
+
+def _candidate(number: int) -> str:
+    return f"a=candidate:{number} 1 udp {2122260223 - number} 192.0.2.{number + 1} {50000 + number} typ host{_END}"
+
+
+def _codec(number: int) -> str:
+    return f"a=rtpmap:{96 + number % 14} x/8000{_END}a=rtcp-fb:* x{number}{_END}"

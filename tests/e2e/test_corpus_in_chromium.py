@@ -59,6 +59,9 @@ WITH_VIDEO = [
     for case in WITH_PERMISSION
     if case.verdicts["voice"] == "video_not_allowed" and case.idle_in_chromium is None
 ]
+ONE_WAY = [
+    case for case in WITH_VIDEO if ACCEPTED in (case.verdicts.get("send"), case.verdicts.get("receive"))
+]
 WITH_DATA = [
     case
     for case in WITH_PERMISSION
@@ -118,6 +121,15 @@ def test_what_needs_permission_is_live_video(case: Case, outcomes: Outcomes) -> 
             assert ("video" in outcome["tracks"]) is (outcome["video"] != ["sendonly"]), case.why
 
 
+@pytest.mark.parametrize("case", ONE_WAY, ids=ids)
+def test_permission_for_one_direction_gives_that_direction_only(case: Case, outcomes: Outcomes) -> None:
+    """Seen from who applies it: what only shows can only be watched, what only watches can only be shown to."""
+    allowed = "recvonly" if case.verdicts.get("send") == ACCEPTED else "sendonly"
+
+    for outcome in applied(case, outcomes):
+        assert set(outcome["video"]) <= {allowed}, case.why
+
+
 @pytest.mark.parametrize("case", WITH_DATA, ids=ids)
 def test_what_needs_permission_for_data_opens_a_data_channel(case: Case, outcomes: Outcomes) -> None:
     """The converse for data channels, which know no direction."""
@@ -143,6 +155,7 @@ def test_the_replay_covers_the_corpus() -> None:
     """Few cases may be excused, and each group has some to show."""
     assert len(APPLIED) >= 100
     assert len(WITH_VIDEO) >= 50
+    assert len(ONE_WAY) >= 20
     assert len(WITH_DATA) >= 5
     assert len(MALFORMED_AND_LIVE) >= 10
     assert len(REFUSED) <= len(cases()) // 20
