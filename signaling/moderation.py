@@ -36,6 +36,8 @@ class ReportView(msgspec.Struct, frozen=True, kw_only=True):
     """Null when that account is gone, as below."""
     reported_id: str | None
     call_id: str | None
+    connection_id: str | None
+    """The chat that it is about, if it is about one."""
     category: str
     note: str
     created_at: int

@@ -16,8 +16,8 @@ from storage.postgres.times import milliseconds, milliseconds_or_none, moment
 _BEFORE_ALL = (datetime.max.replace(tzinfo=UTC), UUID(int=(1 << 128) - 1))
 
 _REPORT = """
-    r.id, r.reporter_id, r.reported_id, r.call_id, r.category, r.note, r.created_at, r.resolved_at, r.resolved_by,
-    r.resolution, r.resolution_note
+    r.id, r.reporter_id, r.reported_id, r.call_id, r.connection_id, r.category, r.note, r.created_at, r.resolved_at,
+    r.resolved_by, r.resolution, r.resolution_note
 """
 
 
@@ -116,6 +116,7 @@ def _report(row: asyncpg.Record) -> ReportView:
         reporter_id=_text(row["reporter_id"]),
         reported_id=_text(row["reported_id"]),
         call_id=_text(row["call_id"]),
+        connection_id=_text(row["connection_id"]),
         category=row["category"],
         note=row["note"],
         created_at=milliseconds(row["created_at"]),

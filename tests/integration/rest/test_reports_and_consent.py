@@ -278,7 +278,20 @@ async def test_reports_are_listed_in_pages_until_they_are_resolved(desk: Desk) -
     resolved = await desk.reads(f"{REPORTS}?status=resolved")
 
     assert [one["report_id"] for one in (*page["data"], *rest[1])] == [ids[2], ids[0]]
-    assert page["data"][0]["note"] == "rude"
+    assert page["data"][0] == {
+        "report_id": ids[2],
+        "reporter_id": desk.her["user"]["id"],
+        "reported_id": desk.him["user"]["id"],
+        "call_id": None,
+        "connection_id": None,
+        "category": "harassment",
+        "note": "rude",
+        "created_at": AT + 2,
+        "resolved_at": None,
+        "resolved_by": None,
+        "resolution": None,
+        "resolution_note": None,
+    }
     assert [(one["report_id"], one["resolution"], one["resolution_note"]) for one in resolved[1]] == [
         (ids[1], "warned", "talked to him")
     ]
