@@ -6,7 +6,8 @@ not written yet. Refuses to know who has to be told: the callers tell, after it 
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Final
 
@@ -21,6 +22,7 @@ from chat.rules import NotConnected, fit_body
 
 log = structlog.get_logger(__name__)
 
+KEEPING_TIMEOUT_S: Final = 3.0
 BLOCKS_TIMEOUT_S: Final = 0.5
 PARTING_TIMEOUT_S: Final = 1.0
 SNAPSHOT_TIMEOUT_S: Final = 0.5
@@ -65,14 +67,17 @@ class Chat:
             body=fit_body(body),
             sent_at=self._now_ms(),
         )
-        sent = await self._messages.send(draft, apart=await self._apart_from(by))
+        apart = await self._apart_from(by)
+        async with _within(KEEPING_TIMEOUT_S):
+            sent = await self._messages.send(draft, apart=apart)
         self._metrics.keep_seconds.observe(perf_counter() - started)
         self._metrics.messages.labels("new" if sent.is_new else "repeated").inc()
         return sent
 
     async def read(self, by: UserId, connection_id: ConnectionId, up_to: int) -> Mark:
         """Moves a read mark. Raises: NotConnected, Unavailable."""
-        return await self._messages.read(connection_id, by, up_to)
+        async with _within(KEEPING_TIMEOUT_S):
+            return await self._messages.read(connection_id, by, up_to)
 
     async def messages(
         self,
@@ -90,9 +95,9 @@ class Chat:
     async def unread(self, user_id: UserId) -> dict[ConnectionId, int] | None:
         """What a new session is told of; None where it is not known: a session does not wait for a database."""
         try:
-            async with asyncio.timeout(SNAPSHOT_TIMEOUT_S):
+            async with _within(SNAPSHOT_TIMEOUT_S):
                 return await self._messages.unread(user_id, limit=MOST_UNREAD)
-        except (Unavailable, TimeoutError):
+        except Unavailable:
             return None
 
     # Connections.
@@ -101,8 +106,9 @@ class Chat:
         """Writes the connection; None where that is left to the recorder, or where a block keeps the two apart."""
         made = None
         try:
-            if wish.user_high not in await self._blocks.blocks(wish.user_low):
-                made = next(iter(await self._connections.make([wish])), None)
+            async with _within(KEEPING_TIMEOUT_S):
+                if wish.user_high not in await self._blocks.blocks(wish.user_low):
+                    made = next(iter(await self._connections.make([wish])), None)
         except Unavailable:
             log.info("connection waits", call_id=wish.call_id)
         self._metrics.connections.labels("pending" if made is None else "made").inc()
@@ -173,9 +179,9 @@ class Chat:
         Best effort: the block is kept already, and whoever writes it to the database ends the connection with it.
         """
         try:
-            async with asyncio.timeout(PARTING_TIMEOUT_S):
+            async with _within(PARTING_TIMEOUT_S):
                 parted = await self._connections.part(one, other, self._now_ms())
-        except (Unavailable, TimeoutError):
+        except Unavailable:
             log.info("connection is ended by the recorder")
             return []
         self._metrics.ended.labels("blocked").inc(len(parted))
@@ -183,8 +189,18 @@ class Chat:
 
     async def _apart_from(self, user_id: UserId) -> Collection[UserId]:
         try:
-            async with asyncio.timeout(BLOCKS_TIMEOUT_S):
+            async with _within(BLOCKS_TIMEOUT_S):
                 return await self._blocks.blocks(user_id)
-        except (Unavailable, TimeoutError):
+        except Unavailable:
             self._metrics.unchecked.inc()
             return frozenset()
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Bounds a wait that somebody waits behind. Raises: Unavailable; what was asked for may have happened."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(retry_after_ms=1_000) from error

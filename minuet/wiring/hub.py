@@ -29,6 +29,7 @@ from signaling.session.limits import SessionLimits
 from signaling.sessions import Sessions
 from signaling.tickets import Tickets
 from signaling.welcome import SessionPolicy
+from storage.postgres.calls import PostgresHistory
 from storage.postgres.safety import PostgresSafety
 from storage.redis.presence import RedisSessions
 from storage.redis.safety import RedisSafetyLog
@@ -77,7 +78,14 @@ class HubSide:
         owed = OwedCommands(node.calls, clock)
         self.commands = CallCommands(node.calls, node.local, owed, chat.connecting, ids)
         self.chat = chat.commands
-        self.safety = SafetyCommands(safety, node.calls, chat.commands, stores.activities, clock)
+        self.safety = SafetyCommands(
+            safety,
+            node.calls,
+            PostgresHistory(foundation.database),
+            chat.commands,
+            stores.activities,
+            clock,
+        )
         self.ice_servers = IceServersCommand(node.calls, node.ice, clock)
         directory = Directory(stores.accounts, clock.wall_ms)
         registry = Registry(

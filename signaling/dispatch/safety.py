@@ -24,22 +24,38 @@ class Slots(Protocol):
     async def read(self, user_id: UserId) -> Slot: ...
 
 
+class PastCalls(Protocol):
+    """What history knows. Raises Unavailable."""
+
+    async def partner(self, call_id: CallId, user_id: UserId) -> UserId | None:
+        """Who talked with the user in that call; None where history does not have it so."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _About:
-    """Who is meant, and by what they were named."""
+    """Who is meant, and by what they were named; `is_past`: a call that only history knows."""
 
     other: UserId
-    call_id: CallId | None
-    connection_id: ConnectionId | None
+    call_id: CallId | None = None
+    connection_id: ConnectionId | None = None
+    is_past: bool = False
 
 
 class SafetyCommands:
     """Keeps people apart, and tells the moderators; over WebSocket or REST."""
 
     def __init__(
-        self, safety: Safety, calls: CallService, chat: ChatCommands, slots: Slots, clock: ServerClock
+        self,
+        safety: Safety,
+        calls: CallService,
+        past: PastCalls,
+        chat: ChatCommands,
+        slots: Slots,
+        clock: ServerClock,
     ) -> None:
         self._safety = safety
+        self._past = past
         self._calls = calls
         self._chat = chat
         self._slots = slots
@@ -96,18 +112,30 @@ class SafetyCommands:
 
     async def _about(self, user_id: UserId, call_id: str | None, connection_id: str | None) -> _About:
         if call_id is not None:
-            call, seat = await self._calls.participant(CallId(call_id), user_id)
-            return _About(call.peer(seat).user_id, call.call_id, None)
+            return await self._of_call(user_id, CallId(call_id))
         if connection_id is None:
             raise ValueError("neither a call nor a connection")
         other = await self._chat.ever_with(user_id, connection_id)
-        return _About(other, None, ConnectionId(connection_id))
+        return _About(other, connection_id=ConnectionId(connection_id))
+
+    async def _of_call(self, user_id: UserId, call_id: CallId) -> _About:
+        try:
+            call, seat = await self._calls.participant(call_id, user_id)
+        except Unavailable:
+            raise
+        except MinuetError:
+            # Its record is gone, some time after the call; or never was.
+            other = await self._past.partner(call_id, user_id)
+            if other is None:
+                raise
+            return _About(other, call_id=call_id, is_past=True)
+        return _About(call.peer(seat).user_id, call_id=call_id)
 
     async def _end_call(self, user_id: UserId, about: _About) -> None:
-        if about.call_id is not None:
+        if about.call_id is not None and not about.is_past:
             await self._calls.act(about.call_id, user_id, events.Blocked)
             return
-        # Named by their connection: they may be in a call with each other at this moment.
+        # Named by what is over, or by their connection: they may be in a call with each other at this moment.
         try:
             activity = (await self._slots.read(user_id)).activity
             if isinstance(activity, InCall):

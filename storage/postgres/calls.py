@@ -11,13 +11,14 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from base.ids import CallId
+from base.ids import CallId, UserId
 from chat.model import Made, Wish
 from jobs.ports import CallArchive, Recorded, Refused
 from rest.ports import History, Interaction, InteractionPeer
 from signaling.call.record import Call
 from signaling.call.states import SEATS
 from signaling.connecting import wish_of
+from signaling.dispatch.safety import PastCalls
 from storage.postgres import consent
 from storage.postgres.connections import make_connections
 from storage.postgres.feedback import feedback_of
@@ -180,6 +181,19 @@ class PostgresHistory:
             rows = await connection.fetch(self.SELECT_INTERACTIONS, user_id, ended_at, call_id, limit)
         return [_interaction(row) for row in rows]
 
+    PARTNER = """
+    SELECT peer.user_id
+    FROM calls.participants me
+    JOIN calls.participants peer ON peer.call_id = me.call_id AND peer.seat <> me.seat
+    WHERE me.call_id = $1 AND me.user_id = $2
+    """
+
+    async def partner(self, call_id: CallId, user_id: UserId) -> UserId | None:
+        """Who talked with the user in that call; fits `signaling.dispatch.safety.PastCalls`."""
+        async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
+            other = await connection.fetchval(self.PARTNER, call_id, user_id)
+        return None if other is None else UserId(str(other))
+
 
 def _interaction(row: asyncpg.Record) -> Interaction:
     connection_id = row["connection_id"]
@@ -262,3 +276,4 @@ def _refusal_rows(call: Call) -> Iterable[tuple[Any, ...]]:
 if TYPE_CHECKING:  # says that the ports are met; the owners of the ports never import this module
     _fits_recorder: type[CallArchive] = PostgresCallArchive
     _fits_rest: type[History] = PostgresHistory
+    _fits_safety: type[PastCalls] = PostgresHistory

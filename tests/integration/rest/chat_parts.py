@@ -20,6 +20,7 @@ from signaling.hub import Hub
 from signaling.metrics import SessionMetrics
 from signaling.router import Router
 from signaling.watches import Watches
+from storage.postgres.calls import PostgresHistory
 from storage.postgres.chat import PostgresMessages
 from storage.postgres.connections import PostgresConnections
 from storage.postgres.safety import PostgresBlockBook, PostgresSafety
@@ -56,6 +57,6 @@ def chat_parts(
     safety = Safety(log, PostgresSafety(pool), ids.new, SafetyMetrics(registry))
     return (
         commands,
-        SafetyCommands(safety, calls, commands, RedisActivities(redis, keys), clock),
+        SafetyCommands(safety, calls, PostgresHistory(pool), commands, RedisActivities(redis, keys), clock),
         BlockList(PostgresBlockBook(pool), log),
     )
