@@ -28,7 +28,7 @@ ALTER TABLE safety.reports
     ADD CHECK (resolved_at IS NOT NULL OR (resolved_by IS NULL AND resolution_note IS NULL));
 
 CREATE INDEX reports_open_idx ON safety.reports (created_at DESC, id DESC) WHERE resolved_at IS NULL;
-CREATE INDEX reports_resolved_by_idx ON safety.reports (resolved_by) WHERE resolved_by IS NOT NULL;
+CREATE INDEX reports_resolved_by_idx ON safety.reports (resolved_by);
 
 -- What moderators and admins looked at and did. No foreign keys: it outlives all that it names.
 CREATE TABLE safety.audit_log (
