@@ -1,0 +1,103 @@
+"""Both stores of chat, and people to connect."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from base.ids import CallId, ConnectionId, UserId
+from chat.model import Draft, Sent, Wish, in_order
+from storage.postgres.chat import PostgresMessages
+from storage.postgres.connections import PostgresConnections
+from storage.postgres.pool import open_pool
+from storage.redis.client import connect
+from storage.redis.keys import Keys
+from tests.contract.calls.call_records import new_id, now_ms
+from tests.contract.recorder.archive_rows import add_pair
+
+
+@dataclass(frozen=True)
+class Couple:
+    """Two accounts, and how they were connected."""
+
+    her: UserId
+    him: UserId
+    connection_id: ConnectionId
+
+
+AddCouple = Callable[[], Awaitable[Couple]]
+
+
+def wish(one: str, other: str, *, call_id: str | None = None, at: int | None = None) -> Wish:
+    """Two who have just agreed to stay in touch."""
+    low, high = in_order(UserId(one), UserId(other))
+    moment = now_ms() if at is None else at
+    return Wish(ConnectionId(new_id()), low, high, CallId(call_id or new_id()), moment)
+
+
+def draft(couple: Couple, by: str, body: str = "hello", client_id: str | None = None) -> Draft:
+    return Draft(couple.connection_id, UserId(by), new_id(), client_id or new_id(), body, now_ms())
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    pool = await open_pool(database_url, max_size=8)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys("test:")
+
+
+@pytest.fixture
+def messages(pool: asyncpg.Pool) -> PostgresMessages:
+    return PostgresMessages(pool)
+
+
+@pytest.fixture
+def connections(pool: asyncpg.Pool) -> PostgresConnections:
+    return PostgresConnections(pool)
+
+
+@pytest.fixture
+def add_couple(database: asyncpg.Connection, connections: PostgresConnections) -> AddCouple:
+    async def add() -> Couple:
+        her, him = await add_pair(database)
+        (made,) = await connections.make([wish(her, him)])
+        return Couple(UserId(her), UserId(him), made.connection_id)
+
+    return add
+
+
+@pytest.fixture
+async def couple(add_couple: AddCouple) -> Couple:
+    return await add_couple()
+
+
+Say = Callable[..., Awaitable[Sent]]
+
+
+@pytest.fixture
+def say(messages: PostgresMessages) -> Say:
+    async def one(couple: Couple, by: str, body: str = "hello", client_id: str | None = None) -> Sent:
+        return await messages.send(draft(couple, by, body, client_id), apart=())
+
+    return one
