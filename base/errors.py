@@ -130,7 +130,10 @@ ERROR_SPECS: dict[ErrorCode, ErrorSpec] = {
         "No request for more time is pending, or it has lapsed.", "Ask anew with `call.extend`.", 409
     ),
     ErrorCode.COOLDOWN: ErrorSpec(
-        "It is too soon after a denial.", "Wait `retry_after_ms`, then ask again.", 429, retryable=True
+        "It is too soon after a denial, or after declining several matches.",
+        "Wait `retry_after_ms`, then ask again.",
+        429,
+        retryable=True,
     ),
     ErrorCode.LIMIT_REACHED: ErrorSpec("No more of these in this call.", "Hide the control.", 409),
     ErrorCode.PEER_RECONNECTING: ErrorSpec(

@@ -100,6 +100,10 @@ class IntentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """For how long two people who talked are not paired again."""
     recent_penalty_s: UpToADay = 86_400
     """For how long after that they are paired only where nobody else fits as well."""
+    decline_pause_s: tuple[ZeroOrSeconds, ...] = (0, 0, 15, 60, 180, 600)
+    """For how long somebody may not queue after declining once, twice, ... without a call in between."""
+    decline_counts_s: UpToADay = 3_600
+    """For how long a decline is remembered."""
     paused_s: Seconds = 15
     """For how long the ticket of a detached person keeps its place."""
     away_s: Seconds = 300

@@ -19,6 +19,7 @@ from matchmaker.ports import (
     Activities,
     CallStage,
     CallStages,
+    Declined,
     Entered,
     Left,
     Put,
@@ -106,7 +107,7 @@ class Lobby:
 
         Raises:
             MinuetError: `unknown_intent`, `invalid_message` (nobody left to meet), `wrong_device`, `in_call`,
-                `already_matched` (in another queue), `unavailable`.
+                `already_matched` (in another queue), `cooldown` (after declining repeatedly), `unavailable`.
         """
         policy = self._policies.get(request.intent)
         if policy is None:
@@ -118,6 +119,10 @@ class Lobby:
             taken = await self._activities.join(
                 request.user_id, request.device_id, queued, replaces=over, met_s=policy.recent_penalty_s
             )
+            if taken.pause_ms:
+                raise MinuetError(
+                    "too many declines in a row", code=ErrorCode.COOLDOWN, retry_after_ms=taken.pause_ms
+                )
             held = taken.slot.activity
             if isinstance(held, Queued) and self._is_mine(request, taken, held):
                 person = request.person
@@ -230,12 +235,15 @@ class Lobby:
             await self._queues.acknowledge(match.intent, match.call_id, seat)
         return entered
 
-    async def release(self, ref: SeatRef, *, returns: bool, paused: bool = False) -> bool:
+    async def release(
+        self, ref: SeatRef, *, returns: bool, paused: bool = False, declined: bool = False
+    ) -> bool:
         """Resolves one side of a match whose call did not become live; whether the user waits again.
 
         With `returns` the user goes back to the queue at the original place, unless they do something else by now;
         with `paused` not to be matched until they resume.
-        The two are kept apart for a while. The match is gone when both sides are released.
+        The two are kept apart for a while. Who `declined` may have to pause before queueing again, longer each time.
+        The match is gone when both sides are released.
         """
         back = False
         if returns:
@@ -243,7 +251,8 @@ class Lobby:
             # From the slot, since the device may be another node's: it must not wait even for a moment.
             paused = paused or (back and await self._activities.is_away(ref.user_id))
         else:
-            await self._activities.free(ref, apart_s=FAILED_PAIR_S)
+            cost = self._cost_of_declining(ref.intent) if declined else None
+            await self._activities.free(ref, apart_s=FAILED_PAIR_S, declined=cost)
         # The slot first: while the match stands, the pool's owner can finish what is interrupted here.
         state = await self._queues.resolve(ref, returns=back, paused=paused)
         if back:
@@ -264,12 +273,16 @@ class Lobby:
 
     async def free(self, user_id: UserId, call_id: CallId) -> bool:
         """The user is done with a call that was live; false if they do something else already."""
-        return await self._activities.leave(user_id, InCall(call_id))
+        return await self._activities.leave(user_id, InCall(call_id), talked=True)
 
     async def remember_pair(self, a: UserId, b: UserId, apart_s: float) -> None:
         """For `apart_s` from now the two do not meet again."""
         await self._activities.remember_partner(a, b, apart_s=apart_s)
         await self._activities.remember_partner(b, a, apart_s=apart_s)
+
+    def _cost_of_declining(self, intent: str) -> Declined | None:
+        policy = self._policies.get(intent)
+        return None if policy is None else Declined(policy.decline_pause_s, policy.decline_counts_s)
 
     # --- steps ---------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,16 @@ class Taken:
     exclusions: frozenset[UserId]
     met: frozenset[UserId] = frozenset()
     """Partners of late, not excluded any more."""
+    pause_ms: int = 0
+    """For so long the user may not queue, after declining repeatedly; the slot is left as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """That a user declined, what that costs the first time, the second, and so on, and for how long it counts."""
+
+    pauses_s: Sequence[float]
+    counts_s: float
 
 
 class Entered(Enum):
@@ -71,8 +81,8 @@ class Activities(Protocol):
         """
         ...
 
-    async def leave(self, user_id: UserId, activity: Activity) -> bool:
-        """Makes the user idle if the slot still says `activity`."""
+    async def leave(self, user_id: UserId, activity: Activity, *, talked: bool = False) -> bool:
+        """Makes the user idle if the slot still says `activity`; who `talked` is forgiven for declining before."""
         ...
 
     async def enter_call(self, ref: SeatRef) -> Entered:
@@ -83,8 +93,8 @@ class Activities(Protocol):
         """From the call back to the ticket; for `apart_s` the peer is not met by a new ticket."""
         ...
 
-    async def free(self, ref: SeatRef, *, apart_s: float) -> bool:
-        """Makes the user idle if the slot names the match's ticket or call."""
+    async def free(self, ref: SeatRef, *, apart_s: float, declined: Declined | None = None) -> bool:
+        """Makes the user idle if the slot names the match's ticket or call; a decline then counts, once."""
         ...
 
     async def remember_partner(self, user_id: UserId, partner_id: UserId, *, apart_s: float) -> None:

@@ -16,7 +16,7 @@ from matchmaker.lobby import Lobby
 from matchmaker.matches import SeatRef
 from signaling.call import effects as do
 from signaling.call.record import Call, encode
-from signaling.call.states import SEATS, TALKING, Seat, State
+from signaling.call.states import SEATS, TALKING, EndReason, Seat, State
 from signaling.call.view import call_state, must_hear
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
@@ -166,7 +166,9 @@ class Aftermath:
                     # The match was settled when the call went live, and when the two may meet again is the policy's.
                     await self._lobby.free(call.seat(seat).user_id, call.call_id)
                 case do.ReleaseTicket(seat):
-                    await self._lobby.release(seat_ref(call, seat), returns=False)
+                    # Whoever declines is the one who does not go back.
+                    declined = call.reason is EndReason.DECLINED
+                    await self._lobby.release(seat_ref(call, seat), returns=False, declined=declined)
         except Unavailable:
             # The pool's owner reviews matches until they are resolved, and a stale activity is repaired when met.
             logger.warning("could not move a ticket", call_id=call.call_id, step=type(effect).__name__)

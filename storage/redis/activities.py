@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from matchmaker.activity import Activity, InCall, Queued, parse_activity
 from matchmaker.matches import SeatRef
-from matchmaker.ports import Activities, Entered, Slot, Taken
+from matchmaker.ports import Activities, Declined, Entered, Slot, Taken
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import Keys
 
@@ -57,17 +57,18 @@ class RedisActivities:
                     round(met_s * 1000),
                 ],
             )
-        taken, now_ms, activity, device, since, blocked, recent, met = reply
+        taken, now_ms, activity, device, since, blocked, recent, met, pause_ms = reply
         return Taken(
             taken=bool(taken),
             slot=_slot(now_ms, activity, device, since),
             exclusions=frozenset(UserId(user.decode()) for user in (*blocked, *recent)),
             met=frozenset(UserId(user.decode()) for user in met),
+            pause_ms=pause_ms,
         )
 
-    async def leave(self, user_id: UserId, activity: Activity) -> bool:
+    async def leave(self, user_id: UserId, activity: Activity, *, talked: bool = False) -> bool:
         with unavailable_when_away():
-            return bool(await self._leave(keys=[self._keys.user(user_id)], args=[str(activity)]))
+            return bool(await self._leave(keys=[self._keys.user(user_id)], args=[str(activity), int(talked)]))
 
     async def enter_call(self, ref: SeatRef) -> Entered:
         with unavailable_when_away():
@@ -85,11 +86,11 @@ class RedisActivities:
             )
         return bool(reply)
 
-    async def free(self, ref: SeatRef, *, apart_s: float) -> bool:
+    async def free(self, ref: SeatRef, *, apart_s: float, declined: Declined | None = None) -> bool:
         with unavailable_when_away():
             reply = await self._free(
                 keys=[self._keys.user(ref.user_id), self._keys.recent(ref.user_id)],
-                args=[*_activities(ref), ref.peer_id, round(apart_s * 1000)],
+                args=[*_activities(ref), ref.peer_id, round(apart_s * 1000), *_decline_args(declined)],
             )
         return bool(reply)
 
@@ -119,6 +120,12 @@ class RedisActivities:
 
 def _activities(ref: SeatRef) -> tuple[str, str]:
     return str(Queued(ref.intent, ref.ticket_id)), str(InCall(ref.call_id))
+
+
+def _decline_args(declined: Declined | None) -> list[int]:
+    if declined is None:
+        return [0]
+    return [round(declined.counts_s * 1000), *(round(pause_s * 1000) for pause_s in declined.pauses_s)]
 
 
 def _slot(now_ms: int, activity: bytes, device: bytes, queued_at: int) -> Slot:

@@ -10,6 +10,8 @@ Layout of `{u:<user>}:user`, a hash with the last word about who is in what:
     activity            absent (idle), `queued:<pool>:<ticket>` or `call:<call>`
     device              the device that the activity belongs to
     queued_at           Unix ms: the seniority of the ticket that the activity names, or that led to its call
+    declines            how often the user declined in a row, and the Unix ms of the last time
+    may_queue_at        Unix ms before which the user may not queue, after declining repeatedly
     returned            `call:<call>` from which the ticket went back to the queue; it cannot be entered again
     revoked_before      Unix ms; sessions of tokens issued before it are refused
     revoked:<family>    a sign-in that was taken back, until that Unix ms
@@ -66,6 +68,10 @@ class Keys:
 
     def arrivals(self, pool: str) -> str:
         return f"{self.prefix}{{q:{pool}}}:arrivals"
+
+    def outlook(self, pool: str) -> str:
+        """What the pool's owner says of it: depths, waits, reasons; for seconds only."""
+        return f"{self.prefix}{{q:{pool}}}:outlook"
 
     def matches(self, pool: str) -> str:
         return f"{self.prefix}{{q:{pool}}}:matches"

@@ -3,6 +3,8 @@
 -- KEYS[1] {u}:user    KEYS[2] {u}:recent
 -- ARGV[1] activity of the ticket    ARGV[2] activity of the call    ARGV[3] the peer's user id
 -- ARGV[4] for how long the two do not meet again, ms; 0 to leave that alone
+-- ARGV[5] for how long a decline counts, ms; 0 if the user did not decline
+-- ARGV[6...] for how long the user may not queue after the first decline in a row, the second, ... ms
 -- Result: 1 if the user is idle because of this, 0 if the slot said something else
 -- Whoever may be met again is remembered for a day more, to come last.
 local KEPT_MS = 86400000
@@ -21,4 +23,14 @@ if not over then
   return 0
 end
 redis.call('HDEL', KEYS[1], 'activity', 'device', 'queued_at', 'returned')
+if tonumber(ARGV[5]) > 0 and #ARGV > 5 then
+  local count, last = string.match(redis.call('HGET', KEYS[1], 'declines') or '0 0', '^(%d+) (%d+)$')
+  if now - tonumber(last) > tonumber(ARGV[5]) then
+    count = 0
+  end
+  count = tonumber(count) + 1
+  local pause = tonumber(ARGV[5 + math.min(count, #ARGV - 5)])
+  redis.call('HSET', KEYS[1], 'declines', string.format('%d %.0f', count, now))
+  redis.call('HSET', KEYS[1], 'may_queue_at', string.format('%.0f', now + pause))
+end
 return 1

@@ -4,12 +4,18 @@
 -- ARGV[1] activity to store    ARGV[2] device    ARGV[3] activity that may be replaced, or ''
 -- ARGV[4] Unix ms since when the ticket counts, or '' for now    ARGV[5] for how long a partner who may be met again
 -- comes last, ms, at most a day
--- Result: {taken 0|1, now ms, activity, device, queued_at ms, {blocked users}, {partners not to be met}, {partners to come last}}
+-- Result: {taken 0|1, now ms, activity, device, queued_at ms, {blocked users}, {partners not to be met}, {partners to come last},
+--   ms until the user may queue again, after declines}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local held = redis.call('HGET', KEYS[1], 'activity')
 local taken = 0
-if not held or held == ARGV[3] then
+local pause = math.max(0, tonumber(redis.call('HGET', KEYS[1], 'may_queue_at') or 0) - now)
+-- Whoever is put back where they were does not begin anew.
+if held or ARGV[4] ~= '' then
+  pause = 0
+end
+if pause == 0 and (not held or held == ARGV[3]) then
   local since = ARGV[4]
   if since == '' then
     since = string.format('%.0f', now)
@@ -28,4 +34,5 @@ return {
     'ZRANGEBYSCORE', KEYS[3],
     '(' .. string.format('%.0f', now - ARGV[5]), string.format('%.0f', now)
   ),
+  pause,
 }

@@ -460,3 +460,81 @@ async def test_a_check_that_was_held_up_puts_nothing_back(
         await scene.lobby.verify(joined.ticket)
 
     assert await scene.queues.scan("friends") == []
+
+
+# --- declining ---------------------------------------------------------------------------------------------------
+
+
+async def decline(scene: Scene, number: int) -> None:
+    """Ann is matched with somebody, and declines."""
+    ann, other = await scene.join("ann"), await scene.join(f"bob-{number}")
+    call_id = CallId(f"01a1fd75-8e9d-7439-b49c-6924f0c6e6{number:02}")
+    match = await claim(scene, ann, other, call_id)
+    seat = "a" if match.a.user_id == ANN else "b"
+    await scene.lobby.accept_match(match, seat)
+    await scene.lobby.release(match.ref(seat), returns=False, declined=True)
+    # The same step again, by whoever repeats it: one decline is one.
+    await scene.lobby.release(match.ref(seat), returns=False, declined=True)
+
+
+async def test_repeated_declines_cost_a_growing_pause(scene: Scene) -> None:
+    """Two are free, the third costs 15 s and the fourth a minute; the client hears how long."""
+    for number in range(3):
+        await decline(scene, number)
+    with pytest.raises(MinuetError) as third:
+        await scene.join("ann")
+    await scene.redis.hset(scene.keys.user(ANN), "may_queue_at", 0)
+    await decline(scene, 3)
+    with pytest.raises(MinuetError) as fourth:
+        await scene.join("ann", intent="dating", person=Somebody(gender=Gender.FEMALE))
+
+    assert third.value.code is fourth.value.code is ErrorCode.COOLDOWN
+    assert 10_000 < (third.value.retry_after_ms or 0) <= 15_000
+    assert 55_000 < (fourth.value.retry_after_ms or 0) <= 60_000
+    assert (await scene.activities.read(ANN)).activity is None
+
+
+async def test_declines_of_long_ago_count_for_nothing(scene: Scene) -> None:
+    """An hour after the last one, the next is the first again."""
+    for number in range(2):
+        await decline(scene, number)
+    count, last = (await scene.redis.hget(scene.keys.user(ANN), "declines")).split()
+    await scene.redis.hset(scene.keys.user(ANN), "declines", b"%s %d" % (count, int(last) - 3_600_001))
+    await decline(scene, 2)
+
+    assert (await scene.join("ann")).ticket.user_id == ANN
+
+
+async def test_a_call_in_which_they_talked_forgives_declines(scene: Scene) -> None:
+    """Whoever takes part is not punished for choosing."""
+    for number in range(2):
+        await decline(scene, number)
+    match = await matched(scene)
+    await scene.lobby.accept_match(match, "a")
+    await scene.lobby.went_live(match.ref("a"))
+    await scene.lobby.free(ANN, CALL)
+    await decline(scene, 3)
+
+    assert (await scene.join("ann")).ticket.user_id == ANN
+
+
+async def test_who_is_put_back_is_not_held_up(scene: Scene) -> None:
+    """A pause is for those who begin anew: a ticket that was lost on the server's side comes back at once."""
+    ann = await scene.join("ann")
+    await scene.redis.hset(scene.keys.user(ANN), "may_queue_at", 10**15)
+    await scene.queues.leave("friends", ann.ticket_id)
+    await scene.activities.leave(ANN, Queued("friends", ann.ticket_id))
+
+    assert await scene.lobby.verify(ann.ticket) is Standing.RESTORED
+
+
+async def test_a_priority_is_the_policys_and_patience_the_clients(scene: Scene) -> None:
+    """The highest that applies counts; the end of patience is on the clock of the store."""
+    policy = msgspec.structs.replace(scene.policies["friends"], priority_s={"verified": 5, "admin": 60})
+    scene.policies["friends"] = policy
+    plain = await scene.join("ann")
+    sure = await scene.join("bob", person=Somebody(verified=True), preferences=Preferences(patience_s=30))
+    admin = await scene.join("eve", person=Somebody(verified=True, role="admin"))
+
+    assert [each.ticket.ahead_ms for each in (plain, sure, admin)] == [0, 5_000, 60_000]
+    assert [plain.ticket.leaves_at, sure.ticket.leaves_at] == [0, sure.queued_at + 30_000]
