@@ -282,6 +282,13 @@ def test_a_server_relays_somewhere() -> None:
         RelayRange(())
 
 
+def test_unless_said_else_a_server_relays_at_the_ports_of_coturn() -> None:
+    """The dynamic ports of RFC 6335."""
+    usual = RelayRange((ip_network("192.0.2.1/32"),))
+
+    assert (usual.first_port, usual.last_port) == (49_152, 65_535)
+
+
 def test_a_server_may_have_a_single_port() -> None:
     """First and last are both in the range."""
     ranges = RelayRanges((RelayRange((ip_network("192.0.2.1/32"),), 1, 1),))

@@ -66,6 +66,7 @@ def test_where_addresses_are_not_hidden_a_description_passes_as_it_is(name: str)
 
     assert passing.sdp == CAPTURED[name]
     assert passing.candidates == (Outcome.PASSED,) * CAPTURED[name].count("a=candidate:")
+    assert passing.left_out == 0
 
 
 def test_a_relayed_candidate_stays_in_its_place() -> None:
@@ -187,23 +188,24 @@ def test_lines_without_room_for_an_address_pass(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sdp",
+    ("sdp", "name"),
     [
-        description(audio("203.0.113.9")),
-        description(audio("a.local")),
-        description(audio(), bundle=["0"]) + "a=ice-pwd:203.0.113.9\r\n",
-        VOICE + "a=fingerprint:sha-256 203.0.113.9\r\n",
-        VOICE + "a=fingerprint:x fd00::bad\r\n",
-        VOICE + "a=fingerprint:x 20:01:0d:b8:00:00:00:01\r\n",
-        VOICE + "a=group:LS canary.local\r\n",
+        (description(audio("203.0.113.9")), "group"),
+        (description(audio("a.local")).replace("a=group:BUNDLE a.local\r\n", ""), "mid"),
+        (description(audio(), bundle=["0"]) + "a=ice-pwd:203.0.113.9\r\n", "ice-pwd"),
+        (VOICE + "a=fingerprint:sha-256 203.0.113.9\r\n", "fingerprint"),
+        (VOICE + "a=fingerprint:x fd00::bad\r\n", "fingerprint"),
+        (VOICE + "a=fingerprint:x 20:01:0d:b8:00:00:00:01\r\n", "fingerprint"),
+        (VOICE + "a=group:LS canary.local\r\n", "group"),
     ],
 )
-def test_an_address_where_nothing_can_be_left_out_is_refused(sdp: str) -> None:
+def test_an_address_where_nothing_can_be_left_out_is_refused(sdp: str, name: str) -> None:
     """Without its mid or its keys the description would be another."""
     with pytest.raises(SdpRefused) as caught:
         hide(sdp)
 
     assert caught.value.code is ErrorCode.SDP_INVALID
+    assert caught.value.message.startswith(f"a {name} of this form")
     assert hide(sdp, OPEN).sdp == sdp
 
 
@@ -227,13 +229,19 @@ def test_malformed_and_foreign_candidates_refuse_their_description(line: str, ru
 
 def test_a_candidate_names_the_credentials_of_the_section_it_stands_in() -> None:
     """Each section's own, in every section."""
-    two = with_line(f"{RELAYED} ufrag aaaa") + section("text", "9", "a=ice-ufrag:bbbb", port=0)
+    ufrags = ["aaaa", "bbbb", "cccc", "dddd", "eeee"]
+    first = with_line(f"{RELAYED} ufrag aaaa")
+    others = [section("text", ufrag, f"a=ice-ufrag:{ufrag}", port=0) for ufrag in ufrags[1:]]
 
-    assert hide(f"{two}{RELAYED} ufrag bbbb\r\n").candidates == (Outcome.PASSED,) * 2
-    assert hide(f"{two}{RELAYED} ufrag bbbb\r\n", OPEN).candidates == (Outcome.PASSED,) * 2
+    def named(ufrags: list[str]) -> str:
+        lines = [f"{RELAYED} ufrag {ufrag}\r\n" for ufrag in ufrags]
+        return first + "".join(part + line for part, line in zip(others, lines, strict=True))
+
     for rule in (OPEN, HIDDEN):
-        with pytest.raises(SdpRefused):
-            hide(f"{two}{RELAYED} ufrag aaaa\r\n", rule)
+        assert hide(named(ufrags[1:]), rule).candidates == (Outcome.PASSED,) * 5
+        for wrong in range(4):
+            with pytest.raises(SdpRefused):
+                hide(named([*ufrags[1 : wrong + 1], "zzzz", *ufrags[wrong + 2 :]]), rule)
 
 
 def test_a_candidate_that_stands_in_no_section_is_left_out() -> None:
