@@ -33,10 +33,8 @@ def client_of(coturn: EmbeddedCoturn) -> Iterator[Connect]:
     """Makes clients with credentials for a seat of a call."""
     clients: list[TurnClient] = []
 
-    def connect(call_id: str, seat: str = "a", *, for_s: int = 60, origin: bytes = b"") -> TurnClient:
-        client = client_with(
-            coturn.access.secret, coturn.port, call_id=call_id, seat=seat, for_s=for_s, origin=origin
-        )
+    def connect(call_id: str, seat: str = "a", *, for_s: int = 60) -> TurnClient:
+        client = client_with(coturn.access.secret, coturn.port, call_id=call_id, seat=seat, for_s=for_s)
         clients.append(client)
         return client
 
