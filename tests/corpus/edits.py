@@ -36,11 +36,9 @@ def edited(sdp: str, edits: Sequence[Mapping[str, Any]], others: Mapping[str, st
 def sections(sdp: str) -> list[str]:
     """The session part, then the sections with their `m=` lines."""
     session, *media = sdp.split(f"{_END}m=")
-    return [
-        session + _END,
-        *(f"m={part}{_END}" for part in media[:-1]),
-        *(f"m={part}" for part in media[-1:]),
-    ]
+    if not media:
+        return [session]
+    return [session + _END, *(f"m={part}{_END}" for part in media[:-1]), f"m={media[-1]}"]
 
 
 def _narrowed(sdp: str, edit: Mapping[str, Any], others: Mapping[str, str]) -> str:
