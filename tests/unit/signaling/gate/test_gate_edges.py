@@ -154,6 +154,7 @@ def test_other_letters_are_no_part_of_a_name(letter: str) -> None:
         "m=audio 9 RTP:X 96",
         "m=audio x RTP 96",
         "m=audio 123456 RTP 96",
+        f"m=audio {'1' * 5000} RTP 96",
         "m=audio -1 RTP 96",
         "m=audio 09 RTP 96",
         "m=audio2 9 RTP 96",
@@ -203,6 +204,36 @@ def test_a_bundle_names_sections_that_are_there_each_once(group: str, passes: bo
     sdp = description(audio(), video("inactive")).replace("BUNDLE 0 1", group)
 
     assert (refusal(sdp) is None) is passes
+
+
+@pytest.mark.parametrize(
+    "line", ["a=inactive", "a=x:a=inactive", "a=x:y a=inactive", "b=a=inactive", "a=inactivea=inactive"]
+)
+def test_a_direction_stands_at_the_begin_of_its_line(line: str) -> None:
+    """Within another line it is none, and video without a direction flows."""
+    sdp = description(audio(), section("video", "1", line))
+
+    assert (refusal(sdp) is None) is (line == "a=inactive")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "a=x:a=group:BUNDLE 7",
+            "a=groupx:BUNDLE 7",
+            "a=group.BUNDLE:7",
+            "a=group:BUNDLX 7",
+            "a=group:bundle 7",
+        ),
+        *("a=x:a=ice-ufrag:x", "a=ice-ufragx:x", "a=ice-ufrag.x:x", "a=x:a=mid:7 a=mid:7"),
+    ],
+)
+def test_what_only_looks_like_a_rule_is_none(line: str) -> None:
+    """Neither in the session's part nor in a section's."""
+    sections = parse(VOICE.replace("t=0 0\r\n", f"t=0 0\r\n{line}\r\n") + f"{line}\r\n").sections
+
+    assert [(part.mid, part.ufrag) for part in sections] == [("0", None)]
 
 
 def test_there_is_one_bundle_at_most() -> None:
