@@ -60,7 +60,7 @@ class Tickets:
         One that is away only keeps its place.
         """
         ticket = live.ticket
-        if ticket is None:
+        if ticket is None or live.call_id is not None:
             return
         live.ticket = ticket = msgspec.structs.replace(
             ticket, session_id=live.id, node_id=self._router.node_id

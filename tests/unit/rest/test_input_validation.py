@@ -9,7 +9,7 @@ import pytest
 from accounts.rules import InvalidField
 from base.errors import ErrorCode
 from rest.routes.auth import RegisterBody
-from rest.validation import convert, unknown_fields
+from rest.validation import convert, plain_text, unknown_fields
 
 
 class Inner(msgspec.Struct):
@@ -70,3 +70,29 @@ def test_a_birth_date_is_a_date(born: object) -> None:
 def test_names_that_no_schema_has_are_found() -> None:
     """Ignored or refused: that is a setting."""
     assert unknown_fields({"name": 1, "nmae": 2, "": 3}, Body) == ["nmae", ""]
+
+
+@pytest.mark.parametrize(
+    ("entered", "stored"),
+    [
+        (None, None),
+        ("", None),
+        (" \n\t ", None),
+        (" a\r\nb\tc ", "a\nb\tc"),
+        ("e\u0301", "\u00e9"),
+        ("x" * 10, "x" * 10),
+        ("\u202e\U0001f600", "\u202e\U0001f600"),
+    ],
+)
+def test_free_text_is_stored_in_one_form(entered: str | None, stored: str | None) -> None:
+    """Composed, with plain line ends, nothing around it; nothing at all where nothing is left."""
+    assert plain_text("note", entered, 10) == stored
+
+
+@pytest.mark.parametrize("entered", ["a\x00", "\x1b[2J", "a\rb", "\x7f", "a\x85b", "x" * 11, "\u0958" * 6])
+def test_free_text_that_does_not_fit_is_refused(entered: str) -> None:
+    """Control characters, and what is too long once it is composed."""
+    with pytest.raises(InvalidField) as refusal:
+        plain_text("note", entered, 10)
+
+    assert refusal.value.field == "note"
