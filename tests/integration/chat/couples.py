@@ -1,18 +1,19 @@
 """Two people who stay in touch: through a call, as anybody, or at once, where the call is not what a test is about."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import asyncpg
+import pytest
 
+from base.ids import CallId, ConnectionId, UserId
 from chat.model import Wish, in_order
-from loadtests.swarm.client import Client, Message
+from loadtests.swarm.client import Client, Message, RequestRefused
 from storage.postgres.connections import make_connections
 from tests.contract.calls.call_records import new_id, now_ms
 from tests.fixtures.deployment import People
-from tests.integration.hub.test_calls_over_the_hub import meet, talk
 
 
 @dataclass
@@ -24,8 +25,13 @@ class Couple:
     connection_id: str
 
     @property
-    def both(self) -> tuple[Client, Client]:
-        return self.her, self.him
+    def named(self) -> Message:
+        return {"connection_id": self.connection_id}
+
+    async def say(self, client: Client, body: str = "hello", client_id: str | None = None) -> Message:
+        """The answer to `chat.send` of one of the two."""
+        message = {**self.named, "client_id": client_id or uuid.uuid4().hex, "body": body}
+        return await client.request("chat.send", message)
 
 
 async def connected(people: People, database_url: str, hers: str, his: str | None = None) -> Couple:
@@ -34,23 +40,23 @@ async def connected(people: People, database_url: str, hers: str, his: str | Non
     him = await people.account(hers, "male", first_name="Bob")
     connection_id = await connect(database_url, her["user"]["id"], him["user"]["id"])
     couple = Couple(people.client(hers), people.client(his or hers, codec="msgpack"), connection_id)
-    for client, account in zip(couple.both, (her, him), strict=True):
+    for client, account in ((couple.her, her), (couple.him, him)):
         client.account = account
         await client.start(account["access_token"])
     return couple
 
 
 async def connect(database_url: str, her_id: str, him_id: str) -> str:
-    """Writes the connection of two, and says that both were told; its id."""
-    low, high = in_order(her_id, him_id)
-    wish = Wish(new_id(), low, high, new_id(), now_ms())
+    """Writes the connection of two, as something that both were told already; its id."""
+    low, high = in_order(UserId(her_id), UserId(him_id))
+    wish = Wish(ConnectionId(new_id()), low, high, CallId(new_id()), now_ms())
     connection = await asyncpg.connect(database_url)
     try:
         async with connection.transaction():
             (made,) = await make_connections(connection, [wish])
-        await connection.execute(
-            "UPDATE chat.connections SET tell_at = NULL WHERE id = $1", wish.connection_id
-        )
+            await connection.execute(
+                "UPDATE chat.connections SET tell_at = NULL WHERE id = $1", wish.connection_id
+            )
     finally:
         await connection.close()
     return made.connection_id
@@ -65,33 +71,35 @@ async def device_of(people: People, base_url: str, client: Client, codec: str = 
 
 
 async def rest(
-    people: People,
-    base_url: str,
-    client: Client,
-    method: str,
-    path: str,
-    body: Mapping[str, Any] | None = None,
+    people: People, base_url: str, client: Client, request: str, body: Mapping[str, Any] | None = None
 ) -> tuple[int, Message]:
-    """Status and answer of a request of somebody."""
+    """Status and answer of a request of somebody, e.g. `GET /connections`."""
+    method, path = request.split(" ")
     headers = {"Authorization": f"Bearer {client.account['access_token']}"}
-    url = f"{base_url}/api/v1{path}"
-    async with people.http.request(method, url, json=body, headers=headers) as response:
+    async with people.http.request(
+        method, f"{base_url}/api/v1{path}", json=body, headers=headers
+    ) as response:
         answer: Message = await response.json()
         return response.status, answer
 
 
-async def data(
-    people: People,
-    base_url: str,
-    client: Client,
-    method: str,
-    path: str,
-    body: Mapping[str, Any] | None = None,
+async def asked(
+    people: People, base_url: str, client: Client, request: str, body: Mapping[str, Any] | None = None
 ) -> Any:
     """The data of a request that succeeds."""
-    status, answer = await rest(people, base_url, client, method, path, body)
-    assert status in (200, 201), answer
+    status, answer = await rest(people, base_url, client, request, body)
+    assert status in (200, 201, 202), answer
     return answer["data"]
 
 
-__all__ = ["Couple", "aiohttp", "connect", "connected", "data", "device_of", "meet", "rest", "talk"]
+async def refused(client: Client, type_: str, data: Message) -> str:
+    """The code with which a request is refused."""
+    with pytest.raises(RequestRefused) as caught:
+        await client.request(type_, data)
+    return caught.value.code
+
+
+async def hears_nothing(client: Client, *types: str, for_s: float = 0.5) -> None:
+    """Fails where a message of these types comes."""
+    with pytest.raises(TimeoutError):
+        await client.wait_until(lambda message: message["type"] in types, timeout_s=for_s)

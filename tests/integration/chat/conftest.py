@@ -1,0 +1,21 @@
+"""One all-in-one process that the chat tests share, and couples on it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fixtures.deployment import Deployment, Lasting, People
+from tests.integration.chat.couples import Couple, connected
+
+
+@pytest.fixture(scope="session")
+def house(lasting: Lasting) -> Iterator[Deployment]:
+    """Never kill it, and leave nobody in a queue."""
+    with lasting("serve --all-in-one") as deployment:
+        yield deployment
+
+
+@pytest.fixture
+async def couple(house: Deployment, people: People) -> Couple:
+    """Two who are connected, each with one device on the house's hub."""
+    return await connected(people, house.environment["MINUET_DATABASE_URL"], house.url)
