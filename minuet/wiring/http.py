@@ -14,13 +14,14 @@ from accounts.service import Accounts
 from base.clock import ServerClock
 from base.errors import Unavailable
 from base.policy import IntentPolicy
+from matchmaker.report import QueueReports, QueuesReport
 from minuet.settings import Settings
 from minuet.telemetry import release
 from minuet.wiring.foundation import Foundation
 from minuet.wiring.hub import HubSide
 from minuet.wiring.node import Node, Stores
 from minuet.wiring.pages import add_pages
-from minuet.wiring.turn import ENDS_ALLOCATIONS, check_turn, turn_admins
+from minuet.wiring.turn import check_turn, turn_admins
 from presence.stats import PresenceReport, PresenceStats
 from rest.app import build_admin_app, build_app
 from rest.client_address import TrustedProxies, client_address, subscriber
@@ -45,6 +46,7 @@ from storage.redis.idempotency import RedisReplies
 from storage.redis.queues import RedisQueues
 from storage.redis.rate_limits import RedisRateLimiter
 from storage.redis.safety import RedisSafetyLog
+from storage.redis.turn_visits import RedisTurnVisits
 
 MAX_SKEW_MS = 250
 _BACKLOG = 4096
@@ -187,9 +189,13 @@ class _Watch:
     def __init__(self, foundation: Foundation, stores: Stores) -> None:
         depths = _Depths(stores.queues, foundation.settings.intents)
         self._stats = PresenceStats(stores.nodes, depths, stores.calls, foundation.clock)
+        self._queues = QueueReports(stores.queues, foundation.settings.intents, foundation.clock)
 
     async def presence(self) -> PresenceReport:
         return await self._stats.report()
+
+    async def queues(self) -> QueuesReport:
+        return await self._queues.report()
 
 
 def _limits(settings: Settings) -> Limits:
@@ -224,7 +230,7 @@ def _checks(foundation: Foundation, node: Node) -> dict[str, Check]:
                 check_turn,
                 foundation.settings,
                 turn_admins(foundation.settings),
-                ends_allocations=foundation.role in ENDS_ALLOCATIONS,
+                RedisTurnVisits(foundation.redis, foundation.keys),
             ),
         ),
     }

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from minuet.settings import Settings
 from minuet.turn import admin_addresses
 from storage.coturn import CoturnAdmin
+from storage.redis.turn_visits import RedisTurnVisits
 
-ENDS_ALLOCATIONS = ("worker", "all-in-one")
-"""The roles of processes that end the allocations of calls that are over."""
+OVERDUE_MS = 60_000
+"""So long after a call its allocations are ended, whatever goes wrong for a moment; else nobody does it."""
 
 
 class TurnNotConfigured(Exception):
     """There is no TURN server: clients are given STUN servers only, and learn each other's addresses."""
 
 
-class TurnAdminNotConfigured(Exception):
-    """This process is to end allocations of calls that are over, and was not told where."""
+class AllocationsNotEnded(Exception):
+    """No worker ends what calls that are over hold at the TURN servers: `turn_admin` is set for none of them."""
 
 
 def turn_admins(settings: Settings) -> list[CoturnAdmin]:
@@ -26,10 +27,11 @@ def turn_admins(settings: Settings) -> list[CoturnAdmin]:
     ]
 
 
-async def check_turn(settings: Settings, admins: Sequence[CoturnAdmin], *, ends_allocations: bool) -> None:
-    """Raises: what is missing; TurnUnavailable where a server's admin interface does not answer."""
+async def check_turn(settings: Settings, admins: Sequence[CoturnAdmin], visits: RedisTurnVisits) -> None:
+    """Raises: what is missing; TurnUnavailable where a server's admin interface does not answer this process."""
     if not (settings.turn_urls or admins):
         raise TurnNotConfigured
-    if ends_allocations and not admins:
-        raise TurnAdminNotConfigured
     await asyncio.gather(*(admin.ping() for admin in admins))
+    # Only workers beside the TURN server may be able to reach its admin interface; whether they do it, all can see.
+    if await visits.overdue_ms() > OVERDUE_MS:
+        raise AllocationsNotEnded

@@ -30,7 +30,7 @@ class RedisTurnVisits:
         with unavailable_when_away():
             now_ms = await self._now_ms()
             due: list[Visit] = []
-            for key in await self._with_due(now_ms):
+            for _, key in await self._due(now_ms):
                 if len(due) >= limit:
                     break
                 taken: Any = await self._take(keys=[key], args=[now_ms, limit - len(due), now_ms + lease_ms])
@@ -56,16 +56,23 @@ class RedisTurnVisits:
                     pipe.zadd(self._key(visit), {_member(visit): due_at}, xx=True)
                 await pipe.execute()
 
-    async def _with_due(self, now_ms: int) -> list[str]:
-        """The partitions in which something is due, the longest overdue first."""
+    async def overdue_ms(self) -> int:
+        """For how long a visit has been due that nobody has taken; 0 where there is none."""
+        with unavailable_when_away():
+            now_ms = await self._now_ms()
+            due = await self._due(now_ms)
+        return now_ms - round(due[0][0]) if due else 0
+
+    async def _due(self, now_ms: int) -> list[tuple[float, str]]:
+        """The partitions in which something is due, the longest overdue first, each with since when."""
         firsts: list[Any] = []
         for start in range(0, CALL_PARTITIONS, _AT_ONCE):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key in self._keys[start : start + _AT_ONCE]:
                     pipe.zrange(key, 0, 0, withscores=True)
                 firsts += await pipe.execute()
-        due = [(first[0][1], key) for first, key in zip(firsts, self._keys, strict=True) if first]
-        return [key for score, key in sorted(due) if score <= now_ms]
+        found = [(first[0][1], key) for first, key in zip(firsts, self._keys, strict=True) if first]
+        return sorted((since, key) for since, key in found if since <= now_ms)
 
     async def _now_ms(self) -> int:
         seconds, micros = await self._redis.time()

@@ -37,7 +37,8 @@ class House(Protocol):
 
 class RedisHouse:
     def __init__(self, redis: Redis) -> None:
-        self.visits: TurnVisits = RedisTurnVisits(redis, KEYS)
+        self.visits_in_redis = RedisTurnVisits(redis, KEYS)
+        self.visits: TurnVisits = self.visits_in_redis
         self.store = RedisCallStore(redis, KEYS, visits_after_ms=AFTER_MS)
 
     async def hang_up(self, call: Call) -> None:
@@ -175,6 +176,20 @@ async def test_what_nobody_makes_for_an_hour_is_dropped(redis: Redis) -> None:
     await house.hang_up(call)
 
     assert await taken(house.visits) == [call.call_id]
+
+
+async def test_how_long_a_visit_waits_that_nobody_takes_can_be_seen(redis: Redis) -> None:
+    """By every process, also by those that cannot reach a TURN server's admin interface."""
+    house = RedisHouse(redis)
+    none = await house.visits_in_redis.overdue_ms()
+    await house.hang_up(proposed())
+    await asyncio.sleep(0.05)
+    waiting = await house.visits_in_redis.overdue_ms()
+    await house.visits.take(limit=1, lease_ms=LEASE_MS)
+
+    assert none == 0
+    assert 50 <= waiting < 30_000
+    assert await house.visits_in_redis.overdue_ms() == 0
 
 
 async def test_a_store_that_is_away_is_said_to_be(redis_url: str) -> None:

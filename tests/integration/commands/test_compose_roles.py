@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
-@pytest.mark.parametrize("name", ["hub", "matchmaker", "worker"])
+@pytest.mark.parametrize("name", ["hub", "matchmaker", "worker", "turn-worker"])
 async def test_a_service_starts_with_what_compose_gives_it(
     name: str, redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -24,6 +24,13 @@ async def test_a_service_starts_with_what_compose_gives_it(
         "MINUET_AUTH_SECRET": "s" * 40,
         "MINUET_ALLOWED_ORIGINS": "https://calls.example.org",
         "MINUET_TRUSTED_PROXIES": "",
+        # Without the profile `turn` these are empty, as the file has them.
+        "MINUET_TURN_URLS": "",
+        "MINUET_TURN_SECRET": "",
+        "MINUET_TURN_RELAY_ADDRESSES": "",
+        "MINUET_TURN_RELAY_PORTS": "49160-49359",
+        "MINUET_TURN_ADMIN": "127.0.0.1:5766",
+        "MINUET_TURN_ADMIN_PASSWORD": "p" * 20,
     }
     service = SERVICES[name]
     environment = {key: values[key] for key in service["environment"]}
