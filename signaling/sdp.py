@@ -54,7 +54,7 @@ class MediaSection:
     mid: str | None
     direction: str
     live: bool
-    """Whether media or data could flow: neither rejected nor `inactive`."""
+    """Whether media or data could flow: neither rejected, nor audio or video that is `inactive`."""
     ufrag: str | None = None
     """The ICE credentials' name for this section, its own or the session's: candidates have to name it."""
 
@@ -177,7 +177,9 @@ def _section(text: str, session_ufrag: str | None) -> MediaSection:
             case _:
                 raise SdpRefused("a direction, mid or bundle-only in a spelling that not all read alike")
     rejected = port == 0 and not bundle_only
-    live = not rejected and direction != "inactive"
+    # Directions are of audio and video: Chromium opens data channels of an `inactive` section (tried with 156).
+    silent = direction == "inactive" and media[1] in ("audio", "video")
+    live = not rejected and not silent
     return MediaSection(media[1], mid, direction, live, session_ufrag if ufrag is None else ufrag)
 
 

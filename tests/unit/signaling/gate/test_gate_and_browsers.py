@@ -101,8 +101,8 @@ def break_of_consent(reading: Reading, allowance: Allowance) -> str | None:
             return "video would be sent"
         if kind == "video" and direction in ("sendrecv", "recvonly") and not allowance.receive_video:
             return "video would be invited"
-        if kind == "application" and not allowance.data_channels and direction != "inactive":
-            return "data would flow"
+        if kind == "application" and not allowance.data_channels:
+            return "data would flow"  # in any direction: Chromium opens channels of an inactive section
     if sum(kind == "video" and direction != "inactive" for kind, direction in reading) > 1:
         return "two videos"
     return None
