@@ -137,6 +137,19 @@ def _character(lines: list[str], at: int, random: Random) -> None:
     lines[at] = line[:place] + random.choice(_CHARACTERS) + line[place + random.randrange(2) :]
 
 
+def _odd_attribute(lines: list[str], at: int, random: Random) -> None:
+    lines.insert(at + 1, random.choice(_BLANKS).format(random.choice(_LINES[:5])))
+
+
+def _revive(lines: list[str], at: int, random: Random) -> None:
+    """Rejects the video, and says further on that it is live all the same."""
+    for number, line in enumerate(lines):
+        if line.startswith("m=video"):
+            lines[number] = line.replace(" 9 ", random.choice((" 0 ", " 00 ")))
+            lines.insert(number + 2, random.choice(("a=bundle-only", "a=bundle-only:x", "a=x", "a=inactive")))
+            return
+
+
 def _case(lines: list[str], at: int, random: Random) -> None:
     lines[at] = lines[at].upper() if random.random() < 0.5 else lines[at].title()
 
@@ -167,7 +180,7 @@ def _add_a_section(text: str, random: Random) -> str:
 
 _MUTATIONS: Final = (
     *(_at_a_line(change) for change in (_drop, _insert, _repeat, _move, _blank, _character)),
-    *(_at_a_line(change) for change in (_case, _exchange, _space, _number)),
+    *(_at_a_line(change) for change in (_case, _exchange, _space, _number, _odd_attribute, _revive)),
     _shuffle,
     _add_a_section,
 )
