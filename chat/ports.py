@@ -97,8 +97,11 @@ class ConnectionStore(Protocol):
         """Ends the connection for both; the other's id, None where the user has no such open connection."""
         ...
 
-    async def part(self, one: UserId, other: UserId, now_ms: int) -> list[ConnectionId]:
-        """Ends what connects two people because one blocked the other; answers with what was open."""
+    async def part(self, one: UserId, other: UserId, blocked_at: int) -> list[ConnectionId]:
+        """Ends what connects two people because one blocked the other at that moment; what that was.
+
+        Whether it is ended by this, or by whoever wrote the block.
+        """
         ...
 
 

@@ -173,14 +173,14 @@ class Chat:
         self._metrics.ended.labels("deleted").inc()
         return other
 
-    async def part(self, one: UserId, other: UserId) -> list[ConnectionId]:
-        """Ends what connects two people, one of whom has just blocked the other; answers with what was open.
+    async def part(self, one: UserId, other: UserId, blocked_at: int) -> list[ConnectionId]:
+        """Ends what connects two people, one of whom blocked the other at that moment; answers with what that was.
 
         Best effort: the block is kept already, and whoever writes it to the database ends the connection with it.
         """
         try:
             async with _within(PARTING_TIMEOUT_S):
-                parted = await self._connections.part(one, other, self._now_ms())
+                parted = await self._connections.part(one, other, blocked_at)
         except Unavailable:
             log.info("connection is ended by the recorder")
             return []

@@ -114,9 +114,9 @@ class ChatCommands:
 
     # What blocks do.
 
-    async def part(self, by: UserId, other: UserId) -> None:
-        """One has blocked the other: what connects them ends. Raises nothing."""
-        await self._ended(by, other, await self._chat.part(by, other))
+    async def part(self, by: UserId, other: UserId, blocked_at: int) -> None:
+        """One has blocked the other at that moment: what connects them ends. Raises nothing."""
+        await self._ended(by, other, await self._chat.part(by, other, blocked_at))
 
     async def ever_with(self, user_id: UserId, connection_id: str) -> UserId:
         """As `Chat.ever_with`."""

@@ -85,13 +85,12 @@ class SafetyCommands:
         """
         user_id = UserId(by)
         about = await self._about(user_id, call_id, connection_id)
+        now_ms = self._clock.now_ms()
         try:
-            block_id = await self._safety.block(
-                user_id, about.other, call_id=about.call_id, now_ms=self._clock.now_ms()
-            )
+            block_id = await self._safety.block(user_id, about.other, call_id=about.call_id, now_ms=now_ms)
         finally:
             await self._end_call(user_id, about)
-        await self._chat.part(user_id, about.other)
+        await self._chat.part(user_id, about.other, now_ms)
         return block_id
 
     async def report(

@@ -75,7 +75,6 @@ UPDATE chat.connections AS open
 SET closed_at = $3, close_reason = 'blocked', tell_at = NULL
 FROM unnest($1::uuid[], $2::uuid[]) AS pair (low, high)
 WHERE open.user_low = pair.low AND open.user_high = pair.high AND open.closed_at IS NULL
-RETURNING open.id
 """
 
 
@@ -106,12 +105,11 @@ async def make_connections(connection: Connection, wishes: Sequence[Wish]) -> li
 
 
 async def close_pairs(
-    connection: Connection, pairs: Iterable[tuple[UserId, UserId]], now_ms: int
-) -> list[ConnectionId]:
+    connection: Connection, pairs: Iterable[tuple[UserId, UserId]], blocked_at: int
+) -> None:
     """Ends the open connections of pairs that a block keeps apart; the caller holds their locks."""
     lows, highs = _unzip(pairs)
-    closed = await connection.fetch(CLOSE_PAIRS, lows, highs, moment(now_ms))
-    return [ConnectionId(str(row["id"])) for row in closed]
+    await connection.execute(CLOSE_PAIRS, lows, highs, moment(blocked_at))
 
 
 class PostgresConnections:
@@ -279,11 +277,19 @@ class PostgresConnections:
             other = await connection.fetchval(self.END, connection_id, user_id, moment(now_ms))
         return None if other is None else UserId(str(other))
 
-    async def part(self, one: UserId, other: UserId, now_ms: int) -> list[ConnectionId]:
-        pairs = [in_order(one, other)]
+    # Also what the recorder of the block has ended a moment before.
+    PARTED = """
+    SELECT id FROM chat.connections
+    WHERE user_low = $1 AND user_high = $2 AND close_reason = 'blocked' AND closed_at >= $3
+    """
+
+    async def part(self, one: UserId, other: UserId, blocked_at: int) -> list[ConnectionId]:
+        pair = in_order(one, other)
         async with transaction(self._pool, timeout_s=self._timeout_s) as connection:
-            await lock_pairs(connection, pairs)
-            return await close_pairs(connection, pairs, now_ms)
+            await lock_pairs(connection, [pair])
+            await close_pairs(connection, [pair], blocked_at)
+            rows = await connection.fetch(self.PARTED, *pair, moment(blocked_at))
+        return [ConnectionId(str(row["id"])) for row in rows]
 
 
 def _unzip(pairs: Iterable[tuple[UserId, UserId]]) -> tuple[list[UserId], list[UserId]]:
