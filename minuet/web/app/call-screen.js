@@ -2,10 +2,11 @@
 
 import { Asks } from "./asks.js";
 import { byId, setIcon } from "./dom.js";
+import { Picture } from "./picture.js";
 import { Countdown, Ring } from "./ring.js";
-import { say, setInitial, toast } from "./screens.js";
-import { askDirection, closeDirection } from "./sheets.js";
-import { facts, failure } from "./words.js";
+import { passing, say, screen, setInitial } from "./screens.js";
+import { askDirection, closeDirection, tellAddress } from "./sheets.js";
+import { addressLabel, callStatus, facts, failure } from "./words.js";
 
 /**
  * @typedef {import("../sdk/index.js").Call} Call
@@ -13,8 +14,6 @@ import { facts, failure } from "./words.js";
  */
 
 const MARKS_MS = [30_000, 10_000];
-/** A camera that has shown nothing for this long is taken for off. */
-const STILL_MS = 2_000;
 
 export class CallScreen {
   #client;
@@ -30,8 +29,9 @@ export class CallScreen {
   #invitationAnswered = false;
   #saidYes = false;
   #lastState = "";
-  /** How many pictures of the peer have been shown, and when the last one was. */
-  #frames = { count: 0, at: 0 };
+  /** The peer's session was gone at some time since the call was last whole. */
+  #peerWasAway = false;
+  #picture = new Picture();
   /** We hung up, or blocked, ourselves. */
   left = false;
 
@@ -50,6 +50,7 @@ export class CallScreen {
     this.#saidYes = false;
     this.left = false;
     this.#lastState = "";
+    this.#peerWasAway = false;
     this.#countdown = new Countdown(MARKS_MS, (ms) => say(`${ms / 1_000} seconds left`));
     setInitial("peer", call.peer.first_name);
     byId("peer-name").textContent = call.peer.first_name;
@@ -60,7 +61,7 @@ export class CallScreen {
     call.on("video.allowed", () => void this.#videoAllowed());
     call.on("video.denied", () => this.#videoDenied());
     call.on("video.revoked", () => this.#videoRevoked());
-    call.on("video.refused", (error) => toast(failure(error)));
+    call.on("video.refused", (error) => passing(failure(error)));
     call.on("change", () => this.render());
     this.render();
   }
@@ -68,9 +69,7 @@ export class CallScreen {
   close() {
     this.#asks.clear();
     closeDirection();
-    this.#show("remote-video", null);
-    this.#show("local-video", null);
-    this.#lookForPictures();
+    this.#picture.clear();
     /** @type {HTMLAudioElement} */ (byId("remote-audio")).srcObject = null;
     this.#voices.listenToTheirs(null);
     this.#call = null;
@@ -83,7 +82,7 @@ export class CallScreen {
     this.#ring.draw(call.remainingMs, call.clockMs);
     this.#countdown.at(call.remainingMs);
     this.#voices.drawCall(call.muted);
-    this.#lookForPictures();
+    this.#picture.look();
     this.#asks.draw();
   }
 
@@ -93,7 +92,8 @@ export class CallScreen {
     byId("screen-call").dataset.state = call.state;
     this.#renderStatus(call);
     this.#renderDock(call);
-    this.#renderVideo(call);
+    this.#picture.render(call, this.#client.media.camera);
+    this.#renderAddress(call);
     this.#renderAsks(call);
     this.#voices.listenToMine(this.#client.media.microphone);
     this.#voices.listenToTheirs(call.remoteStream?.getAudioTracks()[0] ?? null);
@@ -114,13 +114,18 @@ export class CallScreen {
     if (call.videoAllowed.self || call.videoAllowed.peer) {
       this.#cameraWished = false;
       await this.#try(call.revokeVideo());
-      toast("Video is off. Your voices go on.");
+      passing("Video is off. Your voices go on.");
     } else if (call.isController || (call.pending.video && !call.pending.video.mine)) {
       await this.#chooseDirection(call);
     } else {
       this.#cameraWished = true;
-      if (await this.#try(call.requestVideo())) toast(`${call.peer.first_name} is asked for video.`);
+      if (await this.#try(call.requestVideo())) passing(`${call.peer.first_name} is asked for video.`);
     }
+  }
+
+  /** The user wants to know what the line about addresses means. */
+  address() {
+    if (this.#call) tellAddress(this.#call);
   }
 
   /** The user pressed the small button at the preview. */
@@ -140,14 +145,14 @@ export class CallScreen {
     if (!call || byId("stay").getAttribute("aria-disabled") === "true") return;
     if (!(await this.#try(call.connect()))) return;
     this.#saidYes = true;
-    if (!call.connected) toast(call.role === "mutual" ? `Your yes is kept secret until ${call.peer.first_name} says it too.` : "You said yes.");
+    if (!call.connected) passing(call.role === "mutual" ? `Your yes is kept secret until ${call.peer.first_name} says it too.` : "You said yes.");
     this.render();
   }
 
   async extend() {
     const call = this.#call;
     if (!call || byId("extend").getAttribute("aria-disabled") === "true") return;
-    if (await this.#try(call.extend())) toast(`${call.peer.first_name} is asked for more time.`);
+    if (await this.#try(call.extend())) passing(`${call.peer.first_name} is asked for more time.`);
   }
 
   async hangup() {
@@ -161,15 +166,10 @@ export class CallScreen {
   #renderStatus(call) {
     const name = call.peer.first_name;
     const away = this.#client.connection.state !== "ready";
-    /** @type {Record<string, string>} */
-    const words = {
-      proposed: `Found ${name}. Waiting for both of you…`,
-      connecting: "Connecting your voices…",
-      live: call.pending.video?.mine ? `Waiting for ${name}'s answer…` : call.muted ? "You are muted." : "",
-      reconnecting: call.peerAttached ? "The line is weak. Getting it back…" : `${name} lost the network. One moment…`,
-    };
+    if (call.state !== "reconnecting") this.#peerWasAway = false;
+    else if (!call.peerAttached) this.#peerWasAway = true;
     const status = byId("call-status");
-    const text = away ? "You lost the network. Getting you back…" : (words[call.state] ?? "");
+    const text = away ? "You lost the network. Getting you back…" : callStatus(call, this.#peerWasAway);
     if (status.textContent !== text) status.textContent = text;
     status.toggleAttribute("data-urgent", away || call.state === "reconnecting");
     const state = away ? "away" : call.state;
@@ -206,24 +206,10 @@ export class CallScreen {
   }
 
   /** @param {Call} call */
-  #renderVideo(call) {
-    const theirs = call.remoteVideo;
-    this.#show("remote-video", theirs);
-    const mine = this.#client.media.camera;
-    this.#show("local-video", mine);
-    // The controller who only watches gets the button too: it lets her show herself.
-    byId("preview").hidden = !call.videoAllowed.self && !(call.videoAllowed.peer && call.role !== "guest");
-    byId("camera-label").textContent = mine ? "Camera off" : call.videoAllowed.self ? "Camera on" : "Show yourself";
-    setIcon("camera-icon", mine ? "video-off" : "video");
-  }
-
-  /** The picture takes the stage while it moves. */
-  #lookForPictures() {
-    const video = /** @type {HTMLVideoElement} */ (byId("remote-video"));
-    const frames = video.srcObject ? video.getVideoPlaybackQuality().totalVideoFrames : 0;
-    if (frames !== this.#frames.count) this.#frames = { count: frames, at: performance.now() };
-    const moving = frames > 0 && performance.now() - this.#frames.at < STILL_MS;
-    byId("stage").toggleAttribute("data-video", moving);
+  #renderAddress(call) {
+    byId("address-label").textContent = addressLabel(call.addressHidden);
+    setIcon("address-icon", call.addressHidden ? "shield-check" : "shield");
+    byId("address").toggleAttribute("data-good", call.addressHidden);
   }
 
   /** @param {Call} call */
@@ -263,20 +249,20 @@ export class CallScreen {
     if (!call) return;
     this.#invitationAnswered = false;
     if (call.videoAllowed.self && this.#cameraWished) await this.#startCamera(call);
-    else if (!call.videoAllowed.self) toast(`Video is open: ${call.peer.first_name} may be seen now.`);
+    else if (!call.videoAllowed.self) passing(`Video is open: ${call.peer.first_name} may be seen now.`);
     this.render();
   }
 
   #videoDenied() {
     this.#cameraWished = false;
-    if (this.#call && !this.#call.isController) toast(`${this.#call.peer.first_name} would rather stay with voice.`);
+    if (this.#call && !this.#call.isController) passing(`${this.#call.peer.first_name} would rather stay with voice.`);
   }
 
   #videoRevoked() {
     const call = this.#call;
     if (!call) return;
     const { self, peer } = call.videoAllowed;
-    if (!self && !peer && this.#cameraWished) toast(`${call.peer.first_name} turned video off. Your voices go on.`);
+    if (!self && !peer && this.#cameraWished) passing(`${call.peer.first_name} turned video off. Your voices go on.`);
     if (!self) this.#cameraWished = false;
     this.render();
   }
@@ -300,25 +286,18 @@ export class CallScreen {
       await call.startCamera();
     } catch (error) {
       // Taken back while the browser asked: that has been said already.
-      if (call.videoAllowed.self) toast(failure(error, "camera"));
+      if (call.videoAllowed.self) passing(failure(error, "camera"));
     }
   }
 
-  /** @param {"remote-video"|"local-video"} id @param {MediaStreamTrack | null} track */
-  #show(id, track) {
-    const video = /** @type {HTMLVideoElement} */ (byId(id));
-    const stream = /** @type {MediaStream | null} */ (video.srcObject);
-    if ((stream?.getVideoTracks()[0] ?? null) !== track) video.srcObject = track ? new MediaStream([track]) : null;
-    video.hidden = track === null;
-  }
-
   #play() {
+    const call = this.#call;
     const audio = /** @type {HTMLAudioElement} */ (byId("remote-audio"));
     audio.play().catch((error) => {
-      // A call that ended meanwhile took the sound with it.
-      if (error.name !== "NotAllowedError") return;
+      // A call that ended meanwhile took the sound with it, and whoever is not at the call's screen has a press to come.
+      if (error.name !== "NotAllowedError" || this.#call !== call || screen() !== "call") return;
       // A page that was loaded again has no press to its name yet.
-      toast("Press anywhere to hear.");
+      passing("Press anywhere to hear.");
       addEventListener("pointerdown", () => void audio.play().catch(() => {}), { once: true });
     });
     this.render();
@@ -330,7 +309,7 @@ export class CallScreen {
       await request;
       return true;
     } catch (error) {
-      toast(failure(error));
+      passing(failure(error));
       return false;
     }
   }

@@ -8,7 +8,7 @@ import { CallScreen } from "./call-screen.js";
 import { byId } from "./dom.js";
 import { deviceId, forget, hasTwin, registration, remember, remembered } from "./identity.js";
 import { Countdown, Ring } from "./ring.js";
-import { say, screen, setInitial, show, toast } from "./screens.js";
+import { passing, say, screen, setInitial, show, toast } from "./screens.js";
 import { askSafety } from "./sheets.js";
 import { Voices, wakeAudio } from "./voices.js";
 import { WelcomeForm } from "./welcome.js";
@@ -167,7 +167,7 @@ class Demo {
     this.#calls.open(call);
     byId("safety-open").hidden = false;
     call.on("change", () => this.#follow(call));
-    call.on("mediaerror", (error) => toast(failure(error)));
+    call.on("mediaerror", (error) => passing(failure(error)));
   }
 
   /** @param {Call} call */
@@ -222,7 +222,7 @@ class Demo {
       call.connected = true;
       this.#showEnding(call, call.end, false);
     } else if (call?.id !== callId || call.state !== "deciding") {
-      toast(`You and ${name} stay in touch!`, "joy");
+      toast(`You and ${name} stay in touch!`, "joy").dataset.passing = "";
     }
   }
 
@@ -266,6 +266,7 @@ class Demo {
     press("stay", () => this.#calls.stayInTouch());
     press("extend", () => this.#calls.extend());
     press("hangup", () => this.#calls.hangup());
+    press("address", () => this.#calls.address());
     press("safety-open", () => this.#safety());
     press("ended-safety", () => this.#safety());
     press("decide-yes", () => this.#decide(true));
@@ -297,7 +298,7 @@ class Demo {
       await call.rejoin();
       show("call", `${call.peer.first_name} – Minuet`);
     } catch (error) {
-      toast(failure(error));
+      passing(failure(error));
     }
   }
 
@@ -307,9 +308,9 @@ class Demo {
     if (!call) return;
     try {
       await (yes ? call.connect() : call.pass());
-      if (yes && call.role === "mutual" && !call.end) toast(`Your yes is kept secret until ${call.peer.first_name} says it too.`);
+      if (yes && call.role === "mutual" && !call.end) passing(`Your yes is kept secret until ${call.peer.first_name} says it too.`);
     } catch (error) {
-      if (!call.end) toast(failure(error));
+      if (!call.end) passing(failure(error));
     }
   }
 

@@ -23,6 +23,7 @@ export function screen() {
 export function show(name, title = "Minuet") {
   document.title = title;
   if (name === current) return;
+  for (const note of document.querySelectorAll("[data-passing]")) note.remove();
   for (const dialog of document.querySelectorAll("dialog[open]")) /** @type {HTMLDialogElement} */ (dialog).close("away");
   byId(`screen-${current}`).hidden = true;
   const next = byId(`screen-${name}`);
@@ -41,6 +42,11 @@ export function say(text) {
   setTimeout(() => (place.textContent = text), 50);
 }
 
+/** A word about what goes on at this screen: it goes by itself, and with the screen. @param {string} text */
+export function passing(text) {
+  toast(text).dataset.passing = "";
+}
+
 /** A short word that goes by itself. @param {string} text @param {"plain"|"joy"} [mood] */
 export function toast(text, mood = "plain") {
   const place = byId("toasts");
@@ -49,6 +55,7 @@ export function toast(text, mood = "plain") {
   place.replaceChildren(note);
   say(text);
   setTimeout(() => note.remove(), TOAST_MS);
+  return note;
 }
 
 /** Puts an initial wherever the page shows one. @param {"self"|"peer"} who @param {string} name */

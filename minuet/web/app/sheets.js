@@ -1,6 +1,7 @@
-/** The two sheets: who is seen, and safety. Each opens with a call and resolves with what was chosen. */
+/** The sheets: who is seen, what is hidden, and safety. Each opens with a call and resolves with what was chosen. */
 
 import { byId } from "./dom.js";
+import { addressLabel, addressMeaning } from "./words.js";
 
 /** @typedef {import("../sdk/index.js").Call} Call */
 
@@ -44,6 +45,15 @@ export async function askDirection(call) {
 export function closeDirection() {
   const dialog = /** @type {HTMLDialogElement} */ (byId("dialog-video"));
   if (dialog.open) dialog.close("away");
+}
+
+/** What is hidden from the other side, and what is not. @param {Call} call */
+export function tellAddress(call) {
+  const [text, more] = addressMeaning(call.addressHidden, call.peer.first_name);
+  byId("address-title").textContent = addressLabel(call.addressHidden);
+  byId("address-text").textContent = text;
+  byId("address-more").textContent = more;
+  void ask("dialog-address");
 }
 
 /**

@@ -21,6 +21,47 @@ export function facts(peer) {
   return [String(peer.age), spoken && `speaks ${spoken}`, peer.verified && "verified"].filter(Boolean).join(" · ");
 }
 
+/**
+ * The line under the peer's name.
+ *
+ * @param {Call} call
+ * @param {boolean} peerWasAway the peer's session was gone since the call was last whole
+ */
+export function callStatus(call, peerWasAway) {
+  const name = call.peer.first_name;
+  if (call.state === "proposed") return `Found ${name}. Waiting for both of you…`;
+  if (call.state === "connecting") return "Connecting your voices…";
+  if (call.state === "live" && call.pending.video?.mine) return `Waiting for ${name}'s answer…`;
+  if (call.state === "live") return call.muted ? "You are muted." : "";
+  if (call.state !== "reconnecting") return "";
+  if (!call.peerAttached) return `${name} lost the network. One moment…`;
+  return peerWasAway ? `${name} is reconnecting. One moment…` : "The line is weak. Getting it back…";
+}
+
+/** @param {boolean} hidden */
+export function addressLabel(hidden) {
+  return hidden ? "Your address is hidden" : "Your address is not hidden";
+}
+
+/**
+ * What that means, in two paragraphs.
+ *
+ * @param {boolean} hidden
+ * @param {string} name
+ */
+export function addressMeaning(hidden, name) {
+  const meaning = "An internet address (IP address) tells roughly where somebody is, and who provides their line.";
+  if (hidden)
+    return [
+      `What you say goes through a relay of this server, encrypted. ${name}'s device sees the relay's address, and not yours.`,
+      `${meaning} This server sees yours, as every website does, and does not keep it with the call.`,
+    ];
+  return [
+    `On this server, voices go from device to device where they can. So ${name}'s device can learn your address.`,
+    `${meaning} Whoever runs this server can hide it by setting up a relay.`,
+  ];
+}
+
 /** @type {Record<string, (name: string) => [string, string]>} */
 const ENDINGS = {
   declined: () => ["Not this time", "The other side did not take the call."],

@@ -84,6 +84,7 @@ export class CallMedia extends Emitter {
   /** @param {RTCIceServer[]} iceServers */
   setIceServers(iceServers) {
     this.#iceServers = iceServers;
+    this.#link?.setIceServers(iceServers);
     void this.#start();
   }
 

@@ -113,6 +113,11 @@ export class Call extends Emitter {
     return this.role !== "guest";
   }
 
+  /** True where this side's address is hidden from the peer: all media goes through relays, and nothing else is tried. */
+  get addressHidden() {
+    return this.#media.transportPolicy === "relay";
+  }
+
   get muted() {
     return this.#media.muted;
   }

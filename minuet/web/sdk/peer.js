@@ -118,6 +118,11 @@ export class Peer extends Emitter {
     void this.#negotiation?.start();
   }
 
+  /** The server sent fresh ones: they serve the next ICE restart, and the next connection. @param {RTCIceServer[]} iceServers */
+  setIceServers(iceServers) {
+    this.#iceServers = iceServers;
+  }
+
   /** A wish or a permission about video has changed. */
   review() {
     void this.#negotiation?.review();

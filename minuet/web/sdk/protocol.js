@@ -91,8 +91,9 @@ export function mayReconnect(code) {
  * @typedef {object} QueueStatus
  * @property {string} intent
  * @property {"next"|"near"|"middle"|"far"} [position_band]
- * @property {number} [eta_ms]
- * @property {number} [waiting_since_at]
+ * @property {number | null} [eta_ms] half of such waits are shorter
+ * @property {number | null} [eta_p90_ms] nine in ten are
+ * @property {number} [queued_at]
  */
 
 /**
