@@ -262,7 +262,7 @@ async def test_what_people_say_is_in_no_log_and_no_metric(
 ) -> None:
     """Neither what was sent nor what was refused, at the most talkative level, in any process."""
     canary = "canary-7d31f0"
-    deployment = await deploy("serve --all-in-one", MINUET_LOG_LEVEL="DEBUG")
+    deployment = await deploy("serve --all-in-one", MINUET_LOG_LEVEL="debug")
     url = deployment.url
     couple = await connected(people, database_url, url)
     await couple.say(couple.her, f"a {canary}", "one")
