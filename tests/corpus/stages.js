@@ -116,13 +116,12 @@ const stages = {
     await negotiate(a, b, "voice-data-video");
   },
 
-  async dataRejected() {
-    const [a, b] = await pair();
-    const data = a.createDataChannel("chat");
+  async dataComplete() {
+    const [a] = await pair();
+    a.createDataChannel("chat");
     await a.setLocalDescription();
-    await b.setRemoteDescription(a.localDescription);
-    keep("voice-data-complete-offer", (await gathered(a), a.localDescription));
-    data.close();
+    await gathered(a);
+    keep("voice-data-complete-offer", a.localDescription);
   },
 
   async dataFirst() {
@@ -249,22 +248,17 @@ const stages = {
   },
 
   async withoutBundle() {
-    // As an endpoint that knows neither BUNDLE nor rtcp-mux makes it answer: the offer loses its group.
+    // As endpoints offer that do not know BUNDLE, or rtcp-mux.
     for (const [name, line] of [["without-bundle", /a=group:BUNDLE[^\n]*\n/], ["without-rtcp-mux", /a=rtcp-mux\r\n/g]]) {
       const [a, b] = await pair();
       await show(a, { direction: "inactive" });
       const { type, sdp } = await a.createOffer();
       const munged = { type, sdp: sdp.replace(line, "") };
       keep(`voice-${name}-offer`, munged);
-      const other = peer(name === "without-bundle" ? {} : { rtcpMuxPolicy: "require" });
-      await say(other);
-      try {
-        await other.setRemoteDescription(munged);
-      } catch {
-        continue; // today's Chromium demands rtcp-mux
-      }
-      await other.setLocalDescription(await other.createAnswer());
-      keep(`voice-${name}-answer`, other.localDescription);
+      if (name === "without-rtcp-mux") continue; // Chromium demands it
+      await b.setRemoteDescription(munged);
+      await b.setLocalDescription(await b.createAnswer());
+      keep(`voice-${name}-answer`, b.localDescription);
     }
   },
 
@@ -332,10 +326,10 @@ const stages = {
   },
 
   async legacy() {
-    const say = (pc) => pc;
-    await offerOnly("legacy-receive-voice-offer", say, {}, { offerToReceiveAudio: true });
-    await offerOnly("legacy-receive-video-offer", say, {}, { offerToReceiveAudio: true, offerToReceiveVideo: true });
-    await offerOnly("empty-offer", say);
+    const nothing = () => {};
+    await offerOnly("legacy-receive-voice-offer", nothing, {}, { offerToReceiveAudio: true });
+    await offerOnly("legacy-receive-video-offer", nothing, {}, { offerToReceiveAudio: true, offerToReceiveVideo: true });
+    await offerOnly("empty-offer", nothing);
   },
 
   async crowds() {

@@ -41,7 +41,7 @@ HARMLESS = [
 
 @pytest.mark.parametrize(("case", "permission"), JUDGEMENTS)
 def test_each_description_gets_its_verdict(case: Case, permission: str) -> None:
-    """Honest descriptions of every stage pass or are refused by their direction; hostile ones never pass as voice."""
+    """Honest ones pass under the permission that their direction needs, what browsers read in two ways never."""
     assert verdict(case.sdp, case.offer, permission) == case.verdicts[permission], (
         f"{case.why} ({case.origin})"
     )
@@ -114,6 +114,18 @@ def test_the_corpus_holds_no_address_of_a_real_machine() -> None:
     for file in (path for path in HERE.rglob("*") if path.suffix in (".sdp", ".toml")):
         found = map(ipaddress.ip_address, addresses(file.read_text(encoding="utf-8")))
         assert [each for each in found if not any(each in network for network in HARMLESS)] == [], file
+
+
+def test_the_corpus_holds_no_host_name_of_a_real_browser() -> None:
+    """An mDNS name is made for one page, and stands for its address. Ours are numbers."""
+    names = {
+        name
+        for file in HERE.glob("captured/*/*.sdp")
+        for name in re.findall(r"[\w-]+\.local", file.read_text(encoding="utf-8"))
+    }
+
+    assert names
+    assert all(name.startswith("00000000-0000-4000-8000-") for name in names), names
 
 
 def addresses(text: str) -> set[str]:
