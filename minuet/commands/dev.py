@@ -58,7 +58,7 @@ async def _dev(settings: Settings, state_dir: Path) -> None:
             )
             await migrations.migrate(running.database_url)
             settings = msgspec.structs.replace(settings, **msgspec.structs.asdict(running))
-            async with _turn_server(settings, state_dir) as (settings, privacy):
+            async with turn_server(settings, state_dir) as (settings, privacy):
                 with announced(state_dir, running):
                     welcome = partial(_welcome, privacy)
                     await run_process(settings, EVERYTHING, own_pages=True, started=welcome)
@@ -68,7 +68,7 @@ async def _dev(settings: Settings, state_dir: Path) -> None:
 
 
 @asynccontextmanager
-async def _turn_server(settings: Settings, state_dir: Path) -> AsyncIterator[tuple[Settings, str]]:
+async def turn_server(settings: Settings, state_dir: Path) -> AsyncIterator[tuple[Settings, str]]:
     """The settings with a TURN server of our own where none is named and one can help; and what that means."""
     if settings.turn_urls:
         yield settings, "as the settings say"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from minuet.commands.dev import with_turn
 from minuet.embedded.coturn import EmbeddedCoturn, TurnAccess, coturn_if_there_is
 from minuet.embedded.errors import ServerNotFound
+from minuet.embedded.processes import name_of
 from minuet.settings import load
 from minuet.turn import ice_servers, relay_ranges, with_ip_privacy
 from tests.fixtures.tools import find_tool
@@ -86,6 +88,35 @@ async def test_a_relay_can_be_used_again_after_a_kill(tmp_path: Path) -> None:
 
     assert relayed[0] == "127.0.0.1"
     assert not server.running
+
+
+PROGRAM = """
+import asyncio, pathlib, sys
+from minuet.embedded.coturn import EmbeddedCoturn
+async def main():
+    server = EmbeddedCoturn(pathlib.Path(sys.argv[1]))
+    await server.start()
+    print(server.pid, flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_it_dies_with_a_program_that_is_killed(tmp_path: Path) -> None:
+    """However that one ends: nobody is left with an open relay."""
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert program.stdout is not None
+    pid = int(await program.stdout.readline())
+    there = name_of(pid)
+    program.kill()
+    await program.wait()
+    async with asyncio.timeout(10):
+        while name_of(pid) is not None:
+            await asyncio.sleep(0.02)
+
+    assert there is not None
 
 
 async def test_where_none_is_installed_it_is_said_what_to_install(

@@ -65,6 +65,22 @@ async def test_both_seats_lose_their_allocations_and_nobody_else_does(
     assert await asyncio.to_thread(bystander.refresh) == 600
 
 
+async def test_a_call_is_found_among_more_than_coturn_lists(tmp_path: Path) -> None:
+    """It prints so many sessions at most: those of the call that is asked about, and the rest in further rounds."""
+    find_tool("turnserver")
+    call_id = new_call()
+    async with EmbeddedCoturn(tmp_path, further=("cli-max-output-sessions=3",)) as server:
+        calls = [*(new_call() for _ in range(8)), *[call_id] * 5]
+        clients = [client_with(server.access.secret, server.port, call_id=each) for each in calls]
+        for client in clients:
+            await asyncio.to_thread(client.allocate)
+        ended = await server.admin.end_allocations([call_id])
+        for client in clients:
+            client.close()
+
+    assert ended == 5
+
+
 async def test_ending_what_is_not_there_is_no_failure(coturn: EmbeddedCoturn) -> None:
     """Most visits find nothing: clients end their allocations by themselves."""
     assert await coturn.admin.end_allocations([new_call() for _ in range(20)]) == 0

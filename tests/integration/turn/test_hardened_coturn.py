@@ -238,6 +238,17 @@ def test_one_credential_makes_ten_allocations_and_no_more(hardened: Hardened) ->
     assert refusal.value.code == 486
 
 
+def test_its_listing_is_read_whole(hardened: Hardened) -> None:
+    """With all the lines that these limits add to it, and with a peer: nothing is taken for a client's text."""
+    client = hardened.client()
+    client.allocate()
+    client.permit("93.184.216.34")
+    listing = asyncio.run(hardened.admin.sessions(CALL))
+
+    assert listing.whole
+    assert len(listing.session_ids) == 1
+
+
 def test_it_tells_nothing_of_itself(hardened: Hardened) -> None:
     """Neither name nor version."""
     client = hardened.client()
