@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from zlib import crc32
 
@@ -22,11 +22,9 @@ from signaling.sdp import UFRAG, Description
 
 _CANDIDATE: Final = re.compile(
     r"candidate:[A-Za-z0-9+/]{1,32} (\d{1,3}) ([A-Za-z0-9-]{1,16}) (\d{1,10}) ([A-Za-z0-9._:-]{1,255}) (\d{1,5})"
-    r" typ ([A-Za-z0-9-]{1,16})(?: raddr [A-Za-z0-9._:-]{1,255})?(?: rport \d{1,5})?((?: [!-~]++ [!-~]++)*+)",
+    r" typ ([A-Za-z0-9-]{1,16})((?: [!-~]++ [!-~]++)*+)",
     re.ASCII,  # or \d takes the digits of all scripts
 )
-_IPV4: Final = re.compile(r"[0-9.]+")
-_IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+")
 _NUMBER: Final = re.compile(r"[0-9]{1,5}")
 _MAX_PRIORITY: Final = 2**31 - 1
 _MAX_COMPONENT: Final = 256
@@ -112,7 +110,7 @@ class Candidate(msgspec.Struct, frozen=True):
     port: int
     type: str
     tail: str
-    """Its extensions: pairs of words, each with a space ahead."""
+    """Related address and port and the extensions: pairs of words, each with a space ahead."""
 
     @property
     def ufrag(self) -> str | None:
@@ -125,13 +123,9 @@ class Candidate(msgspec.Struct, frozen=True):
     def address(self) -> Address | None:
         """None for a host name."""
         try:
-            if _IPV4.fullmatch(self.host):
-                return IPv4Address(self.host)
-            if _IPV6.fullmatch(self.host):
-                return IPv6Address(self.host)
+            return ip_address(self.host)
         except ValueError:
-            pass
-        return None
+            return None
 
     def relayed(self, ranges: RelayRanges) -> tuple[Outcome, str | None]:
         """Judges it where only relayed addresses may pass. Returns: with `PASSED` the text that may go on."""
@@ -171,6 +165,8 @@ def parse(text: str) -> Candidate:
     component, priority, port = int(component_text), int(priority_text), int(port_text)
     if not (1 <= component <= _MAX_COMPONENT and 1 <= priority <= _MAX_PRIORITY and port <= _MAX_PORT):
         raise CandidateInvalid("a number of the candidate is out of its range")
+    if tail.count(" ufrag ") > 1:
+        raise CandidateInvalid("a candidate belongs to one ufrag")
     return Candidate(component, transport, priority, host, port, type_, tail)
 
 

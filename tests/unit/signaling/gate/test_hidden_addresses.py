@@ -90,8 +90,20 @@ def test_a_relayed_candidate_stays_in_its_place() -> None:
         ("o=me 4711 12 IN IP4 203.0.113.9", "o=- 4711 12 IN IP4 0.0.0.0"),
         ("o=me@canary.local 4711 12 IN IP6 fe80::9", "o=- 4711 12 IN IP4 0.0.0.0"),
         ("o=203.0.113.9", "o=- 0 0 IN IP4 0.0.0.0"),
+        ("o=me 4711 12", "o=- 0 0 IN IP4 0.0.0.0"),
+        ("o=- 4711 203.0.113.9 IN IP4 0.0.0.0", "o=- 0 0 IN IP4 0.0.0.0"),
+        (f"o=- {'1' * 21} 1 IN IP4 0.0.0.0", "o=- 0 0 IN IP4 0.0.0.0"),
+        (f"o=- 1 {'1' * 21} IN IP4 0.0.0.0", "o=- 0 0 IN IP4 0.0.0.0"),
         ("s=203.0.113.9", "s=-"),
+        ("s=", "s=-"),
         ("t=203.0.113.9", "t=0 0"),
+        ("t=0 203.0.113.9", "t=0 0"),
+        ("t=203.0.113.9 0", "t=0 0"),
+        (f"t={'1' * 21} 0", "t=0 0"),
+        (f"t=0 {'1' * 21}", "t=0 0"),
+        ("t=1 2", "t=1 2"),
+        ("c=IN IP4 0.0.0.0.203.0.113.9", "c=IN IP4 0.0.0.0"),
+        ("a=rtcp:9 IN IP4 0.0.0.0 203.0.113.9", "a=rtcp:9 IN IP4 0.0.0.0"),
     ],
 )
 def test_lines_that_have_to_be_there_say_nothing(line: str, instead: str) -> None:
@@ -116,6 +128,12 @@ def test_lines_that_have_to_be_there_say_nothing(line: str, instead: str) -> Non
         "r=0 0 0",
         "b=X-YZ:203.0.113.9",
         "b=AS:203.0.113.9",
+        "b=AS:1.2.3.4",
+        "b=TIAS:fe80::1",
+        "b=AS.1:1",
+        "b=AS:12345678901",
+        "b=AS:1 1.2.3.4",
+        "v=0 1.2.3.4",
         "x=203.0.113.9",
         "v=1",
         "a=remote-candidates:1 203.0.113.9 40000",
@@ -242,6 +260,14 @@ def test_a_candidate_names_the_credentials_of_the_section_it_stands_in() -> None
         for wrong in range(4):
             with pytest.raises(SdpRefused):
                 hide(named([*ufrags[1 : wrong + 1], "zzzz", *ufrags[wrong + 2 :]]), rule)
+
+
+def test_only_lines_of_their_own_are_candidates() -> None:
+    """What stands within another attribute is that attribute's."""
+    sdp = with_line("a=x:a=candidate:nonsense")
+
+    assert hide(sdp, OPEN) == Passing(sdp)
+    assert hide(sdp).left_out == 1
 
 
 def test_a_candidate_that_stands_in_no_section_is_left_out() -> None:
