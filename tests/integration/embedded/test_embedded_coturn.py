@@ -113,10 +113,10 @@ async def test_it_dies_with_a_program_that_is_killed(tmp_path: Path) -> None:
     program.kill()
     await program.wait()
     async with asyncio.timeout(10):
-        while name_of(pid) is not None:
+        while name_of(pid):
             await asyncio.sleep(0.02)
 
-    assert there is not None
+    assert there
 
 
 async def test_where_none_is_installed_it_is_said_what_to_install(
