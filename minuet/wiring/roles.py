@@ -35,6 +35,7 @@ from safety.metrics import SafetyRecorderMetrics
 from signaling.session.limits import SessionLimits
 from storage.postgres.calls import PostgresCallArchive
 from storage.postgres.consent import PostgresConsentLogs
+from storage.postgres.ended_connections import PostgresEndedConnections
 from storage.postgres.migrations import check_schema
 from storage.postgres.safety import PostgresSafety
 from storage.redis.announcer import BusAnnouncer
@@ -192,6 +193,7 @@ def _start_jobs(
             "consent logs": PostgresConsentLogs(
                 foundation.database, kept_ms=foundation.settings.consent_kept_days * 86_400_000
             ),
+            "ended connections": PostgresEndedConnections(foundation.database),
         }
         running.start(Purge(expired, foundation.clock).run())
         running.start(Reaper(stores.nodes, node.lost, node.presence_metrics).run())

@@ -1,5 +1,7 @@
 """Both stores of chat, and people to connect."""
 
+import itertools
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -7,7 +9,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from base.ids import CallId, ConnectionId, UserId
+from base.ids import CallId, ConnectionId, UserId, uuid7
 from chat.model import Draft, Sent, Wish, in_order
 from storage.postgres.chat import PostgresMessages
 from storage.postgres.connections import PostgresConnections
@@ -29,12 +31,15 @@ class Couple:
 
 AddCouple = Callable[[], Awaitable[Couple]]
 
+_calls = itertools.count()
+
 
 def wish(one: str, other: str, *, call_id: str | None = None, at: int | None = None) -> Wish:
-    """Two who have just agreed to stay in touch."""
+    """Two who have just agreed to stay in touch; in a call that began after those of all wishes before."""
     low, high = in_order(UserId(one), UserId(other))
+    call_id = call_id or uuid7(now_ms() + next(_calls), os.urandom(10))
     moment = now_ms() if at is None else at
-    return Wish(ConnectionId(new_id()), low, high, CallId(call_id or new_id()), moment)
+    return Wish(ConnectionId(new_id()), low, high, CallId(call_id), moment)
 
 
 def draft(couple: Couple, by: str, body: str = "hello", client_id: str | None = None) -> Draft:

@@ -7,10 +7,11 @@ import pytest
 
 from base.ids import ConnectionId, UserId
 from chat.model import Made
-from safety.records import Block
+from safety.records import Block, Report, ReportCategory
 from signaling.connecting import wish_of
 from storage.postgres.calls import PostgresCallArchive
 from storage.postgres.connections import PostgresConnections
+from storage.postgres.ended_connections import PostgresEndedConnections
 from storage.postgres.safety import PostgresBlockBook, PostgresSafety
 from tests.contract.calls.call_records import connected, ended, new_id, now_ms
 from tests.contract.chat.conftest import AddCouple, Couple, Say, wish
@@ -274,6 +275,44 @@ async def test_purging_an_account_takes_its_connections_and_messages_with_it(
 
     assert await count(database, "chat.connections") == 1
     assert await count(database, "chat.messages") == 1
+
+
+async def test_what_ended_long_ago_is_deleted_but_not_under_an_open_report(
+    pool: asyncpg.Pool,
+    connections: PostgresConnections,
+    safety: PostgresSafety,
+    database: asyncpg.Connection,
+    add_couple: AddCouple,
+    say: Say,
+) -> None:
+    """With what was said in it; nothing that is open, and nothing that ended lately. Resolved, the report holds nothing."""
+    day = 86_400_000
+    old, reported, recent, still_open = [await add_couple() for _ in range(4)]
+    for one in (old, reported, recent, still_open):
+        await say(one, one.her)
+    for one, days in ((old, 31), (reported, 31), (recent, 29)):
+        await connections.end(one.connection_id, one.her, now_ms() - days * day)
+    report = Report(
+        id=new_id(),
+        by_id=reported.her,
+        other_id=reported.him,
+        call_id=None,
+        category=ReportCategory.SPAM,
+        note="",
+        made_at=now_ms(),
+        connection_id=reported.connection_id,
+    )
+    await safety.write([report])
+    ended = PostgresEndedConnections(pool)
+    first = await ended.purge_expired(now_ms(), 10)
+    left = {str(row["id"]) for row in await database.fetch("SELECT id FROM chat.connections")}
+    await database.execute("UPDATE safety.reports SET resolved_at = now(), resolution = 'no_action'")
+    second = await ended.purge_expired(now_ms(), 10)
+
+    assert (first, second) == (1, 1)
+    assert left == {one.connection_id for one in (reported, recent, still_open)}
+    assert await count(database, "chat.messages") == 2
+    assert await ended.purge_expired(now_ms(), 10) == 0
 
 
 async def test_every_foreign_key_of_chat_has_an_index(database: asyncpg.Connection) -> None:

@@ -1,0 +1,54 @@
+"""Connections that ended a while ago: deleted with all that was said in them. Fits `jobs.ports.Expired`."""
+
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+from jobs.ports import Expired
+from storage.postgres.pool import transaction
+from storage.postgres.times import moment
+
+KEPT_DAYS: Final = 30
+
+
+class PostgresEndedConnections:
+    """Until then a report about it can be judged, and a call that is written late does not bring it back."""
+
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        *,
+        kept_ms: int = KEPT_DAYS * 86_400_000,
+        timeout_s: float = 20.0,
+    ) -> None:
+        self._pool = pool
+        self._kept_ms = kept_ms
+        self._timeout_s = timeout_s
+
+    # A case that is open keeps what it is about, whichever of their calls or connections it names.
+    PURGE = """
+    WITH gone AS (
+        SELECT c.id FROM chat.connections c
+        WHERE c.closed_at < $1 AND NOT EXISTS (
+            SELECT FROM safety.reports r
+            WHERE r.resolved_at IS NULL AND (
+                r.connection_id = c.id
+                OR (r.reporter_id = c.user_low AND r.reported_id = c.user_high)
+                OR (r.reporter_id = c.user_high AND r.reported_id = c.user_low)
+            )
+        )
+        ORDER BY c.closed_at
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM chat.connections c USING gone WHERE c.id = gone.id RETURNING c.id
+    """
+
+    async def purge_expired(self, now_ms: int, limit: int) -> int:
+        """Deletes at most `limit` connections with their messages. Raises: Unavailable."""
+        async with transaction(self._pool, timeout_s=self._timeout_s) as connection:
+            return len(await connection.fetch(self.PURGE, moment(now_ms - self._kept_ms), limit))
+
+
+if TYPE_CHECKING:  # says that the port is met; its owner never imports this module
+    _fits_purge: type[Expired] = PostgresEndedConnections
