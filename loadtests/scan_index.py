@@ -60,6 +60,9 @@ class ScanIndex:
             found += [self._entries[TicketId(ticket_id)] for ticket_id in islice(others, limit)]
         return found
 
+    def marks(self, side: Gender) -> list[tuple[int, int]]:
+        return [(ahead, since) for ahead, (since, _) in enumerate(self._by_side[side])]
+
     def _compatible(self, ticket: Ticket, relaxed: Relaxation) -> Iterator[Entry]:
         entries, tiers = self._entries, self._tiers
         for _, ticket_id in merge(*(self._by_side[side] for side in ticket.wants.sides)):

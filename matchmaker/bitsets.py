@@ -8,6 +8,7 @@ Pages that have become sparse are merged, so that a search looks at few.
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from heapq import merge
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Final
@@ -22,6 +23,9 @@ from matchmaker.ticket import Ticket
 _SPARSE: Final = SLOTS // 8
 _MERGED: Final = SLOTS // 2
 _ROOMY: Final = SLOTS // 4
+
+# Where the first ones stand is told exactly: there a place makes a difference.
+_EXACT: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 
 _low = attrgetter("low")
 _rank = attrgetter("ticket.rank")
@@ -166,6 +170,21 @@ class BitsetIndex:
                 runs.append(list(islice(others, limit)))
             found += _merged(runs, limit)
         return found
+
+    def marks(self, side: Gender) -> list[tuple[int, int]]:
+        lanes = self._lanes[side].values()
+        in_turn = [chain.from_iterable(page.entries() for page in lane.pages) for lane in lanes]
+        first = list(islice(merge(*in_turn, key=_rank), _EXACT[-1] + 1))
+        marks = [(place, first[place].ticket.rank[0]) for place in _EXACT if place < len(first)]
+        # Behind those one for each page will do: where it begins, and how many are before it then.
+        ahead = 0
+        for low, count in sorted(
+            (next(page.entries()).ticket.rank[0], page.count) for lane in lanes for page in lane.pages
+        ):
+            if ahead > _EXACT[-1]:
+                marks.append((ahead, max(low, marks[-1][1])))
+            ahead += count
+        return marks
 
     def __len__(self) -> int:
         return len(self._entries)

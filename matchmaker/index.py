@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from base.ids import TicketId
+from base.policy import Gender
 from matchmaker.ticket import Ticket
 
 
@@ -49,6 +50,10 @@ class Index(Protocol):
 
     def first(self, ticket: Ticket, limit: int) -> list[Entry]:
         """The first `limit` of each side that `ticket` wants, whether they fit or not: whom it had to do with."""
+        ...
+
+    def marks(self, side: Gender) -> list[tuple[int, int]]:
+        """Some places in the order of a side's turns: how many are before, and the rank's ms of whoever stands there."""
         ...
 
     def __len__(self) -> int: ...

@@ -235,6 +235,11 @@ class Lobby:
             await self._queues.acknowledge(match.intent, match.call_id, seat)
         return entered
 
+    def found(self, match: Match, now_ms: int) -> None:
+        """A session has just been told of its match."""
+        waited_s = max(0, now_ms - match.claimed_at_ms) / 1000
+        self._metrics.found_latency.labels(match.intent).observe(waited_s)
+
     async def release(
         self, ref: SeatRef, *, returns: bool, paused: bool = False, declined: bool = False
     ) -> bool:

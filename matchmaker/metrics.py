@@ -18,8 +18,8 @@ class MatchmakerMetrics:
         )
         self.match_wait = Histogram(
             "minuet_match_wait_seconds",
-            "From joining the queue to the claim",
-            ["intent", "side"],
+            "From joining the queue to the claim, by the tier up to which wishes had widened",
+            ["intent", "side", "tier"],
             buckets=_WAIT_BUCKETS,
             registry=registry,
         )
@@ -40,6 +40,38 @@ class MatchmakerMetrics:
             "From a ticket's arrival in the pool to its claim, for tickets matched on arrival",
             ["intent"],
             buckets=_CLAIM_BUCKETS,
+            registry=registry,
+        )
+        self.announce_latency = Histogram(
+            "minuet_arrival_to_announced_seconds",
+            "From a ticket's arrival in the pool until both nodes are told of its match, for tickets matched on arrival",
+            ["intent"],
+            buckets=_CLAIM_BUCKETS,
+            registry=registry,
+        )
+        self.found_latency = Histogram(
+            "minuet_claim_to_found_seconds",
+            "From a claim until a session is told match.found",
+            ["intent"],
+            buckets=_CLAIM_BUCKETS,
+            registry=registry,
+        )
+        self.passed_over = Counter(
+            "minuet_passed_over_total",
+            "Waiting tickets that somebody behind them was preferred to, for a better fit",
+            ["intent"],
+            registry=registry,
+        )
+        self.rejections = Counter(
+            "minuet_match_rejections_total",
+            "Why those who were first in the queue did not fit whoever was tried, in a sample of one try in 32",
+            ["intent", "rule"],
+            registry=registry,
+        )
+        self.lease_epoch = Gauge(
+            "minuet_pool_epoch",
+            "The number of the lease under which this process owns the pool; 0 where it does not",
+            ["intent"],
             registry=registry,
         )
         self.pool_owner = Gauge(

@@ -13,6 +13,7 @@ from base.ids import CallId, DeviceId, NodeId, SessionId, TicketId, UserId
 from base.policy import Gender
 from matchmaker.activity import Activity, Queued
 from matchmaker.matches import Match, MatchRecord, Seat, SeatRef
+from matchmaker.outlook import Outlook
 from matchmaker.ticket import Ticket
 
 # --- the user's slot ---------------------------------------------------------------------------------------------
@@ -224,7 +225,15 @@ class ClaimReply:
 Depths = dict[Gender, dict[TicketState, int]]
 
 
-class QueueStore(Protocol):
+class OutlookSource(Protocol):
+    """Reads what the owners of pools publish."""
+
+    async def outlook(self, pool: str) -> Outlook | None:
+        """What the owner said within the last seconds, if there is one."""
+        ...
+
+
+class QueueStore(OutlookSource, Protocol):
     """The pools: tickets, their events, matches until resolved, and the owner's lease."""
 
     async def put(self, ticket: Ticket, *, issued_at: int | None = None, create: bool = True) -> Put:
@@ -294,6 +303,10 @@ class QueueStore(Protocol):
 
     async def trim(self, pool: str, token: str, cursor: str) -> None:
         """Forgets events before `cursor`, which their only reader has seen."""
+        ...
+
+    async def publish(self, pool: str, token: str, outlook: Outlook, *, ttl_ms: int) -> bool:
+        """Lets everybody see the outlook, for the owner; false if the pool has another by now."""
         ...
 
     async def claim(self, pool: str, token: str, matches: Sequence[Match]) -> ClaimReply:

@@ -118,6 +118,10 @@ class WaitingRoom:
         told, self._rejections = self._rejections, Counter()
         return told
 
+    def marks(self) -> dict[Gender, list[tuple[int, int]]]:
+        """Since when those at certain places of each side wait."""
+        return {side: self._index.marks(side) for side in Gender}
+
     def claimed(self, pair_: Pair, lost: frozenset[Seat], after: int, now_ms: int) -> list[Pair]:
         """Takes note of a claim's answer: `lost` names the seats whose ticket was not waiting, none means a match.
 

@@ -6,7 +6,7 @@ sign of trouble, by an exception, and the next tenure begins anew.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -23,6 +23,7 @@ from matchmaker.bitsets import BitsetIndex
 from matchmaker.lobby import Lobby
 from matchmaker.matches import SEATS, Match, MatchedSeat, MatchRecord, Progress, seated
 from matchmaker.metrics import MatchmakerMetrics
+from matchmaker.outlook import MatchedLately, outlook_of
 from matchmaker.pairing import Pair
 from matchmaker.ports import (
     Activities,
@@ -48,7 +49,7 @@ from matchmaker.review import (
     next_step,
 )
 from matchmaker.room import WHEEL_MS, WaitingRoom
-from matchmaker.scoring import rules_of
+from matchmaker.scoring import Rule, rules_of
 
 LEASE_MS = 2_000
 """A crashed owner's pool is matched again within 3 s: what is left of them is for learning the pool anew."""
@@ -63,6 +64,8 @@ _REVIEWS_AT_ONCE = 64
 _REVIEW_TICK_S = 0.1
 _REVIEW_EVERY_MS = 500
 _UPKEEP_S = 1.0
+OUTLOOK_S = 2.0
+_OUTLOOK_TTL_MS = 10_000
 
 logger = structlog.get_logger(__name__)
 
@@ -112,6 +115,8 @@ class Tenure:
         self._pairs_few.set()
         self._reviews: list[tuple[int, CallId]] = []
         self._suspects: set[NodeId] = set()
+        self._lately = MatchedLately(self._now())
+        self._rejections: Counter[Rule] = Counter()
 
     async def run(self) -> None:
         """Serves the pool.
@@ -122,7 +127,8 @@ class Tenure:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew(), name=f"{self._pool}:renew")
             await self._rebuild()
-            for work in (self._read, self._widen, self._claim, self._review, self._look_after):
+            works = (self._read, self._widen, self._claim, self._review, self._look_after, self._publish)
+            for work in works:
                 tasks.create_task(work(), name=f"{self._pool}:{work.__name__.strip('_')}")
 
     # --- the lease -----------------------------------------------------------------------------------------------
@@ -207,20 +213,22 @@ class Tenure:
             reply = await self._queues.claim(self._pool, self._token, matches)
             if not reply.current:
                 raise PoolLost
-            claimed = []
+            claimed: list[tuple[Pair, Match]] = []
             for pair, match, claim in zip(pairs, matches, reply.claims, strict=True):
                 if claim.lost:
                     self._ports.metrics.claims_refused.labels(self._pool).inc()
                 else:
-                    claimed.append(msgspec.structs.replace(match, claimed_at_ms=reply.now_ms))
+                    claimed.append((pair, msgspec.structs.replace(match, claimed_at_ms=reply.now_ms)))
                 for found in self._room.claimed(pair, claim.lost, reply.number, self._now()):
                     self._propose(found)
-                self._observe_latency(pair, reply.now_ms)
             self._propose(None)
-            for match in claimed:
+            for pair, match in claimed:
                 await self._announce(match)
                 self._review_at(match.claimed_at_ms + _REVIEW_EVERY_MS, match.call_id)
-                self._count(match)
+                self._count(pair, match)
+            for pair in pairs:
+                for ticket in (pair.a, pair.b):
+                    self._arrived_at.pop(ticket.ticket_id, None)
 
     def _match(self, pair: Pair) -> Match:
         return Match(
@@ -238,18 +246,19 @@ class Tenure:
             # The match stands; its review announces it again.
             logger.warning("match not announced", pool=self._pool, call_id=match.call_id)
 
-    def _observe_latency(self, pair: Pair, claimed_at_ms: int) -> None:
-        for ticket in (pair.a, pair.b):
-            arrived_at = self._arrived_at.pop(ticket.ticket_id, None)
+    def _count(self, pair: Pair, match: Match) -> None:
+        metrics, now_ms = self._ports.metrics, self._now()
+        metrics.matches.labels(self._pool, "claimed").inc()
+        metrics.passed_over.labels(self._pool).inc(pair.passed_over)
+        for side, tier in zip((match.a, match.b), pair.tiers, strict=True):
+            waited_ms = max(0, match.claimed_at_ms - side.queued_at)
+            metrics.match_wait.labels(self._pool, side.gender, tier).observe(waited_ms / 1000)
+            self._lately.add(side.gender, waited_ms, now_ms)
+            arrived_at = self._arrived_at.get(side.ticket_id)
             if arrived_at is not None:
-                seconds = max(0, claimed_at_ms - arrived_at) / 1000
-                self._ports.metrics.claim_latency.labels(self._pool).observe(seconds)
-
-    def _count(self, match: Match) -> None:
-        self._ports.metrics.matches.labels(self._pool, "claimed").inc()
-        for side in (match.a, match.b):
-            waited_s = max(0, match.claimed_at_ms - side.queued_at) / 1000
-            self._ports.metrics.match_wait.labels(self._pool, side.gender).observe(waited_s)
+                claimed_s, announced_s = ((at - arrived_at) / 1000 for at in (match.claimed_at_ms, now_ms))
+                metrics.claim_latency.labels(self._pool).observe(max(0.0, claimed_s))
+                metrics.announce_latency.labels(self._pool).observe(max(0.0, announced_s))
 
     # --- matches under way ---------------------------------------------------------------------------------------
 
@@ -331,7 +340,21 @@ class Tenure:
             await self._queues.trim(self._pool, self._token, self._cursor)
             for side, count in self._room.waiting().items():
                 self._ports.metrics.tickets.labels(self._pool, side).set(count)
+            for rule, count in self._room.rejections().items():
+                self._rejections[rule] += count
+                self._ports.metrics.rejections.labels(self._pool, rule).inc(count)
             await asyncio.sleep(_UPKEEP_S)
+
+    async def _publish(self) -> None:
+        """Tells all nodes how it looks here: one small value, however many wait."""
+        while True:
+            now_ms = self._now()
+            outlook = outlook_of(
+                self._room.marks(), self._room.waiting(), self._lately, self._rejections, now_ms
+            )
+            # Whoever has the pool by now says so; that this one has lost it shows when the lease is renewed.
+            await self._queues.publish(self._pool, self._token, outlook, ttl_ms=_OUTLOOK_TTL_MS)
+            await asyncio.sleep(OUTLOOK_S)
 
     async def _pause_orphans(self) -> None:
         try:

@@ -69,10 +69,12 @@ class PoolWorker:
         metrics = self._ports.metrics
         metrics.takeovers.labels(self._pool).inc()
         metrics.pool_owner.labels(self._pool).set(1)
+        metrics.lease_epoch.labels(self._pool).set(float(lease.token.partition("-")[0]))
         try:
             await Tenure(self._pool, self._policy, self._ports, lease).run()
         finally:
             metrics.pool_owner.labels(self._pool).set(0)
+            metrics.lease_epoch.labels(self._pool).set(0)
             for side in ("female", "male", "other"):
                 metrics.tickets.labels(self._pool, side).set(0)
 

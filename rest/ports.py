@@ -11,6 +11,7 @@ import msgspec
 
 from accounts.model import Identity
 from base.errors import ErrorCode, MinuetError
+from matchmaker.report import QueuesReport
 from presence.stats import PresenceReport
 from signaling.dispatch.ice import IceServersAnswer
 from signaling.feedback import Feedback
@@ -100,6 +101,8 @@ class Watch(Protocol):
     """Counts what is live."""
 
     async def presence(self) -> PresenceReport: ...
+
+    async def queues(self) -> QueuesReport: ...
 
 
 class Revocations(Protocol):

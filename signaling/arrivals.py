@@ -77,6 +77,7 @@ class Arrivals:
         match await self._lobby.accept_match(match, seat):
             case Entered.ENTERED:
                 await self._enter(call, seat, live)
+                self._lobby.found(match, self._clock.now_ms())
             case Entered.BLOCKED:
                 await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
             case Entered.GONE:

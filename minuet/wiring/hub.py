@@ -24,6 +24,7 @@ from signaling.dispatch.queue import QueueCommands
 from signaling.dispatch.safety import SafetyCommands
 from signaling.inbox import Inbox
 from signaling.owed_commands import OwedCommands
+from signaling.queue_status import QueueStatuses
 from signaling.relays import Relays
 from signaling.session.limits import SessionLimits
 from signaling.sessions import Sessions
@@ -135,3 +136,4 @@ class HubSide:
         node.returned = self.sessions.reassert_all
         control = Control(node.hub, stores.revocations)
         node.services += (self.sessions.run, control.watch, safety.run, owed.run, chat.watches.run)
+        node.services.append(QueueStatuses(node.hub, stores.queues, clock).run)

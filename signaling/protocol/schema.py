@@ -53,6 +53,7 @@ SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
         session.SessionDrain,
         session.SessionSuperseded,
         queue.QueueLeft,
+        queue.QueueStatus,
         queue.MatchFound,
         call.CallState,
         call.CallOfferRelayed,

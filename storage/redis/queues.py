@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from base.ids import CallId, TicketId, UserId
 from base.policy import Gender
 from matchmaker.matches import Match, MatchRecord, Progress, Seat, SeatRef, decode_match, encode_match
+from matchmaker.outlook import Outlook, decode_outlook, encode_outlook
 from matchmaker.ports import (
     Arrived,
     Claimed,
@@ -36,7 +37,7 @@ from storage.redis.keys import Keys
 
 logger = structlog.get_logger(__name__)
 
-_SCRIPTS = ("put", "leave", "pause", "drop", "claim", "ack", "resolve", "settle", "lease", "trim")
+_SCRIPTS = ("put", "leave", "pause", "drop", "claim", "ack", "resolve", "settle", "lease", "trim", "outlook")
 _SCAN_COUNT = 1_000
 
 # Bounds the stream where no owner trims it. One that falls further behind sees the gap and begins anew.
@@ -195,6 +196,20 @@ class RedisQueues:
 
     async def trim(self, pool: str, token: str, cursor: str) -> None:
         await self._run("trim", [self._keys.arrivals(pool), self._keys.pool_owner(pool)], token, cursor)
+
+    async def publish(self, pool: str, token: str, outlook: Outlook, *, ttl_ms: int) -> bool:
+        keys = [self._keys.outlook(pool), self._keys.pool_owner(pool)]
+        return bool(await self._run("outlook", keys, token, encode_outlook(outlook), ttl_ms))
+
+    async def outlook(self, pool: str) -> Outlook | None:
+        with unavailable_when_away():
+            stored: Any = await self._redis.get(self._keys.outlook(pool))
+        try:
+            return None if stored is None else decode_outlook(stored)
+        except ValueError as error:
+            # Of another release, while the two run side by side: people wait on without being told how long.
+            logger.warning("unreadable outlook", pool=pool, reason=str(error))
+            return None
 
     async def claim(self, pool: str, token: str, matches: Sequence[Match]) -> ClaimReply:
         keys = self._keys

@@ -98,10 +98,34 @@ export function mayReconnect(code) {
 
 /**
  * @typedef {object} Snapshot all a client needs to draw its screen
- * @property {unknown} [presence]
+ * @property {string} [presence] `idle`, `queued`, `call`, or `away` where this device said so
  * @property {{intent: string, queued_at: number} | null} [ticket]
  * @property {CallView | null} [call]
- * @property {Record<string, number>} [unread]
+ * @property {Record<string, number> | null} [unread] unread messages by connection; null: not known at the moment
+ */
+
+/**
+ * @typedef {object} ChatMessage
+ * @property {string} [connection_id]
+ * @property {string} id
+ * @property {number} number its place in the connection, from 1
+ * @property {string | null} [client_id] of one's own messages
+ * @property {"self"|"peer"} from
+ * @property {string} body
+ * @property {number} sent_at
+ * @property {number | null} [unread] how many are unread now, this one included; only of the peer's
+ */
+
+/**
+ * @typedef {object} ConnectionView somebody one stays in touch with
+ * @property {string} connection_id
+ * @property {PeerCard} peer
+ * @property {number} made_at
+ * @property {ChatMessage | null} last_message
+ * @property {number} unread
+ * @property {number} read_up_to
+ * @property {number} peer_read_up_to
+ * @property {"online"|"offline"|"unknown"} [presence]
  */
 
 /**

@@ -33,6 +33,24 @@ class QueueLeft(ServerMessage, frozen=True, kw_only=True):
     reason: str
 
 
+class QueueStatus(ServerMessage, frozen=True, kw_only=True):
+    """About where this person stands, and estimates of the time left; at most every 5 s.
+
+    `position_band`: `next` (at most two before), `near` (less than 20), `middle` (less than 200) or `far`. Half of such
+    waits are shorter than `eta_ms`, nine in ten than `eta_p90_ms`; both jump in steps, and are missing while nobody of
+    that side is being matched. Whoever fits better may be served before.
+    """
+
+    TYPE: ClassVar[str] = "queue.status"
+    RELIABLE: ClassVar[bool] = False
+    intent: str
+    position_band: str
+    eta_ms: int | None
+    eta_p90_ms: int | None
+    queued_at: UnixMs
+    server_now: UnixMs
+
+
 class MatchFound(ServerMessage, frozen=True, kw_only=True):
     """A partner: accept before `accept_by_at`."""
 

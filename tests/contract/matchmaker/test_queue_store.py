@@ -11,7 +11,9 @@ from base.errors import Unavailable
 from base.ids import CallId, NodeId, TicketId, UserId
 from base.policy import Gender
 from matchmaker.matches import Match, Progress, SeatRef, seated
+from matchmaker.outlook import Outlook, SideOutlook, Spread
 from matchmaker.ports import Arrived, Departed, Lease, Left, Paused, PoolEvent, Put, TicketState
+from matchmaker.scoring import Rule
 from matchmaker.ticket import Ticket
 from storage.redis.client import connect
 from storage.redis.keys import Keys
@@ -565,3 +567,46 @@ async def test_a_pool_is_unavailable_while_its_server_is_away(keys: Keys) -> Non
         with pytest.raises(Unavailable):
             await asyncio.wait_for(attempt, 3)
     await away.aclose()
+
+
+# --- outlook -----------------------------------------------------------------------------------------------------
+
+
+def outlook_at(at: int) -> Outlook:
+    side = SideOutlook(
+        waiting=3, marks=[(0, 1_000), (2, 3_000)], matched_per_s=0.5, matched_wait_s=Spread(p50=2.5)
+    )
+    return Outlook(at=at, sides=dict.fromkeys(Gender, side), rejections={Rule.REGION: 4})
+
+
+async def test_everybody_reads_what_the_owner_publishes(queues: RedisQueues) -> None:
+    """The newest; nothing before the first."""
+    token = (await owner(queues)).token
+
+    assert await queues.outlook(POOL) is None
+    assert await queues.publish(POOL, token, outlook_at(1), ttl_ms=TTL_MS)
+    assert await queues.publish(POOL, token, outlook_at(2), ttl_ms=TTL_MS)
+    assert await queues.outlook(POOL) == outlook_at(2)
+
+
+async def test_only_the_owner_publishes(queues: RedisQueues) -> None:
+    """Whoever was frozen for too long has nothing more to say."""
+    await owner(queues)
+
+    assert not await queues.publish(POOL, "1-old", outlook_at(1), ttl_ms=TTL_MS)
+    assert await queues.outlook(POOL) is None
+
+
+async def test_what_nobody_repeats_is_forgotten(queues: RedisQueues) -> None:
+    """Without an owner nobody is told how long it will take."""
+    await queues.publish(POOL, (await owner(queues)).token, outlook_at(1), ttl_ms=20)
+    await asyncio.sleep(0.05)
+
+    assert await queues.outlook(POOL) is None
+
+
+async def test_an_outlook_of_another_release_is_none(queues: RedisQueues, redis: Redis, keys: Keys) -> None:
+    """People wait on all the same."""
+    await redis.set(keys.outlook(POOL), b"\x93")
+
+    assert await queues.outlook(POOL) is None

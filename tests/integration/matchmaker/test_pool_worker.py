@@ -14,6 +14,7 @@ from matchmaker.activity import InCall, Queued
 from matchmaker.lobby import Joined, Standing
 from matchmaker.matches import Match, Progress, seated
 from matchmaker.ports import CallStage, TicketState
+from matchmaker.scoring import Rule
 from matchmaker.ticket import Preferences
 from matchmaker.worker import PoolWorker, run_matchmaker
 from minuet.embedded import EmbeddedValkey
@@ -179,7 +180,13 @@ async def test_what_is_counted(scene: Scene) -> None:
 
     assert value("minuet_pool_owner", {"intent": "friends"}) == 1
     assert value("minuet_matches_total", {"intent": "friends", "outcome": "claimed"}) == 1
-    assert value("minuet_match_wait_seconds_count", {"intent": "friends", "side": "other"}) == 2
+    waits = [
+        value("minuet_match_wait_seconds_count", {"intent": "friends", "side": "other", "tier": str(tier)})
+        for tier in range(4)
+    ]
+    assert sum(count or 0 for count in waits) == 2
+    assert value("minuet_arrival_to_announced_seconds_count", {"intent": "friends"}) == 1
+    assert (value("minuet_pool_epoch", {"intent": "friends"}) or 0) > 0
     assert value("minuet_arrival_to_claim_seconds_count", {"intent": "friends"}) == 1
 
 
@@ -506,3 +513,39 @@ async def owns(scene: Scene) -> bool:
         return bool(await scene.redis.exists(scene.keys.pool_owner("friends")))
     except OSError:
         return False
+
+
+@pytest.mark.usefixtures("matchmaker")
+async def test_the_owner_says_how_it_looks_in_its_pool(scene: Scene) -> None:
+    """Who waits and since when, how fast people are matched, and why not."""
+    for name in ("ann", "bob"):
+        await scene.join(name, intent="dating")
+    await scene.announcer.next()
+    wishes = Preferences(age_min=70, age_max=80)
+    joined = [await scene.join(f"user-{number}", intent="dating", preferences=wishes) for number in range(40)]
+
+    async def told() -> bool:
+        outlook = await scene.queues.outlook("dating")
+        return outlook is not None and outlook.sides[Gender.OTHER].waiting == 40 and bool(outlook.rejections)
+
+    await eventually(told, timeout_s=15)
+    outlook = await scene.queues.outlook("dating")
+
+    assert outlook is not None
+    side = outlook.sides[Gender.OTHER]
+    assert side.marks[0] == (0, joined[0].queued_at)
+    assert side.matched_per_s > 0
+    assert set(outlook.rejections) == {Rule.AGE}
+    assert scene.registry.get_sample_value(
+        "minuet_match_rejections_total", {"intent": "dating", "rule": "age"}
+    ) == sum(outlook.rejections.values())
+
+
+@pytest.mark.usefixtures("matchmaker")
+async def test_who_had_enough_is_let_go(scene: Scene) -> None:
+    """The person said for how long: then the ticket is gone, and the slot is free."""
+    patient = await scene.join("ann", intent="dating", preferences=Preferences(age_min=70))
+    await scene.join("bob", intent="dating", preferences=Preferences(age_min=70, patience_s=1))
+
+    await eventually(lambda: is_idle(scene, BOB), timeout_s=10)
+    assert await scene.queues.state("dating", patient.ticket_id) is TicketState.WAITING

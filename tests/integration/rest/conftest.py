@@ -26,6 +26,10 @@ from accounts.tokens import Authenticator, TokenIssuer, TokenScope
 from base.clock import ServerClock, SystemClock
 from base.errors import ErrorCode, MinuetError
 from base.ids import CallId, IdFactory, NodeId, UserId
+from base.policy import Gender
+from matchmaker.outlook import Spread
+from matchmaker.report import QueueReport, QueuesReport, SideReport
+from matchmaker.scoring import Rule
 from presence.stats import NodeReport, PresenceReport, UserCounts
 from rest.app import build_app
 from rest.metrics import RestMetrics
@@ -150,6 +154,16 @@ class FixedWatch:
             nodes=[node],
             at=1,
         )
+
+    async def queues(self) -> QueuesReport:
+        side = SideReport(
+            depth={"waiting": 2, "paused": 0, "matched": 0},
+            waiting_s=Spread(p50=3, p90=20, p99=40),
+            matched_wait_s=Spread(),
+            matched_per_minute=12.0,
+        )
+        queue = QueueReport(seen_at=1, sides={Gender.FEMALE: side}, rejections={Rule.AGE: 7})
+        return QueuesReport(queues={"dating": queue}, at=2)
 
 
 @dataclass

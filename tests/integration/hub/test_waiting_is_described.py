@@ -1,0 +1,102 @@
+"""What people see while they wait, on real servers: `queue.status`, `cooldown`, and the operators' queues."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from loadtests.swarm.client import Client, Message, RequestRefused
+from tests.fixtures.deployment import Deployment, Lasting, People
+
+CONFIG = """
+[intents.dating]
+widen_after_s = [0]
+widen_age_years = [0]
+decline_pause_s = [0, 30]
+[intents.friends]
+control = "mutual"
+widen_after_s = [0]
+widen_age_years = [0]
+"""
+
+
+@pytest.fixture(scope="module")
+def house(lasting: Lasting) -> Iterator[Deployment]:
+    with lasting("serve", "matchmaker", "worker", config=CONFIG) as deployment:
+        yield deployment
+
+
+class Town:
+    """People who meet nobody but each other."""
+
+    def __init__(self, house: Deployment, people: People) -> None:
+        (self.hub,) = (process.public for process in house.processes if process.public)
+        self.people = people
+        self.region = f"town-{uuid.uuid4().hex[:12]}"
+
+    async def person(self, gender: str) -> Client:
+        return await self.people.online(self.hub, gender, region=self.region)
+
+    async def join(self, client: Client, intent: str = "dating") -> Message:
+        preferences = {"regions": [self.region]}
+        return await client.request("queue.join", {"intent": intent, "preferences": preferences})
+
+
+@pytest.fixture
+def town(house: Deployment, people: People) -> Town:
+    return Town(house, people)
+
+
+async def test_who_waits_is_told_how_they_stand(town: Town) -> None:
+    """Soon after joining, without an estimate while nobody is matched; said once, as long as nothing changes."""
+    him = await town.person("male")
+    joined = await town.join(him)
+    status = await him.wait_for("queue.status", timeout_s=15)
+
+    assert status["intent"] == "dating"
+    assert status["position_band"] in ("next", "near")
+    assert status["queued_at"] == joined["queued_at"]
+    assert status["eta_ms"] is None
+    with pytest.raises(TimeoutError):
+        await him.wait_for("queue.status", timeout_s=7)
+
+
+async def test_whoever_declines_again_and_again_has_to_wait(town: Town) -> None:
+    """The second time costs half a minute here; the other side waits on at the old place."""
+    him = await town.person("male")
+    for _ in range(2):
+        her = await town.person("female")
+        await town.join(her)
+        await town.join(him)
+        found = await him.wait_for("match.found", timeout_s=15)
+        await him.request("call.decline", {"call_id": found["call_id"]})
+        await him.wait_for("call.ended", timeout_s=15)
+        ended = await her.wait_for("call.ended", timeout_s=15)
+        assert ended["requeued"]
+        await her.request("queue.leave", {})
+    with pytest.raises(RequestRefused) as refused:
+        await town.join(him)
+
+    assert refused.value.code == "cooldown"
+
+
+async def test_admins_see_the_queue_fill(town: Town, house: Deployment) -> None:
+    """Somebody who waits is in the depth at once, and in the waits when the owner has said so."""
+    him = await town.person("male")
+    await town.join(him, "friends")
+    account = await town.people.account(town.hub)
+    await house.run("create-admin", account["email"])
+    login = {"email": account["email"], "password": account["password"]}
+    async with town.people.http.post(f"{town.hub}/api/v1/auth/login", json=login) as answer:
+        headers = {"Authorization": f"Bearer {(await answer.json())['data']['access_token']}"}
+    async with asyncio.timeout(20):
+        while True:
+            async with town.people.http.get(f"{town.hub}/api/v1/admin/queues", headers=headers) as answer:
+                queue = (await answer.json())["data"]["queues"]["friends"]
+            if queue["sides"]["male"]["waiting_s"]["p50"] > 0:
+                break
+            await asyncio.sleep(0.2)
+
+    assert queue["sides"]["male"]["depth"]["waiting"] >= 1
+    assert queue["seen_at"] is not None
