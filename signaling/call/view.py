@@ -8,6 +8,7 @@ from signaling.call.record import Call, Pending, SeatRecord
 from signaling.call.states import Seat, State
 from signaling.protocol.messages.call import (
     CallState,
+    IceTransportPolicy,
     PeerView,
     PendingView,
     PendingViews,
@@ -89,7 +90,7 @@ def peer_view(person: SeatRecord) -> PeerView:
     )
 
 
-def _transport_policy(call: Call) -> str:
+def _transport_policy(call: Call) -> IceTransportPolicy:
     """What the client sets as its `iceTransportPolicy`; the server passes on nothing else either."""
     return "relay" if call.policy.hides_addresses else "all"
 

@@ -12,6 +12,7 @@ from signaling.protocol.messages.family import ClientMessage, NegotiationNumber,
 SeatName = Literal["a", "b"]
 RoleName = Literal["controller", "guest", "mutual"]
 Of = Literal["self", "peer"]
+IceTransportPolicy = Literal["all", "relay"]
 """Whose offer a negotiation number belongs to, seen from whoever reads or writes the message."""
 
 # The gate refuses more than 16 kB with its own code; this only bounds what is decoded.
@@ -240,7 +241,8 @@ class CallState(ServerMessage, frozen=True, kw_only=True):
     deadline_at: UnixMs | None
     """When the state's own timer fires; none in `ended`."""
     extensions_left: int
-    ice_transport_policy: str = "all"
+    ice_transport_policy: IceTransportPolicy = "all"
+    """For the peer connection. With `relay` no other candidates reach the peer."""
 
 
 class CallOfferRelayed(ServerMessage, frozen=True, kw_only=True):

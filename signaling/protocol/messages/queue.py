@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from matchmaker.ticket import Preferences
-from signaling.protocol.messages.call import PeerView
+from signaling.protocol.messages.call import IceTransportPolicy, PeerView
 from signaling.protocol.messages.family import ClientMessage, ServerMessage, UnixMs, Uuid
 
 IntentName = Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[a-z0-9_-]+$")]
@@ -63,4 +63,5 @@ class MatchFound(ServerMessage, frozen=True, kw_only=True):
     peer: PeerView
     accept_by_at: UnixMs
     server_now: UnixMs
-    ice_transport_policy: str = "all"
+    ice_transport_policy: IceTransportPolicy = "all"
+    """For the peer connection. With `relay` no other candidates reach the peer."""
