@@ -135,7 +135,7 @@ ERROR_SPECS: dict[ErrorCode, ErrorSpec] = {
         429,
         retryable=True,
     ),
-    ErrorCode.LIMIT_REACHED: ErrorSpec("No more of these in this call.", "Hide the control.", 409),
+    ErrorCode.LIMIT_REACHED: ErrorSpec("No more of these in this call or session.", "Hide the control.", 409),
     ErrorCode.PEER_RECONNECTING: ErrorSpec(
         "The other side has lost its network for the moment.", "Wait for `live`.", 409, retryable=True
     ),
