@@ -103,6 +103,8 @@ def test_foundations_say_which_candidates_share_a_server_and_no_more() -> None:
         (RELAYED.replace("50004", "60000"), Outcome.OUTSIDE_RANGES),
         (RELAYED.replace(" udp ", " tcp "), Outcome.NOT_UDP),
         (RELAYED.replace(" udp ", " ssltcp "), Outcome.NOT_UDP),
+        (RELAYED.replace(" udp ", " zzz "), Outcome.NOT_UDP),
+        (RELAYED.replace(" udp ", " UdP "), Outcome.PASSED),
         (RELAYED + " tcptype active", Outcome.PASSED),
         (
             RELAYED.replace("198.51.100.7", "2f5ab1ac-8b4b-4a7e-93c4-4d4a76a1b1c3.local"),
