@@ -88,7 +88,7 @@ class Watches:
             looks += 1
             try:
                 if looks % VERIFY_EVERY == 0:
-                    await self._verify()
+                    await self.verify()
                 await self.look()
             except Unavailable:
                 logger.debug("presence could not be looked at")
@@ -138,7 +138,8 @@ class Watches:
             del self._of[session_id]
         self._metrics.watched.set(sum(map(len, self._of.values())))
 
-    async def _verify(self) -> None:
+    async def verify(self) -> None:
+        """Forgets what has ended and was not told. Raises: Unavailable."""
         watched = {one for mine in self._of.values() for one in mine}
         if watched:
             for gone in watched - await self._still_open(watched):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 
 from base.errors import Unavailable
-from base.ids import CallId
+from base.ids import CallId, ConnectionId
 from jobs.ports import Loaded, Recorded, Refused, Waiting, WaitingCall
 from signaling.call.record import Call
 from signaling.ports import StoredCall
@@ -78,9 +78,12 @@ class MemoryArchive:
         self.failures: list[Exception] = []
         self.attempts: list[list[CallId]] = []
         self.after_write: Callable[[], None] = lambda: None
+        self.apart: list[set[CallId]] = []
+        self.news: tuple[ConnectionId, ...] = ()
 
     async def record(self, calls: Sequence[Call], *, apart: Collection[CallId] = ()) -> Recorded:
         self.attempts.append([call.call_id for call in calls])
+        self.apart.append(set(apart))
         if self.failures:
             raise self.failures.pop(0)
         for call in calls:
@@ -93,4 +96,4 @@ class MemoryArchive:
         self.calls.update({call.call_id: call for call in written})
         self.after_write()
         updated = sum(call.call_id in known for call in written)
-        return Recorded(new=len(written) - updated, updated=updated)
+        return Recorded(new=len(written) - updated, updated=updated, news=self.news)

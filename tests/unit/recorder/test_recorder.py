@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import pytest
@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from base.clock import ManualClock
 from base.errors import Unavailable
-from base.ids import CallId
+from base.ids import CallId, ConnectionId
 from jobs.metrics import RecorderMetrics
 from jobs.ports import Waiting
 from jobs.recorder import Pace, Recorder
@@ -308,3 +308,51 @@ async def test_a_call_that_never_comes_off_the_list_is_not_tried_without_pause(o
     task.cancel()
 
     assert 2 <= len(office.archive.attempts) <= 60
+
+
+class Known:
+    """Whose two keep apart, and of which connections the two were told."""
+
+    def __init__(self, *apart: CallId) -> None:
+        self.kept_apart = set(apart)
+        self.told: list[tuple[ConnectionId, ...]] = []
+        self.away = False
+
+    async def apart(self, calls: Sequence[Call]) -> set[CallId]:
+        if self.away:
+            raise Unavailable
+        return {call.call_id for call in calls} & self.kept_apart
+
+    async def tell(self, connection_ids: Sequence[ConnectionId]) -> None:
+        self.told.append(tuple(connection_ids))
+
+
+def with_connections(office: Office, known: Known) -> Recorder:
+    metrics = RecorderMetrics(CollectorRegistry())
+    return Recorder(
+        office.ended, office.archive, metrics, office.clock, lambda: 0.0, connections=known, pace=PACE
+    )
+
+
+async def test_connections_are_told_once_they_are_written(office: Office) -> None:
+    """Not those of two whom a block keeps apart, which the archive was told before it wrote."""
+    first, second = office.end(2)
+    office.archive.news = (ConnectionId("c"),)
+    known = Known(first.call_id)
+    await with_connections(office, known).record_waiting()
+
+    assert office.archive.apart == [{first.call_id}]
+    assert known.told == [(ConnectionId("c"),)]
+    assert second.call_id in office.archive.calls
+
+
+async def test_nothing_is_written_while_nobody_knows_of_blocks(office: Office) -> None:
+    """A connection beside a block would be told before anybody could end it."""
+    office.end(2)
+    known = Known()
+    known.away = True
+
+    with pytest.raises(Unavailable):
+        await with_connections(office, known).record_waiting()
+    assert office.archive.calls == {}
+    assert known.told == []

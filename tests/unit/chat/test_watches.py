@@ -1,0 +1,144 @@
+"""Who is told of whose coming and going, look by look."""
+
+from collections.abc import Collection, Mapping
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from base.clock import ManualClock
+from base.errors import Unavailable
+from base.ids import ConnectionId, UserId
+from chat.metrics import ChatMetrics
+from chat.rules import MAX_WATCHED, TooManyWatched
+from signaling.hub import Hub
+from signaling.metrics import SessionMetrics
+from signaling.watches import Watches
+from tests.unit.signaling.hub.test_live_session import Scene
+
+HIM = UserId("him")
+ONE, TWO = (ConnectionId(f"01890000-0000-7000-8000-00000000000{n}") for n in (1, 2))
+
+
+class Sky:
+    """Who is there, who keeps apart, which connections stand: as the test says."""
+
+    def __init__(self) -> None:
+        self.there: set[UserId] = {HIM}
+        self.blocked: set[tuple[UserId, UserId]] = set()
+        self.gone: set[ConnectionId] = set()
+        self.away = False
+        self.asked: list[set[UserId]] = []
+
+    async def online(self, user_ids: Collection[UserId]) -> set[UserId]:
+        if self.away:
+            raise Unavailable
+        self.asked.append(set(user_ids))
+        return self.there & set(user_ids)
+
+    async def apart(self, others: Mapping[UserId, Collection[UserId]]) -> set[tuple[UserId, UserId]]:
+        return self.blocked
+
+    async def still_open(self, connection_ids: Collection[ConnectionId]) -> set[ConnectionId]:
+        return set(connection_ids) - self.gone
+
+
+class Place:
+    """One session that watches, on a node of its own."""
+
+    def __init__(self) -> None:
+        self.scene, self.sky, self.registry = Scene(), Sky(), CollectorRegistry()
+        self.live = self.scene.live
+        self.hub = Hub(ManualClock(), SessionMetrics(CollectorRegistry()))
+        self.hub.add(self.live)
+        self.watches = Watches(self.hub, self.sky, self.sky.still_open, ChatMetrics(self.registry))
+
+    def told(self) -> list[str]:
+        return [message["data"]["presence"] for message in self.scene.wire.messages()]
+
+
+@pytest.fixture
+def place() -> Place:
+    one = Place()
+    one.watches.watch(one.live, {ONE: HIM})
+    return one
+
+
+async def test_only_changes_are_told(place: Place) -> None:
+    """The first look tells how it is."""
+    for there in (True, True, False, False, True):
+        place.sky.there = {HIM} if there else set()
+        await place.watches.look()
+
+    assert place.told() == ["online", "offline", "online"]
+
+
+async def test_watching_again_tells_again(place: Place) -> None:
+    """A client that asks wants an answer."""
+    await place.watches.look()
+    place.watches.watch(place.live, {ONE: HIM})
+    await place.watches.look()
+
+    assert place.told() == ["online", "online"]
+
+
+async def test_a_block_ends_the_watch_with_a_last_offline(place: Place) -> None:
+    """As the store knows it at the next look, without anybody telling this node."""
+    await place.watches.look()
+    place.sky.blocked = {(place.live.user_id, HIM)}
+    await place.watches.look()
+    place.sky.blocked = set()
+    await place.watches.look()
+
+    assert place.told() == ["online", "offline"]
+    assert place.registry.get_sample_value("minuet_presence_watched") == 0
+
+
+async def test_whom_a_block_keeps_apart_is_never_shown_as_there(place: Place) -> None:
+    """Not even at the first look."""
+    place.sky.blocked = {(place.live.user_id, HIM)}
+    await place.watches.look()
+
+    assert place.told() == ["offline"]
+
+
+async def test_a_connection_that_ended_elsewhere_is_found_out(place: Place) -> None:
+    """The other node's word was lost."""
+    await place.watches.look()
+    place.sky.gone = {ONE}
+    await place.watches.verify()
+    await place.watches.look()
+
+    assert place.told() == ["online", "offline"]
+
+
+async def test_an_outage_tells_nothing_and_forgets_nothing(place: Place) -> None:
+    """Not that everybody had left."""
+    await place.watches.look()
+    place.sky.away = True
+    with pytest.raises(Unavailable):
+        await place.watches.look()
+    place.sky.away, place.sky.there = False, set()
+    await place.watches.look()
+
+    assert place.told() == ["online", "offline"]
+
+
+async def test_a_session_that_is_over_watches_nobody(place: Place) -> None:
+    """And nobody is asked for on its behalf."""
+    place.hub.remove(place.live)
+    await place.watches.look()
+
+    assert place.sky.asked == []
+    assert place.registry.get_sample_value("minuet_presence_watched") == 0
+
+
+async def test_a_hundred_connections_may_be_watched_and_no_more(place: Place) -> None:
+    """Those that are watched already do not count twice; a refusal changes nothing."""
+    many = {ConnectionId(str(n)): HIM for n in range(MAX_WATCHED - 1)}
+
+    assert len(place.watches.watch(place.live, many)) == MAX_WATCHED
+    assert len(place.watches.watch(place.live, {ONE: HIM})) == MAX_WATCHED
+    with pytest.raises(TooManyWatched):
+        place.watches.watch(place.live, {TWO: HIM})
+    assert len(place.watches.unwatch(place.live, ["0", "unknown"])) == MAX_WATCHED - 1
+    assert place.watches.unwatch(place.live, None) == []
