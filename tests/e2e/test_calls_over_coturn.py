@@ -42,6 +42,7 @@ FLAGS = [
 CONFIG = """
 [intents.dating]
 connecting_s = 60
+reconnecting_s = 60
 decide_after_s = 600
 """
 
@@ -171,6 +172,44 @@ async def test_neither_learns_the_others_address_and_the_relay_ends_with_the_cal
     for tab in (her, him):
         await tab.close()
         tab.blameless()
+
+
+async def test_a_relay_that_is_lost_is_replaced_within_the_call(
+    chromium: Browser, deployment: Deployment, coturn: EmbeddedCoturn
+) -> None:
+    """The TURN server drops what both hold: the pages ask for servers anew, restart ICE, and hear each other again."""
+    her, to_her = await visit(chromium, deployment.url, MAYA)
+    him, _ = await visit(chromium, deployment.url, LEO)
+    await her.start()
+    await her.shows("searching")
+    await him.start()
+    await asyncio.gather(her.in_state("live"), him.in_state("live"))
+    await asyncio.gather(her.hears(), him.hears())
+    asked = len(minted(to_her))
+    await coturn.admin.end_allocations([to_her.call_id])
+    # Browsers notice within half a minute.
+    async with asyncio.timeout(2 * PATIENCE_MS / 1000):
+        while len(minted(to_her)) == asked:
+            await asyncio.sleep(0.1)
+    await asyncio.gather(her.hears(), him.hears())
+    pairs = await her.page.evaluate(PAIRS)
+
+    assert ["relay", "relay"] in pairs
+    assert_only_relays(to_her, coturn)
+    for tab in (her, him):
+        await tab.close()
+        tab.blameless()
+
+
+def minted(wire: Wire) -> set[str]:
+    """The user names of all credentials that a page was given, pushed or on request."""
+    return {
+        server["username"]
+        for frame in map(json.loads, wire.received)
+        if isinstance(frame.get("data"), dict)
+        for server in frame["data"].get("ice_servers", [])
+        if "username" in server
+    }
 
 
 def assert_only_relays(wire: Wire, coturn: EmbeddedCoturn) -> None:
