@@ -120,6 +120,8 @@ async def test_allocations_end_when_media_does_and_so_do_those_made_right_after(
     await until_gone(coturn, pair.call_id, GONE_S)
     with pytest.raises(TurnRefused):
         await asyncio.to_thread(client.refresh)
+    # Until the first visit is over: it looks again when it has ended something.
+    await asyncio.sleep(1)
     again = TurnClient(client.server, client.username, client.password)
     await asyncio.to_thread(again.allocate)
     late = await allocations(coturn, pair.call_id)
