@@ -75,7 +75,8 @@ def visits_after_ms(settings: Settings) -> tuple[int, ...]:
 
 def with_ip_privacy(settings: Settings) -> Settings:
     """The settings of a process that makes calls, each intent's `ip_privacy` decided. Raises: InvalidSettings."""
-    ice_servers(settings), relay_ranges(settings), admin_addresses(settings)
+    for read in (ice_servers, relay_ranges, admin_addresses):
+        read(settings)
     default = IpPrivacy.RELAY if settings.turn_urls else IpPrivacy.OFF
     intents = {
         name: policy if policy.ip_privacy else msgspec.structs.replace(policy, ip_privacy=default)

@@ -7,6 +7,7 @@ import msgspec
 
 from minuet.commands.running import settings_from_environment
 from minuet.settings import SECRETS
+from minuet.turn import with_ip_privacy
 
 
 def add(commands: Any) -> None:
@@ -16,7 +17,7 @@ def add(commands: Any) -> None:
 
 
 def run(_options: argparse.Namespace) -> int:
-    values = msgspec.to_builtins(settings_from_environment())
+    values = msgspec.to_builtins(with_ip_privacy(settings_from_environment()))
     for name, value in values.items():
         shown = "[set]" if name in SECRETS and value is not None else value
         print(f"{name} = {shown}")
