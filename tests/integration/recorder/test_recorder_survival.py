@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from base.clock import SystemClock
+from base.ids import CallId
 from jobs.metrics import RecorderMetrics
 from jobs.ports import CallArchive, Recorded
 from jobs.recorder import Pace, Recorder
@@ -298,8 +299,8 @@ class _Slow:
     def __init__(self, archive: CallArchive) -> None:
         self._archive = archive
 
-    async def record(self, calls: Sequence[Call]) -> Recorded:
-        recorded = await self._archive.record(calls)
+    async def record(self, calls: Sequence[Call], *, apart: Collection[CallId] = ()) -> Recorded:
+        recorded = await self._archive.record(calls, apart=apart)
         await asyncio.sleep(0.1)
         return recorded
 
@@ -312,8 +313,8 @@ class _Changing:
         self._office = office
         self.versions: list[int] = []
 
-    async def record(self, calls: Sequence[Call]) -> Recorded:
-        recorded = await self._archive.record(calls)
+    async def record(self, calls: Sequence[Call], *, apart: Collection[CallId] = ()) -> Recorded:
+        recorded = await self._archive.record(calls, apart=apart)
         self.versions += [call.version for call in calls]
         if len(self.versions) == 1:
             stored = await self._office.store.load(calls[0].call_id)
