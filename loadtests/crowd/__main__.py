@@ -1,6 +1,6 @@
 """Let the crowd loose on a Minuet of its own: `make load`.
 
-    python -m loadtests.crowd [--users 50] [--run-time 30] [locust's own options]
+    python -m loadtests.crowd [--users 50] [--run-time 30] [--skewed] [locust's own options]
 
 Starts `minuet dev` with a state folder of its own on free ports, with short calls and without limits of REST; runs
 locust against it, headless; stops it, and ends with locust's status: 1 if anything failed.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 LOCUSTFILE: Final = Path(__file__).parents[1] / "locustfile.py"
+SKEWED: Final = LOCUSTFILE.with_name("skewed_evening.py")
 _STOP_S: Final = 15.0
 
 CONFIG: Final = """
@@ -86,9 +87,10 @@ def _public_address(server: "subprocess.Popen[str]") -> str:
     raise RuntimeError(f"minuet dev ended with status {server.wait()}")
 
 
-def crowd(url: str, users: int, run_time_s: int, more: Sequence[str]) -> int:
+def crowd(url: str, users: int, run_time_s: int, more: Sequence[str], *, skewed: bool = False) -> int:
     """Locust's exit status. It gets a process of its own: gevent changes the standard library under its feet."""
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    files = f"{LOCUSTFILE},{SKEWED}" if skewed else str(LOCUSTFILE)
+    command = [sys.executable, "-m", "locust", "-f", files, "--headless", "--only-summary"]
     command += ["--host", url, "--users", str(users), "--spawn-rate", str(max(1, users // 5))]
     command += ["--run-time", f"{run_time_s}s", "--stop-timeout", "20", *more]
     return subprocess.run(command, check=False).returncode
@@ -102,11 +104,14 @@ def main() -> int:
     )
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--run-time", type=int, default=30, metavar="SECONDS")
+    parser.add_argument(
+        "--skewed", action="store_true", help="three men for each woman, with a rush in the middle"
+    )
     options, more = parser.parse_known_args()
     # Else the server would outlive us.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with running_minuet() as url:
-        return crowd(url, options.users, options.run_time, more)
+        return crowd(url, options.users, options.run_time, more, skewed=options.skewed)
 
 
 if __name__ == "__main__":

@@ -51,11 +51,13 @@ class Conversation:
         self._awaited: dict[str, float] = {}
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
+        self.connection_id: str | None = None
+        """Where the two stay in touch, once it is known."""
         self.ended: Message | None = None
 
     def run(self) -> Message:
         """Lives through the call; the data of `call.ended`. Raises: RequestRefused, Closed, TimeoutError, Stuck."""
-        self._ask("call.accept")
+        self._ask("call.decline" if self._plan.declines else "call.accept")
         while self.ended is None:
             now = time.monotonic()
             due_at = self._agenda[0][0] if self._agenda else self._until
@@ -106,6 +108,8 @@ class Conversation:
                 self._ask("call.extend.reply", accept=self._plan.agrees_to_extend)
             case "connect.prompt":
                 self._ask("connect.request" if self._plan.connects else "connect.pass")
+            case "connection.made":
+                self.connection_id = data["connection_id"]
             case "call.ended":
                 self.ended = data
 

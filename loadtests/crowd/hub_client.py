@@ -73,6 +73,10 @@ class HubClient:
             raise RequestRefused(message["data"])
         return message.get("data") or {}
 
+    def tell(self, type_: str, data: Message) -> None:
+        """Says something that is not answered. Raises: Closed."""
+        self._send(type_, data)
+
     def next(self, timeout_s: float) -> Message | None:
         """The next message that answers no request; None where none comes in time. Raises: Closed."""
         if self._put_back:

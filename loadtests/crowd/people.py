@@ -1,27 +1,36 @@
 """Who is in the crowd: locust's users, each with an account, spending one evening after the other.
 
-Women and men meet in `dating`, in which she decides; friends meet in `friends`, in which both do.
+Women and men meet in `dating`, in which she decides; friends meet in `friends`, in which both do. Of how many men
+there are for each woman the shape decides, or `--men-per-woman`.
 """
 
 import random
 import time
+from functools import cache
 from ipaddress import ip_address
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from locust import FastHttpUser, between, task
 from locust.env import Environment
 from locust.exception import StopUser
-from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING
+from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING, WorkerRunner
 
-from loadtests.crowd.evening import spend
+from loadtests.crowd import plans
+from loadtests.crowd.arrivals import NoTokenLeft, Tokens, genders
+from loadtests.crowd.correspondence import Lost
+from loadtests.crowd.evening import Evening, Forgotten
 from loadtests.crowd.hub_client import HubClient
-from loadtests.crowd.plans import Shares, draw
+from loadtests.crowd.plans import Shares
 from loadtests.swarm.wire import Closed, Message, RequestRefused
 
-API = "/api/v1"
-_TOKEN_SERVES_S = 600.0
+API: Final = "/api/v1"
+_TOKEN_SERVES_S: Final = 600.0
 """A token is renewed before an evening if it is older; what the evening needs beyond that is its own life."""
+_SIGNS_IN: Final = 0.3
+"""Share of evenings that begin with signing in anew."""
+_NAMES: Final = {"female": "Ada", "male": "Max", "other": "Kim"}
 
 
 class OnlyLoopback(Exception):
@@ -52,108 +61,164 @@ class LocustReport:
         self._fire(request_type=kind, name=name, response_time=ms, response_length=0, exception=error)
 
 
+class Crowd:
+    """What the people of one process share: who is next, and with what token."""
+
+    def __init__(self, environment: Environment) -> None:
+        options = environment.parsed_options
+        assert options is not None, "locust has parsed them"
+        men_per_woman = getattr(environment.shape_class, "men_per_woman", None) or options.men_per_woman
+        self.genders = genders(men_per_woman)
+        self.patience_s: float = options.patience
+        self.tokens: Tokens | None = None
+        if options.tokens:
+            runner = environment.runner
+            if isinstance(runner, WorkerRunner):
+                self.tokens = Tokens(Path(options.tokens), runner.worker_index, options.token_shares)
+            else:
+                self.tokens = Tokens(Path(options.tokens))
+
+
+@cache
+def crowd_of(environment: Environment) -> Crowd:
+    """What the people of a process share."""
+    return Crowd(environment)
+
+
 class Person(FastHttpUser):
     """Somebody with an account and time on their hands."""
 
     abstract = True
     wait_time = between(0.1, 1.0)
     intent: ClassVar[str] = "dating"
-    genders: ClassVar[tuple[str, ...]] = ("female", "male")
     shares: ClassVar[Shares] = Shares()
 
     def on_start(self) -> None:
         require_loopback(self.host)
         self._random = random.Random()
         self._report = LocustReport(self.environment)
-        self._hub: HubClient | None = None
-        self._number = self._random.getrandbits(64)
-        self._register()
+        self._client: HubClient | None = None
+        self._crowd = crowd_of(self.environment)
+        if self._crowd.tokens is not None:
+            try:
+                self._access_token = self._crowd.tokens.take()
+            except NoTokenLeft:
+                raise StopUser("there are more people than tokens") from None
+        else:
+            self._register(self._gender())
 
     def on_stop(self) -> None:
-        if self._hub is not None:
-            self._hub.close()
+        if self._client is not None:
+            self._client.close()
 
     @task
     def spend_an_evening(self) -> None:
-        if time.monotonic() - self._token_since > _TOKEN_SERVES_S:
-            self._refresh()
-        plan = draw(self._random, self.shares, patience_s=self.environment.parsed_options.patience)
-        self._hub = HubClient(self.host or "", plan.codec)
+        self._renew()
+        plan = plans.draw(self._random, self.shares, patience_s=self._crowd.patience_s)
+        self._client = HubClient(self.host or "", plan.codec)
+        evening = Evening(self._client, self._report, self, plan, closing_time=self._is_closing_time)
         began = time.perf_counter()
         try:
-            spend(
-                self._hub,
-                self._report,
-                plan,
-                intent=self.intent,
-                token=self._access_token,
-                read_history=self._history,
-                closing_time=self._is_closing_time,
-            )
-        except RequestRefused:
-            pass  # counted where it was refused
+            self._spend(evening)
+        except (RequestRefused, Forgotten, Lost):
+            pass  # counted where it was seen
         except (Closed, OSError) as error:
             self._report.failed("journey", "connection", (time.perf_counter() - began) * 1000, error)
         finally:
-            self._hub.close()
+            self._client.close()
+
+    def call(self, method: str, path: str, body: Message | None = None, *, name: str | None = None) -> Any:
+        """One REST call; the data of its answer. What is refused is counted by locust. Raises: StopUser."""
+        headers = {"Authorization": f"Bearer {self._access_token}"} if self._access_token else {}
+        with self.client.request(
+            method,
+            f"{API}{path}",
+            json=body,
+            headers=headers,
+            catch_response=True,
+            name=name and f"{API}{name}",
+        ) as response:
+            answer: Any = response.json() if response.text else None
+            if not isinstance(answer, dict) or not answer.get("success"):
+                response.failure(f"{response.status_code}: {answer}")
+                raise StopUser
+            response.success()
+            return answer["data"]
+
+    def _spend(self, evening: Evening) -> None:
+        evening.meet(self.intent, self._access_token)
+
+    def _gender(self) -> str:
+        return next(self._crowd.genders)
 
     def _is_closing_time(self) -> bool:
         runner = self.environment.runner
         return runner is not None and runner.state in (STATE_STOPPING, STATE_STOPPED, STATE_CLEANUP)
 
-    def _register(self) -> None:
-        gender = self._random.choice(self.genders)
-        body = {
-            "email": f"{self._number:016x}@example.org",
-            "password": f"correct horse {self._number}",
-            "first_name": {"female": "Ada", "male": "Max"}.get(gender, "Kim"),
+    def _register(self, gender: str) -> None:
+        number = self._random.getrandbits(64)
+        self._account = {"email": f"{number:016x}@example.org", "password": f"correct horse {number}"}
+        about = {
+            "first_name": _NAMES[gender],
             "gender": gender,
             "birth_date": f"{self._random.randint(1970, 2004)}-04-01",
             "languages": self._random.sample(["en", "de", "fr", "es"], 2),
         }
-        self._take_tokens(self._call("POST", "/auth/register", body))
+        self._sign_in("/auth/register", {**self._account, **about})
 
-    def _refresh(self) -> None:
-        self._take_tokens(self._call("POST", "/auth/refresh", {"refresh_token": self._refresh_token}))
+    def _renew(self) -> None:
+        """Signs in now and then, as on a new device, and renews a token that has grown old."""
+        if self._crowd.tokens is not None:
+            return
+        if self._random.random() < _SIGNS_IN:
+            self._sign_in("/auth/login", self._account)
+        elif time.monotonic() - self._token_since > _TOKEN_SERVES_S:
+            self._sign_in("/auth/refresh", {"refresh_token": self._refresh_token})
 
-    def _history(self) -> list[Message]:
-        answer = self._call("GET", "/history/interactions")
-        calls: list[Message] = answer["data"]
-        return calls
-
-    def _take_tokens(self, answer: Message) -> None:
-        self._access_token: str = answer["data"]["access_token"]
-        self._refresh_token: str = answer["data"]["refresh_token"]
+    def _sign_in(self, path: str, body: Message) -> None:
+        self._access_token = ""
+        answer = self.call("POST", path, body)
+        self._access_token = answer["access_token"]
+        self._refresh_token = answer["refresh_token"]
         self._token_since = time.monotonic()
 
-    def _call(self, method: str, path: str, body: Message | None = None) -> Message:
-        """One REST call; what is refused is counted by locust. Raises: StopUser."""
-        headers = {"Authorization": f"Bearer {self._access_token}"} if body is None else {}
-        with self.client.request(
-            method, f"{API}{path}", json=body, headers=headers, catch_response=True
-        ) as response:
-            answer: Any = None
-            if response.text:
-                answer = response.json()
-            if not isinstance(answer, dict) or not answer.get("success"):
-                response.failure(f"{response.status_code}: {answer}")
-                raise StopUser
-            response.success()
-            return answer
 
-
-class Woman(Person):
-    """Decides about video and about staying in touch."""
+class Talker(Person):
+    """Talks to the last second, and asks for more."""
 
     weight = 4
-    genders = ("female",)
+    shares = plans.TALKER
 
 
-class Man(Person):
-    """Asks."""
+class Picky(Person):
+    """Declines, denies, hangs up."""
 
-    weight = 4
-    genders = ("male",)
+    weight = 1
+    shares = plans.PICKY
+
+
+class Chatter(Person):
+    """Stays in touch with everybody, and writes."""
+
+    weight = 3
+    shares = plans.CHATTER
+
+
+class Dropper(Person):
+    """Is on a train: loses the network in every call."""
+
+    weight = 2
+    shares = plans.DROPPER
+
+
+class Lurker(Person):
+    """Is there and looks on, mostly away."""
+
+    weight = 1
+    shares = plans.LURKER
+
+    def _spend(self, evening: Evening) -> None:
+        evening.look_on(self.intent, self._access_token)
 
 
 class Friend(Person):
@@ -161,3 +226,6 @@ class Friend(Person):
 
     weight = 2
     intent = "friends"
+
+    def _gender(self) -> str:
+        return self._random.choice(tuple(_NAMES))
