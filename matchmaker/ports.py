@@ -281,6 +281,14 @@ class QueueStore(OutlookSource, Protocol):
         """How many tickets stand where, by side; does not grow with the pool."""
         ...
 
+    async def enrol(self, member: str, *, ttl_ms: int) -> list[str]:
+        """Lets everybody know for so long that a matchmaker runs (0: not any more); answers who does."""
+        ...
+
+    async def owned_for(self, pool: str) -> int:
+        """For how many more ms somebody owns the pool; 0 if nobody does."""
+        ...
+
     async def take_lease(self, pool: str, nonce: str, *, ttl_ms: int) -> Lease:
         """Becomes the pool's owner if it has none; the same `nonce` again gets the same token."""
         ...

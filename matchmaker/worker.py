@@ -1,7 +1,8 @@
 """The worker: owns pools, one tenure after the other.
 
 Stands by while another worker owns the pool, takes over when that one's lease ends, and begins anew after any
-failure: nothing it holds in memory is needed again.
+failure: nothing it holds in memory is needed again. Where several matchmakers run, each pool has one that is the one to
+serve it; the others leave it to that one, and serve it only where it does not.
 """
 
 import asyncio
@@ -13,9 +14,13 @@ import structlog
 from base.errors import Unavailable
 from base.policy import IntentPolicy
 from matchmaker.ports import Lease
+from matchmaker.roster import Roster
 from matchmaker.tenure import LEASE_MS, EventsMissed, PoolLost, Tenure, WorkerPorts
 
 _STANDBY_MS = 500
+# Whoever is the one to serve a pool looks so often, and the others leave it that much time.
+_EAGER_MS = 100
+_POLITE_MS = 250
 _JUST_AFTER_MS = 5
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _STEADY_MS = 10_000
@@ -23,15 +28,22 @@ _STEADY_MS = 10_000
 logger = structlog.get_logger(__name__)
 
 
+class PoolGivenUp(Exception):
+    """Another matchmaker is the one to serve the pool."""
+
+
 class PoolWorker:
     """Serves one pool whenever it may."""
 
-    def __init__(self, pool: str, policy: IntentPolicy, ports: WorkerPorts) -> None:
+    def __init__(
+        self, pool: str, policy: IntentPolicy, ports: WorkerPorts, roster: Roster | None = None
+    ) -> None:
         self._pool = pool
         self._policy = policy
         self._ports = ports
+        self._roster = roster
         # One nonce for the worker's life: its own lease, left over from a failure, is taken up again at once.
-        self._nonce = ports.ids.new()
+        self._nonce = ports.ids.new() if roster is None else f"{roster.member}.{ports.ids.new()}"
         self._token = ""
 
     async def run(self) -> None:
@@ -45,12 +57,16 @@ class PoolWorker:
                 serving = asyncio.create_task(self._serve(), name=f"{self._pool}:serve")
                 try:
                     await serving
+                except* PoolGivenUp:
+                    logger.info("pool given up", pool=self._pool)
+                    await self._give_up()
+                    failures = 0
                 except* PoolLost:
                     logger.warning("pool lost", pool=self._pool)
                 except* EventsMissed as missed:
-                    logger.warning("pool events missed", pool=self._pool, reason=str(missed.exceptions[0]))
+                    logger.warning("pool events missed", pool=self._pool, reason=_reason(missed))
                 except* Unavailable as away:
-                    logger.warning("pool unavailable", pool=self._pool, reason=str(away.exceptions[0]))
+                    logger.warning("pool unavailable", pool=self._pool, reason=_reason(away))
                 except* Exception:
                     logger.exception("pool worker failed", pool=self._pool)
                 this = asyncio.current_task()
@@ -71,7 +87,10 @@ class PoolWorker:
         metrics.pool_owner.labels(self._pool).set(1)
         metrics.lease_epoch.labels(self._pool).set(float(lease.token.partition("-")[0]))
         try:
-            await Tenure(self._pool, self._policy, self._ports, lease).run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(Tenure(self._pool, self._policy, self._ports, lease).run())
+                if self._roster is not None:
+                    tasks.create_task(self._give_up_in_time(self._roster))
         finally:
             metrics.pool_owner.labels(self._pool).set(0)
             metrics.lease_epoch.labels(self._pool).set(0)
@@ -81,14 +100,37 @@ class PoolWorker:
     async def _take_lease(self) -> Lease:
         standing_by = False
         while True:
-            lease = await self._ports.queues.take_lease(self._pool, self._nonce, ttl_ms=LEASE_MS)
-            if lease.token:
-                return lease
+            if await self._is_left_to_another():
+                held_ms = await self._ports.queues.owned_for(self._pool)
+            else:
+                lease = await self._ports.queues.take_lease(self._pool, self._nonce, ttl_ms=LEASE_MS)
+                if lease.token:
+                    return lease
+                held_ms = lease.held_ms
             if not standing_by:
                 logger.info("standing by for pool", pool=self._pool)
                 standing_by = True
             # Just after the other's lease could end; sooner than that only to notice one that was given up.
-            await asyncio.sleep(min(lease.held_ms + _JUST_AFTER_MS, _STANDBY_MS) / 1000)
+            most_ms = _EAGER_MS if self._roster is not None and self._is_mine() else _STANDBY_MS
+            await asyncio.sleep(min(held_ms + _JUST_AFTER_MS, most_ms) / 1000)
+
+    async def _is_left_to_another(self) -> bool:
+        """Whether the pool has an owner, or gets one that is to serve it; a free one is left to that one for a moment."""
+        if self._is_mine():
+            return False
+        if await self._ports.queues.owned_for(self._pool):
+            return True
+        await asyncio.sleep(_POLITE_MS / 1000)
+        return bool(await self._ports.queues.owned_for(self._pool))
+
+    def _is_mine(self) -> bool:
+        return self._roster is None or self._roster.is_mine(self._pool)
+
+    async def _give_up_in_time(self, roster: Roster) -> None:
+        while True:
+            await asyncio.sleep(_STANDBY_MS / 1000)
+            if roster.should_give_up(self._pool):
+                raise PoolGivenUp
 
     async def _give_up(self) -> None:
         if self._token:
@@ -98,8 +140,23 @@ class PoolWorker:
                     await self._ports.queues.drop_lease(self._pool, self._token)
 
 
-async def run_matchmaker(policies: Mapping[str, IntentPolicy], ports: WorkerPorts) -> None:
-    """Serves every intent's pool until cancelled; several processes may do so at once, each pool has one owner."""
+def _reason(group: BaseExceptionGroup[BaseException]) -> str:
+    """What the first of the failures says, however deep the groups of tasks are."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return str(first)
+
+
+async def run_matchmaker(
+    policies: Mapping[str, IntentPolicy], ports: WorkerPorts, member: str | None = None
+) -> None:
+    """Serves the pools of intents until cancelled; several processes may do so at once, each pool has one owner.
+
+    The pools are spread evenly over the processes. `member` names this one among them.
+    """
+    roster = Roster(member or ports.ids.new(), policies, ports.queues, ports.clock)
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(roster.run(), name="matchmaker:roster")
         for intent, policy in policies.items():
-            tasks.create_task(PoolWorker(intent, policy, ports).run(), name=f"matchmaker:{intent}")
+            tasks.create_task(PoolWorker(intent, policy, ports, roster).run(), name=f"matchmaker:{intent}")

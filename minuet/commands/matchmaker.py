@@ -8,7 +8,7 @@ from minuet.wiring.roles import Parts
 
 
 def add(commands: Any) -> None:
-    commands.add_parser("matchmaker", help="pairs people; a second one stands by").set_defaults(run=run)
+    commands.add_parser("matchmaker", help="pairs people; several share the queues").set_defaults(run=run)
 
 
 def run(_options: argparse.Namespace) -> int:

@@ -63,6 +63,10 @@ class Keys:
         """Sorted set: node id, scored by the Unix ms of its last renewal."""
         return f"{self.prefix}{{nodes}}:all"
 
+    def matchmakers(self) -> str:
+        """Sorted set: a running matchmaker, scored by the Unix ms until which it is known to run."""
+        return f"{self.prefix}{{matchmakers}}:all"
+
     def tickets(self, pool: str) -> str:
         return f"{self.prefix}{{q:{pool}}}:tickets"
 

@@ -37,7 +37,20 @@ from storage.redis.keys import Keys
 
 logger = structlog.get_logger(__name__)
 
-_SCRIPTS = ("put", "leave", "pause", "drop", "claim", "ack", "resolve", "settle", "lease", "trim", "outlook")
+_SCRIPTS = (
+    "put",
+    "leave",
+    "pause",
+    "drop",
+    "claim",
+    "ack",
+    "resolve",
+    "settle",
+    "lease",
+    "trim",
+    "outlook",
+    "enrol",
+)
 _SCAN_COUNT = 1_000
 
 # Bounds the stream where no owner trims it. One that falls further behind sees the gap and begins anew.
@@ -140,6 +153,15 @@ class RedisQueues:
         for (side, state), value in zip(fields, values, strict=True):
             depths[side][state] = int(value or 0)
         return depths
+
+    async def enrol(self, member: str, *, ttl_ms: int) -> list[str]:
+        members = await self._run("enrol", [self._keys.matchmakers()], member, ttl_ms)
+        return [each.decode() for each in members]
+
+    async def owned_for(self, pool: str) -> int:
+        with unavailable_when_away():
+            left_ms: int = await self._redis.pttl(self._keys.pool_owner(pool))
+        return max(0, left_ms)
 
     async def take_lease(self, pool: str, nonce: str, *, ttl_ms: int) -> Lease:
         return await self._lease("take", pool, nonce, ttl_ms)

@@ -610,3 +610,31 @@ async def test_an_outlook_of_another_release_is_none(queues: RedisQueues, redis:
     await redis.set(keys.outlook(POOL), b"\x93")
 
     assert await queues.outlook(POOL) is None
+
+
+# --- matchmakers -------------------------------------------------------------------------------------------------
+
+
+async def test_matchmakers_know_of_each_other(queues: RedisQueues) -> None:
+    """Until they leave."""
+    assert await queues.enrol("one", ttl_ms=TTL_MS) == ["one"]
+    assert set(await queues.enrol("two", ttl_ms=TTL_MS)) == {"one", "two"}
+    assert await queues.enrol("one", ttl_ms=0) == ["two"]
+
+
+async def test_a_matchmaker_that_says_nothing_is_forgotten(queues: RedisQueues) -> None:
+    """As when it is frozen, or its machine is gone."""
+    await queues.enrol("one", ttl_ms=20)
+    await asyncio.sleep(0.05)
+
+    assert await queues.enrol("two", ttl_ms=TTL_MS) == ["two"]
+
+
+async def test_one_may_look_whether_a_pool_is_owned(queues: RedisQueues) -> None:
+    """Without taking it."""
+    assert await queues.owned_for(POOL) == 0
+    token = (await owner(queues)).token
+    assert 0 < await queues.owned_for(POOL) <= TTL_MS
+
+    await queues.drop_lease(POOL, token)
+    assert await queues.owned_for(POOL) == 0

@@ -1,4 +1,4 @@
-"""A matchmaker as a process of its own, for tests that kill it: `python -m ... <redis url> <name>`.
+"""A matchmaker as a process of its own, for tests that kill it: `python -m ... <redis url> <name> [<pool>...]`.
 
 Announcements go to a list in Redis, so that what a killed process has said is not lost with it.
 """
@@ -35,10 +35,11 @@ class CallsUnderWay:
         return CallOutcome(CallStage.SETTING_UP)
 
 
-async def main(url: str, name: str) -> None:
+async def main(url: str, name: str, *pools: str) -> None:
     scene = Scene.on(connect(url))
     ports = replace(scene.worker_ports, announcer=WrittenDown(scene, name), calls=CallsUnderWay())
-    await run_matchmaker({"friends": scene.policies["friends"]}, ports)
+    # All pools are like `friends`: quick.
+    await run_matchmaker(dict.fromkeys(pools or ("friends",), scene.policies["friends"]), ports, member=name)
 
 
 if __name__ == "__main__":

@@ -65,19 +65,19 @@ async def announced(scene: Scene) -> list[tuple[str, Match]]:
     return [(name.decode(), decode_match(match)) for name, match in said]
 
 
-async def start(url: str, name: str, log: Path) -> Process:
-    """A matchmaker process that writes its log there."""
+async def start(url: str, name: str, log: Path, *pools: str) -> Process:
+    """A matchmaker process that writes its log there; of the pool `friends` unless others are named."""
     module = "tests.integration.matchmaker.matchmaker_process"
     with log.open("w") as out:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, url, name, cwd=ROOT, stdout=out, env={**os.environ}
+            sys.executable, "-m", module, url, name, *pools, cwd=ROOT, stdout=out, env={**os.environ}
         )
 
 
 @asynccontextmanager
-async def matchmaker_process(url: str, name: str, log: Path) -> AsyncIterator[Process]:
+async def matchmaker_process(url: str, name: str, log: Path, *pools: str) -> AsyncIterator[Process]:
     """A matchmaker process that is gone when the block ends, however it ends."""
-    process = await start(url, name, log)
+    process = await start(url, name, log, *pools)
     try:
         yield process
     finally:
