@@ -45,6 +45,8 @@ umask 077
     echo "listening-port=${TURN_PORT:-3478}"
     echo "min-port=${ports%-*}"
     echo "max-port=${ports#*-}"
+    # Each allocation takes a port. Refused by the quota, it is said; refused for want of a port, it is searched for first.
+    echo "total-quota=$((${ports#*-} - ${ports%-*} + 1))"
     echo "realm=${TURN_REALM:-minuet}"
     echo "static-auth-secret=$MINUET_TURN_SECRET"
     echo "cli-port=${TURN_ADMIN_PORT:-5766}"

@@ -238,6 +238,18 @@ def test_one_credential_makes_ten_allocations_and_no_more(hardened: Hardened) ->
     assert refusal.value.code == 486
 
 
+def test_all_together_have_as_many_allocations_as_there_are_ports(tmp_path: Path) -> None:
+    """The next is refused at once, and told why."""
+    first = 15_000 + os.getpid() % 10_000
+    with started(tmp_path, MINUET_TURN_RELAY_PORTS=f"{first}-{first + 3}") as server:
+        for _ in range(4):
+            server.client().allocate()
+        with pytest.raises(TurnRefused) as refusal:
+            server.client().allocate()
+
+    assert refusal.value.code == 486
+
+
 def test_its_listing_is_read_whole(hardened: Hardened) -> None:
     """With all the lines that these limits add to it, and with a peer: nothing is taken for a client's text."""
     client = hardened.client()
