@@ -6,6 +6,7 @@
 const PERSONA_KEY = "minuet.persona";
 const DEVICE_KEY = "minuet.device";
 const TOKENS_KEY = "minuet.tokens";
+const CHAT_KEY = "minuet.chat";
 const TWIN_ANSWER_MS = 150;
 
 const NAMES = {
@@ -32,7 +33,7 @@ export function remember(persona) {
 }
 
 export function forget() {
-  for (const key of [PERSONA_KEY, DEVICE_KEY, TOKENS_KEY]) sessionStorage.removeItem(key);
+  for (const key of [PERSONA_KEY, DEVICE_KEY, TOKENS_KEY, CHAT_KEY]) sessionStorage.removeItem(key);
 }
 
 export function deviceId() {

@@ -5,12 +5,14 @@
 
 import { LocalMedia, MinuetClient, MinuetError } from "../sdk/index.js";
 import { CallScreen } from "./call-screen.js";
+import { Chats } from "./chats.js";
 import { byId } from "./dom.js";
 import { deviceId, forget, hasTwin, registration, remember, remembered } from "./identity.js";
 import { Countdown, Ring } from "./ring.js";
 import { passing, say, screen, setInitial, show, toast } from "./screens.js";
 import { askSafety } from "./sheets.js";
 import { Voices, wakeAudio } from "./voices.js";
+import { WakeLock } from "./wake-lock.js";
 import { WelcomeForm } from "./welcome.js";
 import { decision, ending, failure, searching, stopped } from "./words.js";
 
@@ -31,15 +33,21 @@ class Demo {
   /** @type {Call | null} the call of this screen, or the last one */
   #call = null;
   #busy = false;
-  /** @type {any} */
-  #wakeLock = null;
+  #wakeLock = new WakeLock();
+  /** The connection that came of a call. @type {{callId: string, connectionId: string} | null} */
+  #met = null;
+  /** Where the chats lead back to. @type {"welcome"|"ended"} */
+  #cameFrom = "welcome";
 
   /** @type {CallScreen} */
   #calls;
+  /** @type {Chats} */
+  #chats;
 
   constructor() {
     this.client = this.#makeClient();
     this.#calls = new CallScreen(this.client, this.#voices);
+    this.#chats = new Chats(this.client, () => this.#leaveChats());
     this.#bind();
     this.#frame();
   }
@@ -52,6 +60,10 @@ class Demo {
     if (!this.#persona) return;
     this.#replaceClient();
     setInitial("self", this.#persona.first_name);
+    const chat = Chats.remembered;
+    this.client.once("ready", () => {
+      if (chat !== null && !this.client.call && screen() === "welcome") void this.#chats.open(chat || null);
+    });
     this.client.connect().catch(() => {});
   }
 
@@ -64,7 +76,7 @@ class Demo {
     client.on("match", (call) => this.#matched(call));
     client.on("call", (call) => this.#restored(call));
     client.on("ended", ({ call, end }) => this.#ended(call, end));
-    client.on("connection.made", ({ callId, peer }) => this.#joined(callId, peer.first_name));
+    client.on("connection.made", ({ callId, connectionId, peer }) => this.#joined({ callId, connectionId }, peer.first_name));
     return client;
   }
 
@@ -74,6 +86,7 @@ class Demo {
     this.client = this.#makeClient();
     this.#calls.close();
     this.#calls = new CallScreen(this.client, this.#voices);
+    this.#chats.use(this.client);
   }
 
   /** The one press: microphone, account, connection, queue. @param {import("./identity.js").Persona} persona */
@@ -88,6 +101,7 @@ class Demo {
       this.#form.busy("Opening the door…");
       await this.#become(persona);
       await soon(this.client.connect());
+      if (this.client.away) await this.client.setAway(false);
       await this.client.joinQueue(persona.intent, persona.sides.length > 0 ? { sides: persona.sides } : {});
     } catch (error) {
       this.#form.fail(failure(error));
@@ -121,10 +135,14 @@ class Demo {
       this.client.leaveQueue().catch(() => {});
       return;
     }
-    byId("searching-text").textContent = searching(status, this.#call !== null);
+    const { away } = this.client;
+    byId("searching-title").textContent = away ? "Paused" : "Looking for somebody";
+    byId("searching-text").textContent = away ? "Your place is kept for a while, and nobody is called to you." : searching(status, this.#call !== null);
+    byId("screen-searching").toggleAttribute("data-away", away);
+    byId("away").setAttribute("aria-checked", String(away));
     this.#voices.listenToMine(this.#media.microphone);
     const active = this.client.call && this.client.call.state !== "deciding";
-    if (!active && screen() !== "searching") {
+    if (!active && screen() !== "searching" && screen() !== "chats") {
       show("searching", "Looking for somebody – Minuet");
       say("Looking for somebody");
     }
@@ -132,9 +150,9 @@ class Demo {
 
   /** @param {string} why */
   #stoppedWaiting(why) {
-    if (screen() !== "searching") return;
+    if (screen() !== "searching" && screen() !== "chats") return;
     this.#media.closeMicrophone();
-    show("welcome");
+    if (screen() === "searching") show("welcome");
     toast(why);
   }
 
@@ -179,11 +197,11 @@ class Demo {
       byId("deciding-text").textContent = text;
       this.#decidingMs = call.stateRemainingMs ?? 0;
       this.#decidingCountdown = new Countdown([10_000], () => say("10 seconds left to decide"));
-      this.#keepAwake(false);
+      void this.#wakeLock.keep(false);
       show("deciding", `Stay in touch? – Minuet`);
       say(`The time is over. ${title}`);
     } else if (call.state === "live") {
-      this.#keepAwake(true);
+      void this.#wakeLock.keep(true);
     }
   }
 
@@ -191,7 +209,7 @@ class Demo {
   #ended(call, end) {
     const byUs = this.#calls.left;
     this.#calls.close();
-    this.#keepAwake(false);
+    void this.#wakeLock.keep(false);
     if (end.requeued) {
       toast("That did not work out. Looking for somebody else.");
       this.#waiting(null);
@@ -210,14 +228,21 @@ class Demo {
     byId("ended-title").textContent = title;
     byId("ended-text").textContent = text;
     byId("ended-error").hidden = true;
+    const open = joined && this.#met?.callId === call.id;
+    byId("write").hidden = !open;
+    byId("write-label").textContent = `Write to ${call.peer.first_name}`;
+    for (const look of ["button--primary", "button--big"]) byId("again").classList.toggle(look, !open);
+    byId("again").classList.toggle("button--quiet", open);
     byId("ended-pair").className = joined ? "pair pair--joined" : "pair pair--parted";
     show("ended", `${title} – Minuet`);
     say(`${title}. ${text}`);
   }
 
   /** The two stay in touch: said in the call, or, when it is over for us already, by the last screen. */
-  #joined(/** @type {string} */ callId, /** @type {string} */ name) {
+  #joined(/** @type {{callId: string, connectionId: string}} */ met, /** @type {string} */ name) {
     const call = this.#call;
+    const { callId } = met;
+    this.#met = met;
     if (call?.id === callId && call.end && screen() === "ended") {
       call.connected = true;
       this.#showEnding(call, call.end, false);
@@ -246,17 +271,6 @@ class Demo {
     this.#calls?.render();
   }
 
-  /** @param {boolean} awake */
-  async #keepAwake(awake) {
-    if (awake && !this.#wakeLock) {
-      this.#wakeLock = "asked";
-      this.#wakeLock = await navigator.wakeLock?.request("screen").catch(() => null);
-    } else if (!awake && this.#wakeLock) {
-      this.#wakeLock.release?.();
-      this.#wakeLock = null;
-    }
-  }
-
   #bind() {
     /** @param {string} id @param {() => unknown} act */
     const press = (id, act) => byId(id).addEventListener("click", () => void act());
@@ -271,7 +285,13 @@ class Demo {
     press("ended-safety", () => this.#safety());
     press("decide-yes", () => this.#decide(true));
     press("decide-no", () => this.#decide(false));
+    press("away", () => this.#away());
     press("cancel", () => this.#cancel());
+    press("chats-open", () => this.#openChats(null));
+    press("write", () => this.#met && this.#openChats(this.#met.connectionId));
+    press("chats-back", () => this.#chats.leave());
+    press("talk-back", () => this.#chats.back());
+    press("people-more", () => this.#chats.more());
     press("again", () => this.#persona && this.#start(this.#persona));
     press("change", () => show("welcome"));
     press("rejoin", () => this.#rejoin());
@@ -281,6 +301,28 @@ class Demo {
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.client.nudge();
     });
+  }
+
+  /** @param {string | null} connectionId */
+  #openChats(connectionId) {
+    this.#cameFrom = screen() === "ended" ? "ended" : "welcome";
+    byId("safety-open").hidden = true;
+    void this.#chats.open(connectionId);
+  }
+
+  #leaveChats() {
+    if (this.client.waiting) show("searching", "Looking for somebody – Minuet");
+    else show(this.#cameFrom);
+  }
+
+  async #away() {
+    try {
+      await this.client.setAway(!this.client.away);
+      if (this.client.waiting) this.#waiting(this.client.waiting.status);
+      say(this.client.away ? "You are away. Your place is kept." : "You are back, and looking for somebody.");
+    } catch (error) {
+      passing(failure(error));
+    }
   }
 
   async #cancel() {
@@ -317,7 +359,7 @@ class Demo {
   async #safety() {
     const call = this.#call;
     if (!call) return;
-    const choice = await askSafety(call);
+    const choice = await askSafety(call.peer.first_name, "call");
     try {
       if (choice.act === "block") {
         this.#calls.left = true;

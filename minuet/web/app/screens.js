@@ -4,7 +4,7 @@ import { byId, make } from "./dom.js";
 
 const TOAST_MS = 5_000;
 
-/** @typedef {"welcome"|"rejoin"|"searching"|"call"|"deciding"|"ended"|"stopped"} ScreenName */
+/** @typedef {"welcome"|"rejoin"|"searching"|"call"|"deciding"|"ended"|"chats"|"stopped"} ScreenName */
 
 /** @type {ScreenName} */
 let current = "welcome";

@@ -57,13 +57,16 @@ export function tellAddress(call) {
 }
 
 /**
- * Block, report, or neither.
+ * Block, report, delete the conversation, or none of it.
  *
- * @param {Call} call
- * @returns {Promise<{act: "block"} | {act: "report", category: any, note: string} | {act: "none"}>}
+ * @param {string} name
+ * @param {"call"|"chat"} where
+ * @returns {Promise<{act: "block"} | {act: "remove"} | {act: "report", category: any, note: string} | {act: "none"}>}
  */
-export async function askSafety(call) {
-  const name = call.peer.first_name;
+export async function askSafety(name, where) {
+  byId("remove-row").hidden = where !== "chat";
+  byId("block-hint").textContent =
+    where === "chat" ? "You will never be matched again, and this conversation ends. Nobody is told why." : "You will never be matched again, and the call ends. Nobody is told why.";
   byId("safety-text").textContent = `About ${name}. ${name} is told nothing of what you do here.`;
   byId("block-label").textContent = `Block ${name}`;
   const note = /** @type {HTMLTextAreaElement} */ (byId("note"));
@@ -73,5 +76,12 @@ export async function askSafety(call) {
     note.value = "";
     return { act: "report", category: /** @type {HTMLSelectElement} */ (byId("category")).value, note: words };
   }
-  return { act: choice === "block" ? "block" : "none" };
+  return { act: choice === "block" || choice === "remove" ? choice : "none" };
+}
+
+/** Really? @param {string} name */
+export async function confirmRemoval(name) {
+  byId("remove-title").textContent = `Delete the conversation with ${name}?`;
+  byId("remove-text").textContent = `It goes for both of you, and ${name} is not told. You find each other again only by chance.`;
+  return (await ask("dialog-remove")) === "remove";
 }

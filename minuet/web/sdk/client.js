@@ -4,9 +4,11 @@
  */
 
 import { Call } from "./call.js";
+import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
 import { MinuetError } from "./errors.js";
 import { Emitter } from "./events.js";
+import { randomId } from "./ids.js";
 import { LocalMedia } from "./media.js";
 import { Rest } from "./rest.js";
 import { systemRuntime } from "./runtime.js";
@@ -54,6 +56,7 @@ export class MinuetClient extends Emitter {
   #call = null;
   /** @type {Waiting | null} */
   #waiting = null;
+  #away = false;
 
   /** @param {ClientOptions} [options] */
   constructor(options = {}) {
@@ -62,7 +65,7 @@ export class MinuetClient extends Emitter {
     this.#runtime = options.runtime ?? systemRuntime;
     const baseUrl = options.baseUrl ?? globalThis.location.origin;
     /** Registration, login and anything else over REST. */
-    this.account = new Rest({ baseUrl, storage: options.storage, fetch: options.fetch, runtime: options.runtime });
+    this.account = new Rest({ baseUrl, storage: options.storage, fetch: options.fetch, runtime: options.runtime, getToken: options.getToken });
     /** Microphone and camera. */
     this.media = options.media ?? new LocalMedia();
     this.connection = new Connection({
@@ -73,9 +76,14 @@ export class MinuetClient extends Emitter {
       WebSocket: options.WebSocket,
       runtime: options.runtime,
     });
+    /** Those one stays in touch with. */
+    this.chat = new Chat({ connection: this.connection, rest: this.account, runtime: this.#runtime });
     this.connection.on("state", (state) => this.emit("connection", state));
     this.connection.on("ready", (session) => this.#restore(session));
-    this.connection.on("resumed", () => this.#call?.reattached());
+    this.connection.on("resumed", () => {
+      this.#call?.reattached();
+      this.chat.reattached(false);
+    });
     this.connection.on("message", ({ type, data }) => this.#receive(type, data));
     this.connection.on("closed", ({ code, error }) => this.emit("closed", { code, error }));
   }
@@ -98,6 +106,7 @@ export class MinuetClient extends Emitter {
   /** Ends the session, and with it the place in the queue and the call. */
   close() {
     this.connection.close();
+    this.chat.close();
     this.#dropCall({ reason: "unknown", durationMs: 0, requeued: false });
     this.#waiting = null;
     if (this.#options.media) return;
@@ -127,6 +136,23 @@ export class MinuetClient extends Emitter {
     await this.connection.request("queue.leave");
   }
 
+  /** True while this device has said that its user is away; a place in the queue is kept meanwhile, for some minutes. */
+  get away() {
+    return this.#away;
+  }
+
+  /** @param {boolean} away */
+  async setAway(away) {
+    await this.connection.request("presence.set", { away });
+    this.#away = away;
+  }
+
+  /** A new session does not know. @param {boolean} known */
+  #restoreAway(known) {
+    if (this.#away && !known) this.setAway(true).catch(() => (this.#away = false));
+    this.#away ||= known;
+  }
+
   /** @param {string} type @param {any} data */
   #receive(type, data) {
     switch (type) {
@@ -141,6 +167,7 @@ export class MinuetClient extends Emitter {
         this.#matched(data);
         break;
       case "connection.made":
+        this.chat.made(data.connection_id, data.peer, this.connection.clock.now());
         this.#callOf(data.call_id)?.receive(type, data);
         this.emit("connection.made", {
           connectionId: data.connection_id,
@@ -151,7 +178,7 @@ export class MinuetClient extends Emitter {
         break;
       default:
         if (/^(call|video|connect)\./.test(type)) this.#callOf(data.call_id)?.receive(type, data);
-        else this.emit("message", { type, data });
+        else if (!this.chat.receive(type, data)) this.emit("message", { type, data });
     }
   }
 
@@ -187,6 +214,8 @@ export class MinuetClient extends Emitter {
     this.#waiting = null;
     if (ticket) this.#nowWaiting({ intent: ticket.intent, status: null });
     else if (wasWaiting && !view) this.emit("queue.left", { reason: "session_lost" });
+    this.#restoreAway(session.snapshot?.presence === "away");
+    this.chat.restore(session.snapshot?.unread);
     this.emit("ready", session);
   }
 
@@ -231,9 +260,4 @@ export class MinuetClient extends Emitter {
     this.#waiting = waiting;
     this.emit("queue", waiting);
   }
-}
-
-function randomId() {
-  // crypto.randomUUID is hidden from pages that are not secure; getRandomValues is not.
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

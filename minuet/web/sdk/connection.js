@@ -141,6 +141,16 @@ export class Connection extends Emitter {
   }
 
   /**
+   * Says something that is not answered, if the session is there to hear it; nothing is lost where it is not.
+   *
+   * @param {string} type
+   * @param {object} data
+   */
+  tell(type, data) {
+    if (this.#state === "ready") this.#send({ type, data });
+  }
+
+  /**
    * While true (in a call), silence is noticed sooner and attempts come quicker.
    *
    * @param {boolean} urgent

@@ -3,9 +3,11 @@
  */
 
 export { Call } from "./call.js";
+export { Chat } from "./chat.js";
 export { MinuetClient } from "./client.js";
 export { ServerClock } from "./clock.js";
 export { Connection } from "./connection.js";
+export { Conversation } from "./conversation.js";
 export { MinuetError } from "./errors.js";
 export { Emitter } from "./events.js";
 export { LevelMeter } from "./levels.js";

@@ -25,6 +25,7 @@ const TIMEOUT_MS = 15_000;
  * @property {string} [privacy_version]
  *
  * @typedef {{access_token: string, refresh_token: string, expires_at?: number}} Tokens
+ * @typedef {{items: any[], next: string | null, more: boolean}} Page `next` is the cursor of the next one
  * @typedef {Pick<Storage, "getItem"|"setItem"|"removeItem">} TokenStorage
  */
 
@@ -33,6 +34,8 @@ const TIMEOUT_MS = 15_000;
  * @property {string} baseUrl `https://host`
  * @property {TokenStorage} [storage] where tokens live between page loads; memory only by default
  * @property {typeof globalThis.fetch} [fetch]
+ * @property {(reason: import("./connection.js").TokenReason) => string | Promise<string>} [getToken] for tokens of another
+ *     issuer, asked as long as nobody is signed in here
  * @property {import("./runtime.js").Runtime} [runtime]
  */
 
@@ -41,15 +44,17 @@ export class Rest {
   #storage;
   #fetch;
   #runtime;
+  #getToken;
   /** @type {Tokens | null} */
   #tokens = null;
   /** @type {Promise<Tokens> | null} */
   #refreshing = null;
 
   /** @param {RestOptions} options */
-  constructor({ baseUrl, storage, fetch, runtime }) {
+  constructor({ baseUrl, storage, fetch, runtime, getToken }) {
     this.#baseUrl = baseUrl.replace(/\/$/, "");
     this.#storage = storage;
+    this.#getToken = getToken;
     this.#fetch = fetch ?? globalThis.fetch.bind(globalThis);
     this.#runtime = runtime ?? systemRuntime;
     const kept = storage?.getItem(STORAGE_KEY);
@@ -114,18 +119,39 @@ export class Rest {
    * @returns {Promise<any>} the `data` of the answer
    */
   async request(method, path, body) {
+    return (await this.#signedIn(method, path, body)).data;
+  }
+
+  /**
+   * A page of a list under `/api/v1`.
+   *
+   * @param {string} path with its query
+   * @returns {Promise<Page>}
+   */
+  async list(path) {
+    const { data, meta } = await this.#signedIn("GET", path);
+    return { items: data, next: meta?.next_cursor ?? null, more: meta?.has_more === true };
+  }
+
+  /** @param {string} method @param {string} path @param {object} [body] */
+  async #signedIn(method, path, body) {
     try {
-      return await this.#call(method, path, body, await this.accessToken());
+      return await this.#call(method, path, body, await this.#token(false));
     } catch (error) {
       // The server's clock may be ahead of ours: one more try with a fresh token.
       if (!(error instanceof MinuetError) || error.code !== "token_expired") throw error;
-      return this.#call(method, path, body, await this.accessToken(true));
+      return this.#call(method, path, body, await this.#token(true));
     }
+  }
+
+  /** @param {boolean} force */
+  async #token(force) {
+    return !this.#tokens && this.#getToken ? this.#getToken(force ? "expired" : "connect") : this.accessToken(force);
   }
 
   /** @param {string} path @param {object} body */
   async #signIn(path, body) {
-    const data = await this.#call("POST", path, body);
+    const { data } = await this.#call("POST", path, body);
     this.#keep(tokensOf(data));
     return data.user;
   }
@@ -133,7 +159,7 @@ export class Rest {
   /** @param {string} refreshToken @returns {Promise<Tokens>} */
   async #refresh(refreshToken) {
     try {
-      const tokens = tokensOf(await this.#call("POST", "/auth/refresh", { refresh_token: refreshToken }));
+      const tokens = tokensOf((await this.#call("POST", "/auth/refresh", { refresh_token: refreshToken })).data);
       this.#keep(tokens);
       return tokens;
     } catch (error) {
@@ -169,7 +195,7 @@ export class Rest {
       throw new MinuetError("network", "the server could not be reached", { retryable: true, cause });
     }
     const answer = await response.json().catch(() => null);
-    if (response.ok && answer?.success) return answer.data;
+    if (response.ok && answer?.success) return answer;
     throw failureOf(response, answer?.error);
   }
 }
