@@ -5,7 +5,6 @@ other without a task, unless a command of the same session is still running; wha
 time, so that a slow command delays only its own session. Refuses to know what a command does.
 """
 
-from collections import deque
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from base.errors import CloseCode, ErrorCode, MinuetError
 from base.ids import CallId, DeviceId, SessionId, UserId
 from matchmaker.ticket import Ticket
 from signaling.connection import DEAF, Connection
+from signaling.lines import Line
 from signaling.metrics import SessionMetrics
 from signaling.protocol.codec import InvalidMessage, Request
 from signaling.protocol.messages import session as wire
@@ -88,7 +88,6 @@ class LiveSession:
 
     __slots__ = (
         "_chat",
-        "_chatting",
         "_commands",
         "_connection",
         "_detached_at",
@@ -97,7 +96,6 @@ class LiveSession:
         "_heartbeat",
         "_lost_messages",
         "_paused_at",
-        "_running",
         "_shell",
         "asked_at",
         "away",
@@ -141,10 +139,9 @@ class LiveSession:
         self._expiry_told = False
         self._lost_messages = False
         self._heartbeat = Heartbeat(IDLE_BEAT, now_ms)
-        self._commands: deque[Request] = deque()
-        self._running = False
-        self._chat: deque[Request] = deque()
-        self._chatting = False
+        self._commands = Line()
+        self._chat = Line()
+        """Apart from the commands: a database that is slow to keep a message must not hold up a hangup."""
         self._early: list[tuple[str, Mapping[str, Any], bool]] | None = []
         """News that came before the greeting, which must be the first that the client hears; None once it was sent."""
 
@@ -171,7 +168,7 @@ class LiveSession:
     @property
     def is_busy(self) -> bool:
         """Whether a command is running or in line."""
-        return self._running or self._chatting
+        return self._commands.is_busy or self._chat.is_busy
 
     @property
     def state(self) -> str:
@@ -227,6 +224,7 @@ class LiveSession:
         """Ends the session silently: another session of the same device has taken over all it was doing."""
         self.is_over = True
         self._commands.clear()
+        self._chat.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.send(self.session.frame_of(wire.SessionSuperseded.TYPE, None, reliable=False))
@@ -354,41 +352,22 @@ class LiveSession:
         message = request.message
         if isinstance(message, _SILENT):
             return
-        if not self._running and isinstance(message, _RELAYS):
+        if not self._commands.is_busy and isinstance(message, _RELAYS):
             self._relay(request)
             return
-        chats = isinstance(message, _CHAT)
-        line = self._chat if chats else self._commands
+        line = self._chat if isinstance(message, _CHAT) else self._commands
         if len(line) >= self._shell.limits.pending_commands:
             self.refuse(request.id, MinuetError(code=ErrorCode.RATE_LIMITED, retry_after_ms=1000))
             return
-        line.append(request)
-        if chats:
-            # In a line of its own: a database that is slow to keep a message must not hold up a hangup.
-            if not self._chatting:
-                self._chatting = True
-                self._shell.lifecycle.run_soon(self._work_off_chat())
-        elif not self._running:
-            self._running = True
-            self._shell.lifecycle.run_soon(self._work_off())
+        work = line.add(request, self._do)
+        if work is not None:
+            self._shell.lifecycle.run_soon(work)
 
-    async def _work_off(self) -> None:
-        try:
-            while self._commands and not self.is_over:
-                request = self._commands.popleft()
-                if isinstance(request.message, _RELAYS):
-                    self._relay(request)
-                else:
-                    await self._command(request)
-        finally:
-            self._running = False
-
-    async def _work_off_chat(self) -> None:
-        try:
-            while self._chat and not self.is_over:
-                await self._command(self._chat.popleft())
-        finally:
-            self._chatting = False
+    async def _do(self, request: Request) -> None:
+        if isinstance(request.message, _RELAYS):
+            self._relay(request)
+        else:
+            await self._command(request)
 
     async def _command(self, request: Request) -> None:
         call_id = getattr(request.message, "call_id", self.call_id)
@@ -515,6 +494,7 @@ class LiveSession:
         if not self.is_over:
             self.is_over = True
             self._commands.clear()
+            self._chat.clear()
             self._shell.lifecycle.ended(self, reason)
 
 
