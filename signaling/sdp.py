@@ -91,7 +91,7 @@ def parse(sdp: str) -> Description:
         raise SdpRefused("only printable ASCII in lines ended by CRLF or LF")
     if not sdp.startswith(("v=0\r\n", "v=0\n")):
         raise SdpRefused("a description begins with v=0")
-    if sdp.count("\n") >= MAX_LINES + sdp.endswith("\n"):
+    if sdp.count("\n") > MAX_LINES:
         raise SdpRefused(f"a description has at most {MAX_LINES} lines")
     if not _LINES.fullmatch(sdp):
         raise SdpRefused(f"line {_malformed_line(sdp)} is not of the form x=..., or does not end")
@@ -147,7 +147,8 @@ def _judge_video(section: MediaSection, allowance: Allowance) -> None:
 def _malformed_line(sdp: str) -> int:
     """The number of the first line that is malformed."""
     well_formed = _LINES.match(sdp)
-    return 1 if well_formed is None else 1 + well_formed[0].count("\n")
+    assert well_formed is not None  # noqa: S101  the first line is v=0
+    return 1 + well_formed[0].count("\n")
 
 
 def _section(text: str, session_ufrag: str | None) -> MediaSection:

@@ -285,6 +285,14 @@ def test_a_candidate_belongs_to_a_section_and_its_credentials(
         assert (trickle("", rule, mid=mid, ufrag=ufrag)[1] is Outcome.PASSED) is belongs
 
 
+def test_names_of_sections_may_be_long() -> None:
+    """They are compared by what they say."""
+    named = parse_description(description(audio("voice-1")))
+
+    assert trickle(RELAYED, mid="-".join(["voice", "1"]), of=named)[1] is Outcome.PASSED
+    assert trickle(RELAYED, mid="voice-2", of=named)[1] is Outcome.FOREIGN
+
+
 def test_where_the_description_names_no_credentials_the_candidate_may_not_either() -> None:
     """There is nothing it could belong to."""
     assert trickle(RELAYED, of=WITHOUT_UFRAG)[1] is Outcome.PASSED
