@@ -78,7 +78,7 @@ class QueueStatuses:
 
     def _waiting(self) -> Iterator[tuple[LiveSession, Ticket]]:
         for live in self._hub:
-            if live.ticket is not None and live.call_id is None and live.is_attached:
+            if live.ticket is not None and live.call_id is None and live.is_attached and not live.away:
                 yield live, live.ticket
 
     def _tell(self, live: LiveSession, ticket: Ticket, outlooks: Mapping[str, Outlook | None]) -> None:

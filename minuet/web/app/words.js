@@ -159,8 +159,10 @@ export function stopped(code) {
  * @param {boolean} again this tab has talked with somebody already
  */
 export function searching(status, again) {
-  if (!status && again) return "Whoever you have just met is not offered again for a while.";
-  if (!status) return "Open this page in a second tab to meet yourself.";
+  // Without an estimate nobody is being matched: then it is no news that we are next.
+  const known = status !== null && status.eta_ms != null;
+  if (!known && again) return "Whoever you have just met is not offered again for a while.";
+  if (!known) return "Open this page in a second tab to meet yourself.";
   if (status.eta_ms && status.eta_ms > 90_000) return `About ${Math.round(status.eta_ms / 60_000)} minutes to go.`;
   if (status.eta_ms && status.eta_ms > 15_000) return `About ${Math.round(status.eta_ms / 10_000) * 10} seconds to go.`;
   if (status.position_band === "next") return "You are next.";

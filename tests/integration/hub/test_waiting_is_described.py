@@ -62,6 +62,34 @@ async def test_who_waits_is_told_how_they_stand(town: Town) -> None:
         await him.wait_for("queue.status", timeout_s=7)
 
 
+async def test_an_estimate_comes_when_people_are_matched(town: Town, house: Deployment) -> None:
+    """Another couple meets, and so his side moves: told not sooner than five seconds after the last time."""
+    him = await town.person("male")
+    await town.join(him, "friends")
+    first = await him.wait_for("queue.status", timeout_s=15)
+    elsewhere = Town(house, town.people)
+    for gender in ("male", "female"):
+        await elsewhere.join(await elsewhere.person(gender), "friends")
+    status = first
+    while status["eta_ms"] is None:
+        before, status = status, await him.wait_for("queue.status", timeout_s=30)
+
+    assert 0 < status["eta_ms"] <= status["eta_p90_ms"]
+    assert status["server_now"] - before["server_now"] >= 4_900
+
+
+async def test_whoever_is_away_is_told_nothing(town: Town) -> None:
+    """Their place is kept, and nobody is called to them."""
+    him = await town.person("male")
+    await town.join(him)
+    await him.request("presence.set", {"away": True})
+    with pytest.raises(TimeoutError):
+        await him.wait_for("queue.status", timeout_s=3)
+    await him.request("presence.set", {"away": False})
+
+    assert (await him.wait_for("queue.status", timeout_s=15))["intent"] == "dating"
+
+
 async def test_whoever_declines_again_and_again_has_to_wait(town: Town) -> None:
     """The second time costs half a minute here; the other side waits on at the old place."""
     him = await town.person("male")
