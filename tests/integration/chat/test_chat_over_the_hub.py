@@ -220,3 +220,37 @@ async def test_a_stranger_learns_nothing_of_a_chat(house: Deployment, people: Pe
         assert watching == {"watching": []}
     await stranger.send("chat.typing", couple.named)
     await hears_nothing(couple.him, "chat.message", "chat.read", "chat.typing", "presence.update")
+
+
+async def test_nothing_is_missed_between_the_snapshot_and_what_is_told(
+    house: Deployment, people: People, couple: Couple
+) -> None:
+    """He opens one session after the other while she writes: what a snapshot does not count is told after it."""
+    written = 0
+    done = False
+
+    async def write() -> None:
+        nonlocal written
+        while not done:
+            written = (await couple.say(couple.her, "again"))["number"]
+            await asyncio.sleep(0.2)
+
+    async def come() -> tuple[int, list[int]]:
+        device = people.client(house.url, "msgpack", couple.him.device_id)
+        ready = await device.start(couple.him.account["access_token"])
+        first = await device.wait_for("chat.message")
+        numbers = [first["number"]] + [
+            m["data"]["number"] for m in device.inbox if m["type"] == "chat.message"
+        ]
+        return ready["snapshot"]["unread"].get(couple.connection_id, 0), numbers
+
+    writing = asyncio.create_task(write())
+    seen = [await come() for _ in range(25)]
+    done = True
+    await writing
+
+    assert written >= 5
+    for counted, numbers in seen:
+        # He reads nothing: the count is the number of the last message that the snapshot knew.
+        assert min(numbers) <= counted + 1
+        assert sorted(numbers) == list(range(min(numbers), max(numbers) + 1))
