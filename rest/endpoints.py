@@ -84,6 +84,8 @@ class Endpoint:
     """A limit by address in place of the caller's tier."""
     idempotent_by_key: bool = False
     """Whether an `Idempotency-Key` header makes a repeated request answer what the first one did."""
+    may_wait: bool = False
+    """Whether it may answer 202: what was asked for is kept, and done later."""
     restricts: bool = False
     """Whether it only takes something away: then it is not refused because Redis is away, and may answer 202."""
     errors: tuple[ErrorCode, ...] = ()

@@ -19,7 +19,7 @@ _ALWAYS = (ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED, ErrorCode.UNAVAILABLE)
 _WITH_BODY = (ErrorCode.INVALID_MESSAGE, ErrorCode.PAYLOAD_TOO_LARGE)
 _WITH_CALLER = (ErrorCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED, ErrorCode.FORBIDDEN)
 _PENDING: Document = {
-    "description": "The call cannot be reached just now: what was asked is kept, and done as soon as it can be.",
+    "description": "What was asked for cannot be done just now: it is kept, and done as soon as it can be.",
     "content": {
         "application/json": {
             "schema": {
@@ -97,7 +97,7 @@ def _operation(endpoint: Endpoint, schemas: dict[Any, Document]) -> Document:
         "security": [] if endpoint.policy is Policy.PUBLIC else [{"bearer": []}],
         "responses": {
             str(endpoint.status): _success(endpoint, schemas),
-            **({"202": _PENDING} if endpoint.restricts else {}),
+            **({"202": _PENDING} if endpoint.restricts or endpoint.may_wait else {}),
             **_failures(endpoint),
         },
     }

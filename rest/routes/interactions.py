@@ -122,13 +122,16 @@ def _restricting(endpoint: Endpoint) -> Endpoint:
 
 
 ENDPOINTS = (
-    _twin(
-        "connect",
-        "connect",
-        "Ask to stay in touch; twin of `connect.request`",
-        connect,
-        ErrorCode.FORBIDDEN_ROLE,
-        ErrorCode.LIMIT_REACHED,
+    replace(
+        _twin(
+            "connect",
+            "connect",
+            "Ask to stay in touch; twin of `connect.request`",
+            connect,
+            ErrorCode.FORBIDDEN_ROLE,
+            ErrorCode.LIMIT_REACHED,
+        ),
+        may_wait=True,
     ),
     _restricting(
         _twin(

@@ -151,6 +151,8 @@ async def test_a_connection_that_is_wished_for_while_the_database_is_away_is_mad
 
     assert await her.request("connect.request", {"call_id": call_id}) == {"connected": True, "pending": True}
     assert await her.request("connect.request", {"call_id": call_id}) == {"connected": True, "pending": True}
+    path = f"POST /interactions/{call_id}/connect"
+    assert [(await rest(people, url, her, path))[0] for _ in range(2)] == [202, 202]
     await him.wait_for("call.state", call_id=call_id, connected=True)
     await her.request("call.hangup", {"call_id": call_id})
     await hears_nothing(him, "connection.made", for_s=1.0)

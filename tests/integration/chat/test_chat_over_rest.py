@@ -230,3 +230,21 @@ async def test_a_call_of_long_ago_can_still_be_blocked(house: Deployment, people
     assert (await rest(people, house.url, stranger, "POST /blocks", {"call_id": old}))[0] == 404
     made = await asked(people, house.url, her, "POST /blocks", {"call_id": old})
     assert made["block_id"]
+
+
+async def test_staying_in_touch_over_rest_answers_with_the_connection(
+    house: Deployment, people: People
+) -> None:
+    """As the message does, from any device; all devices of both are told."""
+    her, him, call_id = await meet(people, house.url)
+    await talk(her, him, call_id)
+    status, answer = await rest(people, house.url, her, f"POST /interactions/{call_id}/connect")
+
+    assert status == 200
+    assert answer["data"] == {
+        "connected": True,
+        "connection_id": answer["data"]["connection_id"],
+        "pending": False,
+    }
+    for side in (her, him):
+        assert (await side.wait_for("connection.made"))["connection_id"] == answer["data"]["connection_id"]
