@@ -54,6 +54,7 @@ class Conversation:
         self.connection_id: str | None = None
         """Where the two stay in touch, once it is known."""
         self.ended: Message | None = None
+        self.ended_at = 0.0
 
     def run(self) -> Message:
         """Lives through the call; the data of `call.ended`. Raises: RequestRefused, Closed, TimeoutError, Stuck."""
@@ -111,7 +112,7 @@ class Conversation:
             case "connection.made":
                 self.connection_id = data["connection_id"]
             case "call.ended":
-                self.ended = data
+                self.ended, self.ended_at = data, arrived
 
     def _draw(self, view: Message) -> None:
         self._video = view["video_allowed"]
@@ -183,6 +184,8 @@ class Conversation:
 
     def _take_candidates(self, data: Message, arrived: float) -> None:
         """The peer sends every candidate back, so that its way there and back can be timed."""
+        if not data["candidates"]:
+            return  # all of them would have named an address that the intent hides
         sent_at = [self._awaited.pop(item["candidate"], None) for item in data["candidates"]]
         if sent_at[0] is not None:
             self._report.took("journey", "relay round trip", (arrived - sent_at[0]) * 1000)

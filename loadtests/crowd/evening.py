@@ -40,6 +40,7 @@ class Evening:
         self._plan = plan
         self._closing_time = closing_time
         self._asker = Asker(client, report)
+        self._waiting_since = 0.0
 
     def meet(self, intent: str, token: str) -> bool:
         """Looks for somebody and talks; whether there was a call."""
@@ -80,6 +81,7 @@ class Evening:
         self._took("session start", began)
 
     def _join(self, intent: str) -> bool:
+        self._waiting_since = time.perf_counter()
         return self._asker.ask("queue.join", {"intent": intent, "preferences": {}}) is not None
 
     def _talk(self, token: str, found: Message | None = None) -> Conversation | None:
@@ -94,19 +96,18 @@ class Evening:
                 self._stay_in_touch(call, ended)
                 return call
             self._report.took("ended", ended["reason"], ended["duration_ms"])
-            found = None
+            found, self._waiting_since = None, call.ended_at
 
     def _wait_for_match(self) -> Message | None:
-        began = time.perf_counter()
         until = time.monotonic() + self._plan.patience_s
         while True:
             found = self._next_match(time.monotonic() + _GLANCE_S)
             if found is not None:
-                self._report.took("journey", "time to match", (found["arrived"] - began) * 1000)
+                self._report.took("journey", "time to match", (found["arrived"] - self._waiting_since) * 1000)
                 return found
             if self._closing_time() or time.monotonic() >= until:
                 if self._leave():
-                    self._took("left alone", began)
+                    self._took("left alone", self._waiting_since)
                     return None
                 # A partner has just been found: the match is on its way.
                 until = time.monotonic() + self._plan.patience_s

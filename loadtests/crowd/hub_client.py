@@ -17,6 +17,7 @@ from gevent.queue import Empty, Queue
 from loadtests.swarm.wire import Closed, Message, RequestRefused, Wire
 
 TIMEOUT_S = 10.0
+_BUSY = (429, 503)
 
 
 class HubClient:
@@ -112,14 +113,26 @@ class HubClient:
 
     def _open(self) -> None:
         self.drop()
-        self._socket = websocket.create_connection(
-            self._url,
-            timeout=TIMEOUT_S,
-            subprotocols=[self._wire.subprotocol],
-            suppress_origin=True,
-            skip_utf8_validation=True,
-        )
+        self._socket = self._connect()
         self._reader = gevent.spawn(self._read, self._socket)
+
+    def _connect(self) -> websocket.WebSocket:
+        """Waits and tries again where the hub says that there were too many handshakes."""
+        until = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return websocket.create_connection(
+                    self._url,
+                    timeout=TIMEOUT_S,
+                    subprotocols=[self._wire.subprotocol],
+                    suppress_origin=True,
+                    skip_utf8_validation=True,
+                )
+            except websocket.WebSocketBadStatusException as refused:
+                pause_s = float((refused.resp_headers or {}).get("retry-after", 1))
+                if refused.status_code not in _BUSY or time.monotonic() + pause_s > until:
+                    raise Closed(None, f"the handshake was answered by {refused.status_code}") from None
+                gevent.sleep(pause_s)
 
     def _await_first(self, *types: str) -> Message:
         """The message that answers the first one of a socket; what came before it stays for `next`."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
+import gevent
 from locust import FastHttpUser, between, task
 from locust.env import Environment
 from locust.exception import StopUser
@@ -28,6 +29,7 @@ from loadtests.swarm.wire import Closed, Message, RequestRefused
 API: Final = "/api/v1"
 _TOKEN_SERVES_S: Final = 600.0
 """A token is renewed before an evening if it is older; what the evening needs beyond that is its own life."""
+_ATTEMPTS: Final = 20
 _SIGNS_IN: Final = 0.3
 """Share of evenings that begin with signing in anew."""
 _NAMES: Final = {"female": "Ada", "male": "Max", "other": "Kim"}
@@ -128,22 +130,27 @@ class Person(FastHttpUser):
             self._client.close()
 
     def call(self, method: str, path: str, body: Message | None = None, *, name: str | None = None) -> Any:
-        """One REST call; the data of its answer. What is refused is counted by locust. Raises: StopUser."""
+        """One REST call; the data of its answer. What is refused is counted by locust. Raises: StopUser.
+
+        Waits and asks again where it is told that there were too many: a whole crowd comes from one address.
+        """
+        row = f"{API}{name or path}"
         headers = {"Authorization": f"Bearer {self._access_token}"} if self._access_token else {}
-        with self.client.request(
-            method,
-            f"{API}{path}",
-            json=body,
-            headers=headers,
-            catch_response=True,
-            name=name and f"{API}{name}",
-        ) as response:
-            answer: Any = response.json() if response.text else None
-            if not isinstance(answer, dict) or not answer.get("success"):
+        for left in reversed(range(_ATTEMPTS)):
+            with self.client.request(
+                method, f"{API}{path}", json=body, headers=headers, catch_response=True, name=row
+            ) as response:
+                answer: Any = response.json() if response.text else None
+                response.success()
+                if isinstance(answer, dict) and answer.get("success"):
+                    return answer["data"]
+                if left and response.status_code in (429, 503):
+                    self._report.took("refused", f"{row} {response.status_code}", 0.0)
+                    gevent.sleep(float(response.headers.get("Retry-After", 1)))
+                    continue
                 response.failure(f"{response.status_code}: {answer}")
                 raise StopUser
-            response.success()
-            return answer["data"]
+        raise AssertionError("the last attempt has ended one way or the other")
 
     def _spend(self, evening: Evening) -> None:
         evening.meet(self.intent, self._access_token)
