@@ -284,6 +284,8 @@ class LiveSession:
         early, self._early = self._early, None
         for type_, data, reliable in early or ():
             self.push_raw(type_, data, reliable=reliable)
+        if self._lost_messages:
+            self._overflowed()
 
     def reply(self, request_id: int | None, data: Mapping[str, Any] | None) -> None:
         """Answers `ok`."""

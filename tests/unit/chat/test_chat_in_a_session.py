@@ -61,12 +61,14 @@ def test_news_that_come_before_the_greeting_are_told_after_it() -> None:
 
 
 def test_news_before_the_greeting_are_bounded() -> None:
-    """Whoever was told too little has to begin again, and is told that: the session cannot be resumed."""
+    """Whoever was told too little has to begin again, and is told that."""
     scene = Scene(SessionLimits(outbox_messages=3))
     for number in range(4):
         scene.live.push_news("chat.message", {"number": number}, reliable=True)
+    scene.live.greet(greeting(), 1)
 
     assert not scene.live.can_resume
+    assert scene.wire.close_code() == 4006
 
 
 async def test_a_slow_message_does_not_hold_up_what_concerns_the_call() -> None:
