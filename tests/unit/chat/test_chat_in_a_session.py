@@ -60,7 +60,7 @@ def test_news_that_come_before_the_greeting_are_told_after_it() -> None:
     assert numbers(scene) == [1, 2, None, 3]
 
 
-def test_news_before_the_greeting_are_bounded() -> None:
+async def test_news_before_the_greeting_are_bounded() -> None:
     """Whoever was told too little has to begin again, and is told that."""
     scene = Scene(SessionLimits(outbox_messages=3))
     for number in range(4):
