@@ -143,7 +143,7 @@ async def test_a_call_ends_in_time_though_its_hub_was_killed(deploy: Deploy, peo
 async def test_history_waits_for_a_database_that_is_away(
     private_postgres: EmbeddedPostgres, deploy: Deploy, people: People
 ) -> None:
-    """PostgreSQL is gone while calls run and end: they neither break nor get lost, and a connection is made."""
+    """PostgreSQL is gone while calls run and end: they neither break nor get lost, and a connection is made later."""
     # Short, so that the recorder has not yet learned to wait long when the database is back.
     config = CONFIG.replace(f"call_seconds = {CALL_S}", "call_seconds = 4")
     deployment = await deploy(config=config, MINUET_DATABASE_URL=private_postgres.url)
@@ -154,7 +154,10 @@ async def test_history_waits_for_a_database_that_is_away(
         await pair.talk()
 
     await private_postgres.kill()
-    made = await connected.her.request("connect.request", connected.call)
+    assert await connected.her.request("connect.request", connected.call) == {
+        "connected": True,
+        "pending": True,
+    }
     await parted.negotiate(parted.him, parted.her, 1)
     await hang_up(parted)
     for side in (*connected.both, *parted.both):
@@ -166,8 +169,10 @@ async def test_history_waits_for_a_database_that_is_away(
         assert response.status == 503
         assert int(response.headers["Retry-After"]) > 0
     await private_postgres.start()
+    made = [await side.wait_for("connection.made", PATIENCE_S) for side in connected.both]
 
-    for pair, connection_id in ((connected, made["connection_id"]), (parted, None)):
+    assert made[0]["connection_id"] == made[1]["connection_id"]
+    for pair, connection_id in ((connected, made[0]["connection_id"]), (parted, None)):
         for side in pair.both:
             rows = await history(people.http, deployment.url, side.account, at_least=1, timeout_s=PATIENCE_S)
             assert [(row["call_id"], row.get("connection_id")) for row in rows] == [
