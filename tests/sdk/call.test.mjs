@@ -131,6 +131,29 @@ describe("media", () => {
     assert.equal(saidOf("call.offer")[0].call_id, CALL);
   });
 
+  test("says whether this side's address is hidden, in a call that began here and in one that was there before", () => {
+    const open = { call_id: CALL, seat: "a", role: "controller", offerer: true, peer: LEO, accept_by_at: runtime.now() + 10_000 };
+    const hidden = [
+      makeCall(),
+      makeCall({ found: open }),
+      makeCall({ found: { ...open, ice_transport_policy: "all" } }),
+      makeCall({ found: view({ ice_transport_policy: "relay" }), restored: true }),
+      makeCall({ found: view(), restored: true }),
+    ].map((call) => call.addressHidden);
+
+    assert.deepEqual(hidden, [true, false, false, true, false]);
+  });
+
+  test("begins again with the servers that were sent last", async () => {
+    const call = await talking();
+    call.receive("call.ice_servers", { call_id: CALL, ice_servers: [{ urls: ["turn:fresh.test"] }] });
+    call.receive("call.reset", { call_id: CALL });
+    await settle();
+
+    assert.deepEqual(connections.map((connection) => connection.getConfiguration().iceServers[0].urls[0]), ["turn:turn.test", "turn:fresh.test"]);
+    assert.equal(connections[1].getConfiguration().iceTransportPolicy, "relay");
+  });
+
   test("begins too when the servers come before the state", async () => {
     const call = makeCall();
     call.receive("call.ice_servers", { call_id: CALL, ice_servers: [] });

@@ -91,14 +91,14 @@ export class Bubbles {
   #meta(place, line, latest) {
     const read = line.number !== null && line.number <= this.#conversation.peerReadUpTo;
     const state = line.state === "sending" ? "Sending…" : line.state === "failed" ? "Not sent" : latest ? (read ? "Read" : "Delivered") : "";
-    const shown = `${line.state} ${state} ${line.at}`;
+    const shown = `${line.state} ${state} ${this.#conversation.ended} ${line.number}`;
     // Buttons that did not change keep the focus.
-    if (line.state !== "sending" && place.dataset.shown === shown) return;
+    if (place.dataset.shown === shown) return;
     place.dataset.shown = shown;
     const clock = make("time", "", time(line.at));
     if (line.state === "sent") place.replaceChildren(clock, ...(state ? [made("bubble__state", state, "bubble-state")] : []));
     else if (line.state === "sending") place.replaceChildren(made("bubble__state", state, "bubble-state"));
-    else place.replaceChildren(made("bubble__state", state, "bubble-state"), this.#button("Try again", "bubble-again", () => this.#conversation.retry(line.key)), this.#button("Delete", "bubble-discard", () => this.#conversation.discard(line.key)));
+    else place.replaceChildren(made("bubble__state", state, "bubble-state"), ...(this.#conversation.ended ? [] : [this.#button("Try again", "bubble-again", () => this.#conversation.retry(line.key))]), this.#button("Delete", "bubble-discard", () => this.#conversation.discard(line.key)));
   }
 
   /** @param {string} text @param {string} testid @param {() => void} onPress */
@@ -106,7 +106,8 @@ export class Bubbles {
     const button = /** @type {HTMLButtonElement} */ (made("bubble__again", text, testid, "button"));
     button.type = "button";
     button.addEventListener("click", () => {
-      byId("draft").focus();
+      // The button goes with what it does.
+      byId(this.#conversation.ended ? "talk-log" : "draft").focus();
       onPress();
     });
     return button;

@@ -6,15 +6,16 @@
 import { LocalMedia, MinuetClient, MinuetError } from "../sdk/index.js";
 import { CallScreen } from "./call-screen.js";
 import { Chats } from "./chats.js";
+import { Deciding } from "./deciding.js";
 import { byId } from "./dom.js";
+import { showEnding } from "./ended.js";
 import { deviceId, forget, hasTwin, registration, remember, remembered } from "./identity.js";
-import { Countdown, Ring } from "./ring.js";
 import { passing, say, screen, setInitial, show, toast } from "./screens.js";
 import { askSafety } from "./sheets.js";
 import { Voices, wakeAudio } from "./voices.js";
 import { WakeLock } from "./wake-lock.js";
 import { WelcomeForm } from "./welcome.js";
-import { decision, ending, failure, searching, stopped } from "./words.js";
+import { failure, searching, stopped } from "./words.js";
 
 /** @typedef {import("../sdk/index.js").Call} Call */
 
@@ -25,9 +26,7 @@ class Demo {
   #media = new LocalMedia();
   #voices = new Voices();
   #form = new WelcomeForm((persona) => this.#start(persona));
-  #decidingRing = new Ring({ ring: "deciding-ring", clock: "deciding-clock" });
-  #decidingCountdown = new Countdown([10_000], () => say("10 seconds left to decide"));
-  #decidingMs = 0;
+  #deciding = new Deciding();
   /** @type {import("./identity.js").Persona | null} */
   #persona = null;
   /** @type {Call | null} the call of this screen, or the last one */
@@ -192,14 +191,8 @@ class Demo {
   #follow(call) {
     if (call !== this.client.call) return;
     if (call.state === "deciding" && call.mayConnect && screen() !== "deciding") {
-      const { title, text } = decision(call.peer.first_name, call.role);
-      byId("deciding-title").textContent = title;
-      byId("deciding-text").textContent = text;
-      this.#decidingMs = call.stateRemainingMs ?? 0;
-      this.#decidingCountdown = new Countdown([10_000], () => say("10 seconds left to decide"));
       void this.#wakeLock.keep(false);
-      show("deciding", `Stay in touch? – Minuet`);
-      say(`The time is over. ${title}`);
+      this.#deciding.open(call);
     } else if (call.state === "live") {
       void this.#wakeLock.keep(true);
     }
@@ -221,21 +214,9 @@ class Demo {
     this.#showEnding(call, end, byUs);
   }
 
-  /** @param {Call} call @param {{reason: string, durationMs: number}} end @param {boolean} byUs */
+  /** @param {Call} call @param {import("./ended.js").End} end @param {boolean} byUs */
   #showEnding(call, end, byUs) {
-    const [title, text] = ending(call, end, byUs);
-    const joined = call.connected || end.reason === "connected";
-    byId("ended-title").textContent = title;
-    byId("ended-text").textContent = text;
-    byId("ended-error").hidden = true;
-    const open = joined && this.#met?.callId === call.id;
-    byId("write").hidden = !open;
-    byId("write-label").textContent = `Write to ${call.peer.first_name}`;
-    for (const look of ["button--primary", "button--big"]) byId("again").classList.toggle(look, !open);
-    byId("again").classList.toggle("button--quiet", open);
-    byId("ended-pair").className = joined ? "pair pair--joined" : "pair pair--parted";
-    show("ended", `${title} – Minuet`);
-    say(`${title}. ${text}`);
+    showEnding(call, end, { byUs, chatOpen: this.#met?.callId === call.id });
   }
 
   /** The two stay in touch: said in the call, or, when it is over for us already, by the last screen. */
@@ -385,11 +366,7 @@ class Demo {
     requestAnimationFrame(() => this.#frame());
     if (screen() === "call") this.#calls.draw();
     else if (screen() === "searching") this.#voices.drawWaiting();
-    else if (screen() === "deciding") {
-      const leftMs = this.#call?.stateRemainingMs ?? 0;
-      this.#decidingRing.draw(leftMs, this.#decidingMs);
-      this.#decidingCountdown.at(leftMs);
-    }
+    else if (screen() === "deciding") this.#deciding.draw(this.#call);
   }
 }
 

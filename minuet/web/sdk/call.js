@@ -6,6 +6,7 @@
 
 import { CallMedia } from "./call-media.js";
 import { Emitter } from "./events.js";
+import { VideoTerms } from "./video-terms.js";
 
 /** States in which media flows, or is about to. */
 const MEDIA_STATES = new Set(["connecting", "live", "reconnecting"]);
@@ -47,8 +48,7 @@ export class Call extends Emitter {
   #options;
   #media;
   #version = -1;
-  /** What we took back and the server has not confirmed: older news must not bring it back. @type {Sides | null} */
-  #ceiling = null;
+  #video;
 
   /**
    * @param {import("./protocol.js").MatchFound | import("./protocol.js").CallView} found
@@ -70,8 +70,7 @@ export class Call extends Emitter {
     /** How long the clock had to run when `endsAt` was last set. */
     this.clockMs = 0;
     this.peerAttached = true;
-    /** @type {Sides} */
-    this.videoAllowed = { self: false, peer: false };
+    this.#video = new VideoTerms(found.seat);
     /** @type {{video: Pending | null, extend: Pending | null}} */
     this.pending = { video: null, extend: null };
     /** The two stay in touch. */
@@ -97,6 +96,11 @@ export class Call extends Emitter {
   /** Milliseconds left in this state. */
   get stateRemainingMs() {
     return this.deadlineAt === null ? null : this.#options.clock.until(this.deadlineAt);
+  }
+
+  /** Who may send video. @returns {Readonly<Sides>} */
+  get videoAllowed() {
+    return this.#video.allowed;
   }
 
   get isController() {
@@ -376,13 +380,8 @@ export class Call extends Emitter {
    * @param {boolean} fresh the server has just said yes to something
    */
   #mirrorVideo(allowed, fresh) {
-    const before = this.videoAllowed;
-    const self = allowed[this.seat] && this.#ceiling?.self !== false;
-    const peer = allowed[this.seat === "a" ? "b" : "a"] && this.#ceiling?.peer !== false;
-    const wider = (self && !before.self) || (peer && !before.peer);
-    const changed = self !== before.self || peer !== before.peer;
+    const { changed, wider } = this.#video.hear(allowed);
     if (!changed && !fresh) return;
-    this.videoAllowed = { self, peer };
     this.#media.allow(this.videoAllowed, fresh || wider);
     if (changed) this.emit("change", undefined);
   }
@@ -395,15 +394,11 @@ export class Call extends Emitter {
    * @param {object} [data]
    */
   #takeBack(left, type, data) {
-    this.videoAllowed = left;
-    this.#ceiling = left;
+    const confirmed = this.#video.takeBack(left);
     this.#media.allow(left, false);
     this.emit("change", undefined);
     const answer = this.#ask(type, data);
     this.#media.withdraw();
-    const confirmed = () => {
-      if (this.#ceiling === left) this.#ceiling = null;
-    };
     answer.then(confirmed, confirmed);
     return answer;
   }

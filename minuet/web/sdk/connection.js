@@ -8,26 +8,20 @@
  * `resumed: false` and carries a snapshot of everything.
  */
 
-import { Backoff } from "./backoff.js";
 import { ServerClock } from "./clock.js";
+import { Comeback } from "./comeback.js";
 import { MinuetError, disconnected } from "./errors.js";
 import { Emitter } from "./events.js";
+import { handshakePatienceMs, silencePatienceMs } from "./patience.js";
 import { CloseCode, SUBPROTOCOL, mayReconnect } from "./protocol.js";
+import { Receipts } from "./receipts.js";
 import { Requests } from "./requests.js";
 import { systemRuntime } from "./runtime.js";
 import { Timers } from "./timers.js";
 
-const ACK_EVERY = 16;
 const ACK_AFTER_MS = 1_000;
 const REQUEST_TIMEOUT_MS = 10_000;
-const HANDSHAKE_TIMEOUT_MS = 10_000;
-const HANDSHAKE_TIMEOUT_IN_CALL_MS = 4_000;
 const STABLE_AFTER_MS = 30_000;
-const HEARTBEAT_S = 20;
-const HEARTBEAT_IN_CALL_S = 5;
-// The server gives us 8 s (4 s in a call) to answer its ping; we give its ping as long to reach us.
-const SILENCE_GRACE_MS = 8_000;
-const SILENCE_GRACE_IN_CALL_MS = 4_000;
 
 /**
  * Why a token is wanted: `expired` and `expiring` mean that the one given last is of no more use.
@@ -62,20 +56,17 @@ export class Connection extends Emitter {
   #options;
   #runtime;
   #requests;
-  #backoff;
+  #comeback;
   /** @type {ConnectionState} */
   #state = "idle";
   /** The socket of the current attempt. What an older one still says is not heard. @type {any} */
   #socket = null;
-  /** @type {{id: string, heartbeatS: number} | null} */
+  /** @type {{id: string, heartbeatS: number | undefined} | null} */
   #session = null;
-  #lastSeq = 0;
-  #ackedSeq = 0;
+  #receipts = new Receipts();
   #urgent = false;
   /** @type {TokenReason} */
   #tokenReason = "connect";
-  /** @type {number | null} when to come back, by our clock, as a draining server asked */
-  #drainAt = null;
   /** @type {MinuetError | null} */
   #lastFault = null;
   /** @type {Timers<"retry"|"handshake"|"silence"|"ack"|"stable"|"drain">} */
@@ -88,7 +79,7 @@ export class Connection extends Emitter {
     this.#runtime = options.runtime ?? systemRuntime;
     this.#requests = new Requests(this.#runtime);
     this.#timers = new Timers(this.#runtime);
-    this.#backoff = new Backoff(this.#runtime.random);
+    this.#comeback = new Comeback(this.#runtime);
     /** The server's time. */
     this.clock = new ServerClock(this.#runtime.now);
   }
@@ -204,14 +195,14 @@ export class Connection extends Emitter {
     };
     // A close always follows an error, and says more.
     socket.onerror = () => {};
-    this.#timers.set("handshake", this.#urgent ? HANDSHAKE_TIMEOUT_IN_CALL_MS : HANDSHAKE_TIMEOUT_MS, () => this.#abandon("no handshake"));
+    this.#timers.set("handshake", handshakePatienceMs(this.#urgent), () => this.#drop(CloseCode.NO_PONG, "no handshake"));
   }
 
   /** @param {string} token */
   #shakeHands(token) {
     const { deviceId, client } = this.#options;
     if (this.#session) {
-      const data = { token, session_id: this.#session.id, last_seq: this.#lastSeq, device_id: deviceId, client };
+      const data = { token, session_id: this.#session.id, last_seq: this.#receipts.last, device_id: deviceId, client };
       this.#send({ type: "session.resume", data });
     } else {
       this.#send({ type: "session.start", data: { token, device_id: deviceId, client } });
@@ -225,7 +216,7 @@ export class Connection extends Emitter {
     try {
       message = JSON.parse(String(text));
     } catch {
-      this.#resync("a frame that is not JSON");
+      this.#drop(CloseCode.RESYNC, "a frame that is not JSON");
       return;
     }
     this.clock.sample(message.data?.server_now);
@@ -242,13 +233,12 @@ export class Connection extends Emitter {
    */
   #inOrder({ seq }) {
     if (seq === undefined) return true;
-    if (seq <= this.#lastSeq) return false;
-    if (seq > this.#lastSeq + 1 && this.#state === "ready") {
-      // Something reliable is missing. A fresh start tells us everything; going on would hide it.
-      this.#resync(`expected message ${this.#lastSeq + 1}, got ${seq}`);
-      return false;
-    }
-    this.#seen(seq);
+    const place = this.#receipts.take(seq, this.#state === "ready");
+    // Something reliable is missing. A fresh start tells us everything; going on would hide it.
+    if (place === "gap") this.#drop(CloseCode.RESYNC, `expected message ${this.#receipts.last + 1}, got ${seq}`);
+    if (place !== "next") return false;
+    if (this.#receipts.urgent) this.#ack();
+    else if (!this.#timers.has("ack")) this.#timers.set("ack", ACK_AFTER_MS, () => this.#ack());
     return true;
   }
 
@@ -292,9 +282,8 @@ export class Connection extends Emitter {
   /** @param {import("./protocol.js").ServerMessage} message */
   #ready({ seq, data }) {
     const lost = this.#session !== null;
-    this.#session = { id: data.session_id, heartbeatS: data.heartbeat_s ?? HEARTBEAT_S };
-    this.#lastSeq = seq ?? 0;
-    this.#ackedSeq = 0;
+    this.#session = { id: data.session_id, heartbeatS: data.heartbeat_s };
+    this.#receipts.begin(seq);
     // What was asked in the lost session may or may not have been done: its caller decides. What was asked
     // before there was any session has simply waited for one.
     if (lost) this.#requests.failAll(disconnected);
@@ -312,25 +301,18 @@ export class Connection extends Emitter {
   /** @param {number} lastId the last request that the server has handled in this session */
   #attached(lastId) {
     this.#timers.clear("handshake");
-    this.#drainAt = null;
+    this.#comeback.arrived();
     this.#state = "ready";
     // Before anybody hears that we are ready and asks something new: ids must arrive in rising order.
     for (const { id, type, data } of this.#requests.unanswered(lastId)) this.#send({ type, id, data });
     this.#watchSilence();
-    this.#timers.set("stable", STABLE_AFTER_MS, () => this.#backoff.reset());
+    this.#timers.set("stable", STABLE_AFTER_MS, () => this.#comeback.stable());
     this.#setState("ready");
-  }
-
-  /** @param {number} seq */
-  #seen(seq) {
-    this.#lastSeq = seq;
-    if (seq - this.#ackedSeq >= ACK_EVERY) this.#ack();
-    else if (!this.#timers.has("ack")) this.#timers.set("ack", ACK_AFTER_MS, () => this.#ack());
   }
 
   #ack() {
     this.#timers.clear("ack");
-    if (this.#lastSeq > this.#ackedSeq && this.#state === "ready") this.#send({ type: "ack" });
+    if (this.#receipts.owed && this.#state === "ready") this.#send({ type: "ack" });
   }
 
   /**
@@ -340,10 +322,10 @@ export class Connection extends Emitter {
    */
   #send(frame) {
     if (this.#socket?.readyState !== 1) return;
-    const acknowledges = this.#state === "ready" && this.#lastSeq > this.#ackedSeq && frame.type !== "pong";
-    this.#socket.send(JSON.stringify(acknowledges ? { ...frame, ack: this.#lastSeq } : frame));
+    const acknowledges = this.#state === "ready" && this.#receipts.owed && frame.type !== "pong";
+    this.#socket.send(JSON.stringify(acknowledges ? { ...frame, ack: this.#receipts.last } : frame));
     if (acknowledges) {
-      this.#ackedSeq = this.#lastSeq;
+      this.#receipts.settle();
       this.#timers.clear("ack");
     }
   }
@@ -359,33 +341,27 @@ export class Connection extends Emitter {
 
   /** @param {number} afterMs */
   #drain(afterMs) {
-    this.#drainAt = this.#runtime.now() + afterMs;
+    this.#comeback.drained(afterMs);
     this.#timers.set("drain", afterMs, () => {
-      this.#drainAt = null;
-      this.#abandon("drain");
+      this.#comeback.arrived();
+      this.#drop(CloseCode.NO_PONG, "drain");
     });
   }
 
   #watchSilence() {
-    const heartbeatS = this.#session?.heartbeatS ?? HEARTBEAT_S;
-    const limitMs = this.#urgent
-      ? Math.min(heartbeatS, HEARTBEAT_IN_CALL_S) * 1_000 + SILENCE_GRACE_IN_CALL_MS
-      : heartbeatS * 1_000 + SILENCE_GRACE_MS;
-    this.#timers.set("silence", limitMs, () => this.#abandon("silence"));
+    this.#timers.set("silence", silencePatienceMs(this.#urgent, this.#session?.heartbeatS), () => this.#drop(CloseCode.NO_PONG, "silence"));
   }
 
-  /** Gives up a socket without waiting for its closing handshake: the other end may be gone. @param {string} why */
-  #abandon(why) {
+  /**
+   * Gives up a socket without waiting for its closing handshake: the other end may be gone.
+   *
+   * @param {number} code after RESYNC the session is no longer whole: the next handshake starts a new one
+   * @param {string} why
+   */
+  #drop(code, why) {
     const socket = this.#socket;
-    this.#lost(CloseCode.NO_PONG, why);
-    socket?.close(CloseCode.NO_PONG, why);
-  }
-
-  /** The session is no longer whole: the next handshake starts a new one. @param {string} why */
-  #resync(why) {
-    const socket = this.#socket;
-    this.#lost(CloseCode.RESYNC, why);
-    socket?.close(CloseCode.RESYNC, why.slice(0, 100));
+    this.#lost(code, why);
+    socket?.close(code, why.slice(0, 100));
   }
 
   /** @param {number} code @param {string} reason */
@@ -398,7 +374,7 @@ export class Connection extends Emitter {
       return;
     }
     if (code === CloseCode.TOKEN_EXPIRED) this.#tokenReason = "expired";
-    if (code === CloseCode.RATE) this.#backoff.atLeast(4);
+    if (code === CloseCode.RATE) this.#comeback.slowDown();
     if (code === CloseCode.RESYNC || code === CloseCode.NORMAL) this.#forgetSession();
     this.#retry();
   }
@@ -406,17 +382,12 @@ export class Connection extends Emitter {
   #forgetSession() {
     if (this.#session) this.#requests.failAll(disconnected);
     this.#session = null;
-    this.#lastSeq = 0;
-    this.#ackedSeq = 0;
+    this.#receipts.begin();
   }
 
   #retry() {
     this.#timers.clearAll();
-    const jitterMs = this.#backoff.next(this.#urgent);
-    // A call waits for us only 15 s, so it does not wait for a drain's turn.
-    const drainMs = this.#drainAt === null || this.#urgent ? null : Math.max(0, this.#drainAt - this.#runtime.now());
-    this.#drainAt = null;
-    const waitMs = drainMs ?? Math.max(jitterMs, this.#lastFault?.retryAfterMs ?? 0);
+    const waitMs = this.#comeback.waitMs(this.#urgent, this.#lastFault?.retryAfterMs ?? 0);
     this.#timers.set("retry", waitMs, () => void this.#attempt());
     this.#setState("waiting", waitMs);
   }
@@ -427,9 +398,8 @@ export class Connection extends Emitter {
     this.#socket = null;
     this.#timers.clearAll();
     this.#session = null;
-    this.#lastSeq = 0;
-    this.#ackedSeq = 0;
-    this.#backoff.reset();
+    this.#receipts.begin();
+    this.#comeback.stable();
     this.#tokenReason = "connect";
     this.#setState("closed");
     this.#requests.failAll(() => new MinuetError("closed", error.message, { details: { close_code: code } }));
@@ -440,6 +410,6 @@ export class Connection extends Emitter {
   /** @param {ConnectionState} state @param {number} [retryInMs] */
   #setState(state, retryInMs) {
     this.#state = state;
-    this.emit("state", { state, attempts: this.#backoff.attempts, retryInMs });
+    this.emit("state", { state, attempts: this.#comeback.attempts, retryInMs });
   }
 }
