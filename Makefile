@@ -66,9 +66,15 @@ sdk-test:
 bench: $(TEST)  ## measure the socket edge beside plain aiohttp
 	@exec $(BIN)/python -m loadtests.edge_bench $(ARGS)
 
-.PHONY: bench-hub
-bench-hub: $(TEST)  ## measure the whole hub beside plain aiohttp
-	@exec $(BIN)/python -m loadtests.hub_bench $(ARGS)
+.PHONY: bench-relay
+bench-relay: $(TEST)  ## measure the whole hub beside other relays
+	@exec $(BIN)/python -m loadtests.relay_bench $(ARGS)
+
+# Node's packages are installed from their lock file, which has a hash for each, and none of their scripts is run.
+.PHONY: bench-peers
+bench-peers:  ## install the relays on Node that bench-relay compares with
+	@command -v npm >/dev/null || { echo "bench-peers needs Node 18 or newer, and npm" >&2; exit 1; }
+	npm ci --prefix loadtests/peers --ignore-scripts --no-audit --no-fund
 
 .PHONY: bench-match
 bench-match: $(TEST)  ## measure the way from queue.join to match.found

@@ -25,11 +25,10 @@ from statistics import median, quantiles
 
 import orjson
 
-from loadtests.hub.processes import cpu_seconds, running_part
+from loadtests.hub.processes import SERVER_CORE, cpu_seconds, prepare, running_part
 from loadtests.hub.swarm import Client, Swarm, frame
 from loadtests.hub.talk import PING, PONG, HubTalk
 from loadtests.hub.world import Account, World, opened_world
-from loadtests.hub_bench import SERVER_CORE, prepare
 
 PATIENCE_S = 20.0
 PROCESSES = ("hub", "matchmaker", "Valkey", "PostgreSQL")
@@ -86,9 +85,6 @@ class Seeker(HubTalk):
     def __init__(self, account: Account) -> None:
         super().__init__(account, meets=False)
         self.joined_at = 0.0
-
-    def join(self) -> bytes:
-        return self.request("queue.join", {"intent": "dating", "preferences": {}})
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ class ServerProcess:
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         self.port = port
+        self.pid = process.pid
         self._proc = Path(f"/proc/{process.pid}")
 
     def usage(self) -> Usage:

@@ -1,13 +1,12 @@
-"""A process of Minuet as `minuet serve` runs it, on one core, with limits that a benchmark does not reach.
+"""A process of Minuet as `minuet serve` runs it, with limits that a benchmark does not reach.
 
-    python -m loadtests.hub.server [--core 0] [--parts hub|matchmaker|all]
+    python -m loadtests.hub.server [--parts hub|matchmaker|all]
 
 Settings come from the environment as ever. The limits are checked as ever: only their numbers are higher, since a
 pair here relays in a second what people relay in a day.
 """
 
 import argparse
-import os
 from typing import Final
 
 import uvloop
@@ -33,10 +32,8 @@ def announce(addresses: Addresses) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--core", type=int, help="keep to this one")
     parser.add_argument("--parts", choices=sorted(PARTS), default="all")
     options = parser.parse_args()
-    os.sched_setaffinity(0, range(os.cpu_count() or 1) if options.core is None else {options.core})
     settings = settings_from_environment()
     configure_logs(settings)
     uvloop.run(run_process(settings, PARTS[options.parts], started=announce, limits=LIMITS))

@@ -10,15 +10,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from loadtests.edge.server_process import Usage
-from loadtests.hub.talk import PING, PONG, Talk
+from loadtests.hub.talk import Talk
 
 _READ: Final = 262_144
 _PATIENCE_S: Final = 60.0
 _RESET: Final = struct.pack("ii", 1, 0)
-_HANDSHAKE: Final = (
+HANDSHAKE: Final = (
     b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Protocol: minuet.v1.json\r\n\r\n"
@@ -88,35 +89,28 @@ class Relayed:
 class Swarm:
     """Clients of one server."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, handshake: bytes = HANDSHAKE) -> None:
         self._port = port
+        self._handshake = handshake
         self._clients: dict[int, Client] = {}
         self._leaders: list[Client] = []
         self._epoll = select.epoll()
 
-    def connect(self, talks: Iterable[Talk], *, at_once: int = 64) -> float:
+    def connect(self, talks: Iterable[Talk], *, at_once: int = 64, patience_s: float = _PATIENCE_S) -> float:
         """Leads everybody through handshake and talk until all are ready, so many at a time; seconds it took.
 
         Raises: TimeoutError, RuntimeError.
         """
-        began = time.monotonic()
-        waiting = iter(talks)
-        busy: set[int] = set()
-        more = True
-        while more or busy:
-            while more and len(busy) < at_once:
-                talk = next(waiting, None)
-                if talk is None:
-                    more = False
-                else:
-                    busy.add(self._open(talk))
-            # Here it may sleep: on its core the servers' own servers work too.
-            for descriptor, _ in self._epoll.poll(1.0):
-                if self._lead(self._clients[descriptor]):
-                    busy.discard(descriptor)
-            if time.monotonic() - began > _PATIENCE_S + len(self._clients) / 100:
-                raise TimeoutError(f"{len(busy)} clients are not ready")
-        return time.monotonic() - began
+        return self._go_through((partial(self._open, talk) for talk in talks), at_once, patience_s)
+
+    def meet(self, *, at_once: int = 64) -> float:
+        """Lets everybody ask for a partner, so many at a time, until all have one; seconds it took.
+
+        Raises: TimeoutError, RuntimeError.
+        """
+        return self._go_through(
+            (partial(self._join, client) for client in self.clients), at_once, _PATIENCE_S
+        )
 
     def pair_up(self) -> None:
         """Makes partners of those who share a call."""
@@ -163,8 +157,8 @@ class Swarm:
                         if left[owner[descriptor]]:
                             left[owner[descriptor]] -= 1
                             client.sock.send(frame(talk.say(kind)))
-                    elif message.startswith(PING):
-                        client.sock.send(frame(PONG))
+                    elif (answer := talk.aside(message)) is not None:
+                        client.sock.send(frame(answer))
         ended, after = now(), usage()
         self._quiet()
         return _relayed(count, ended - began, before, after, empty / polls)
@@ -192,9 +186,11 @@ class Swarm:
                     raise TimeoutError(f"{count - len(latencies)} messages were not delivered")
             for descriptor, _ in events:
                 client = clients[descriptor]
-                messages = client.messages(client.sock.recv(_READ))
-                for _ in filter(client.talk.delivered, messages):
-                    latencies.append((now() - client.sent_at.popleft()) * 1000)  # noqa: PERF401  moments differ
+                for message in client.messages(client.sock.recv(_READ)):
+                    if client.talk.delivered(message):
+                        latencies.append((now() - client.sent_at.popleft()) * 1000)
+                    elif (answer := client.talk.aside(message)) is not None:
+                        client.sock.send(frame(answer))
         ended, after = now(), usage()
         self._quiet()
         return _relayed(count, ended - began, before, after, empty / polls, latencies)
@@ -251,17 +247,43 @@ class Swarm:
         self._clients.clear()
         self._leaders.clear()
 
+    def _go_through(self, beginnings: Iterator[Callable[[], int]], at_once: int, patience_s: float) -> float:
+        """Begins with one after the other, so many at a time, and leads each until it is ready; seconds it took."""
+        began = time.monotonic()
+        busy: set[int] = set()
+        more = True
+        while more or busy:
+            while more and len(busy) < at_once:
+                begin = next(beginnings, None)
+                if begin is None:
+                    more = False
+                else:
+                    busy.add(begin())
+            # Here it may sleep: on its core the servers' own servers work too.
+            for descriptor, _ in self._epoll.poll(1.0):
+                if self._lead(self._clients[descriptor]):
+                    busy.discard(descriptor)
+            if time.monotonic() - began > patience_s + len(self._clients) / 100:
+                raise TimeoutError(f"{len(busy)} clients are not ready")
+        return time.monotonic() - began
+
+    def _join(self, client: Client) -> int:
+        client.sock.send(frame(client.talk.join()))
+        return client.sock.fileno()
+
     def _open(self, talk: Talk) -> int:
         sock = socket.create_connection(("127.0.0.1", self._port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._clients[sock.fileno()] = Client(sock, talk)
         self._epoll.register(sock.fileno(), select.EPOLLIN)
-        sock.send(_HANDSHAKE)
+        sock.send(self._handshake)
         return sock.fileno()
 
     def _lead(self, client: Client) -> bool:
         """Reads and answers; whether the client is ready now."""
         data = client.sock.recv(_READ)
+        if not data:
+            raise ConnectionError("the server has hung up")
         if not client.answered:
             head, _, data = data.partition(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 101"):

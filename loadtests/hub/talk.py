@@ -1,7 +1,7 @@
 """What clients say to a server under test: from the first message to the point where two relay to each other.
 
-A talk is a state machine without a socket. `PlainTalk` speaks to the small relays of `loadtests.edge`, `HubTalk` to
-Minuet itself. Messages on the measured path are put together from templates, because the load generator has to be
+A talk is a state machine without a socket. `HubTalk` speaks to Minuet itself, the others to the small relays of
+`loadtests.peers`. Messages on the measured path are put together from templates, because the load generator has to be
 quicker than the server.
 """
 
@@ -22,6 +22,8 @@ _NEWS: Final = (b'{"type":"ok"', b'{"type":"call.state"')
 PING: Final = b'{"type":"ping"'
 _RELAYED: Final = (b'{"type":"call.candidates"', b'{"type":"call.offer"', b'{"type":"call.answer"')
 PONG: Final = b'{"type":"pong"}'
+_EVENT: Final = b'42["message",'
+_EVENTS: Final = {kind: _EVENT + message + b"]" for kind, message in MESSAGES.items()}
 
 
 class Talk(Protocol):
@@ -51,21 +53,45 @@ class Talk(Protocol):
     def delivered(self, message: bytes) -> bool:
         """Takes a message during the relay; whether it is the partner's. Raises: RuntimeError for an error."""
 
+    def aside(self, message: bytes) -> bytes | None:
+        """What a message during the relay wants to be answered that is not the partner's."""
 
-class PlainTalk:
-    """Names its pair, waits for the other one, and repeats itself."""
+    def join(self) -> bytes:
+        """Asks for a partner; the talk is ready again when it has one."""
 
-    def __init__(self, pair: int, seat: int) -> None:
-        self.pair = str(pair)
-        self.leads = seat == 0
+
+class PeerTalk:
+    """Speaks to the small relays of `loadtests.peers`: a token, a place in the queue, then the same again and again.
+
+    With `meets` it asks for a partner at once, and is ready when it has one; without, it is ready when it is known.
+    """
+
+    def __init__(self, account: Account, seat: int, *, meets: bool) -> None:
+        self._account = account
+        self._seat = seat
+        self._meets = meets
         self.is_ready = False
+        self.leads = False
+        self.pair = ""
 
     def opening(self) -> bytes | None:
-        return orjson.dumps({"type": "hello", "id": 1, "data": {"pair": int(self.pair)}})
+        return orjson.dumps({"type": "session.start", "id": 1, "data": {"token": self._account.token}})
 
     def heard(self, message: bytes) -> Sequence[bytes]:
-        self.is_ready = self.is_ready or orjson.loads(message)["type"] == "ready"
+        envelope = orjson.loads(message)
+        match envelope["type"]:
+            case "session.ready" if self._meets:
+                return (self.join(),)
+            case "session.ready":
+                self.is_ready = True
+            case "match.found":
+                self.pair, self.leads = envelope["data"]["call_id"], envelope["data"]["offerer"]
+                self.is_ready = True
         return ()
+
+    def join(self) -> bytes:
+        self.is_ready = False
+        return orjson.dumps({"type": "queue.join", "id": 2, "data": {"side": self._seat}})
 
     def say(self, kind: str) -> bytes:
         return MESSAGES[kind]
@@ -73,9 +99,44 @@ class PlainTalk:
     def delivered(self, message: bytes) -> bool:
         return True
 
+    def aside(self, message: bytes) -> bytes | None:
+        return None
+
+
+class SocketIoTalk(PeerTalk):
+    """The same, wrapped as Socket.IO's client does: one event, whose only argument is the message."""
+
+    def opening(self) -> bytes | None:
+        return None  # the server speaks first
+
+    def heard(self, message: bytes) -> Sequence[bytes]:
+        if message.startswith(_EVENT):
+            return super().heard(message[len(_EVENT) : -1])
+        if message.startswith(b"0{"):
+            return (b"40" + orjson.dumps({"token": self._account.token}),)
+        if message == b"2":
+            return (b"3",)
+        if not message.startswith(b"40{"):
+            raise RuntimeError(f"Socket.IO answered {message[:300]!r}")
+        return ()
+
+    def join(self) -> bytes:
+        return _EVENT + super().join() + b"]"
+
+    def say(self, kind: str) -> bytes:
+        return _EVENTS[kind]
+
+    def delivered(self, message: bytes) -> bool:
+        return message.startswith(_EVENT)
+
+    def aside(self, message: bytes) -> bytes | None:
+        return b"3" if message == b"2" else None
+
 
 class HubTalk:
     """Starts a session, and where `meets` is set goes on into a call: with canned descriptions, both media connected.
+
+    Without `meets` it stays where it is, and after `join` with the match, which it does not accept.
 
     Acknowledges with every message, numbers its requests and negotiations as it must.
     """
@@ -101,8 +162,10 @@ class HubTalk:
         data = envelope.get("data") or {}
         match envelope["type"]:
             case "session.ready" if self._meets:
-                return (self.request("queue.join", {"intent": "dating", "preferences": {}}),)
+                return (self.join(),)
             case "session.ready":
+                self.is_ready = True
+            case "match.found" if not self._meets:
                 self.is_ready = True
             case "match.found":
                 self.pair, self.leads = data["call_id"], data["offerer"]
@@ -114,7 +177,7 @@ class HubTalk:
                 return self.say(SDP), self._in_call("call.media", state="connected")
             case "call.answer":
                 return (self._in_call("call.media", state="connected"),)
-            case "call.state":
+            case "call.state" if self._meets:
                 self.is_ready = data["state"] == "live"
             case "ping":
                 return (PONG,)
@@ -138,6 +201,13 @@ class HubTalk:
         if message.startswith(PING):
             return False
         raise RuntimeError(f"the hub answered {message[:300]!r}")
+
+    def aside(self, message: bytes) -> bytes | None:
+        return PONG if message.startswith(PING) else None
+
+    def join(self) -> bytes:
+        self.is_ready = False
+        return self.request("queue.join", {"intent": "dating", "preferences": {}})
 
     def request(self, type_: str, data: dict[str, object]) -> bytes:
         """A command with the next number."""

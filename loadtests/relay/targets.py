@@ -1,0 +1,152 @@
+"""The servers that `relay_bench` compares: Minuet's whole hub, and relays as one writes them on other ground.
+
+Each of the others does the same fair work: it checks the token's HMAC, writes presence in Redis when somebody comes, pairs people by
+Redis lists, and passes on what one of a pair sends, decoded, numbered and encoded again. Nothing more.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, Protocol
+
+from loadtests.edge.server_process import ServerProcess
+from loadtests.hub.processes import SERVER_CORE, running, running_part
+from loadtests.hub.swarm import HANDSHAKE, Swarm
+from loadtests.hub.talk import HubTalk, PeerTalk, SocketIoTalk, Talk
+from loadtests.hub.world import Account, World
+
+PEERS: Final = Path(__file__).parents[1] / "peers"
+_COLLECTING_S: Final = 0.3
+
+
+class Target(Protocol):
+    """A server under test."""
+
+    @property
+    def name(self) -> str:
+        """As in the table."""
+
+    def missing(self) -> str | None:
+        """Why it cannot run here; None where it can."""
+
+    def versions(self) -> str:
+        """What it is made of."""
+
+    def running(self, world: World, keys: str) -> AbstractContextManager[ServerProcess]:
+        """Starts it on its core, with keys of its own in Redis."""
+
+    def swarm(self, server: ServerProcess) -> Swarm:
+        """Nobody yet."""
+
+    def talks(self, people: Sequence[Account], *, meets: bool) -> list[Talk]:
+        """What each of them says. Women and men by turns."""
+
+    def collect(self, server: ServerProcess) -> None:
+        """Lets the server give back what is garbage, where it would only do so some time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Minuet as `minuet serve --all-in-one` runs it."""
+
+    name: str = "Minuet's hub"
+
+    def missing(self) -> str | None:
+        return None
+
+    def versions(self) -> str:
+        return f"uvloop {version('uvloop')}, aiohttp {version('aiohttp')}"
+
+    @contextmanager
+    def running(self, world: World, keys: str) -> Iterator[ServerProcess]:
+        environment = {**world.environment, "MINUET_REDIS_PREFIX": keys}
+        with running_part("all", SERVER_CORE, environment) as server:
+            yield server
+
+    def swarm(self, server: ServerProcess) -> Swarm:
+        return Swarm(server.port)
+
+    def talks(self, people: Sequence[Account], *, meets: bool) -> list[Talk]:
+        return [HubTalk(account, meets=meets) for account in people]
+
+    def collect(self, server: ServerProcess) -> None:
+        pass  # CPython counts references
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A relay of `loadtests/peers`."""
+
+    name: str
+    command: tuple[str, ...]
+    talk: type[PeerTalk] = PeerTalk
+    handshake: bytes = HANDSHAKE
+    package: str | None = None
+    """Of npm, without which it does not run."""
+
+    def missing(self) -> str | None:
+        if self.package is None:
+            return None
+        if shutil.which("node") is None:
+            return "Node is not installed"
+        if not (PEERS / "node_modules" / self.package).is_dir():
+            return "its packages are not installed: make bench-peers"
+        return None
+
+    def versions(self) -> str:
+        if self.package is None:
+            return f"aiohttp {version('aiohttp')}, redis-py {version('redis')}, orjson {version('orjson')}"
+        about = json.loads((PEERS / "node_modules" / self.package / "package.json").read_text())
+        node = subprocess.run(
+            ["node", "--version"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        return f"{self.package} {about['version']}, Node {node}"
+
+    @contextmanager
+    def running(self, world: World, keys: str) -> Iterator[ServerProcess]:
+        environment = {
+            **os.environ,
+            "BENCH_REDIS_URL": world.environment["MINUET_REDIS_URL"],
+            "BENCH_SECRET": world.environment["MINUET_AUTH_SECRET"],
+            "BENCH_PREFIX": keys,
+            "NODE_ENV": "production",
+        }
+        with running(self.command, SERVER_CORE, environment) as server:
+            yield server
+
+    def swarm(self, server: ServerProcess) -> Swarm:
+        return Swarm(server.port, self.handshake)
+
+    def talks(self, people: Sequence[Account], *, meets: bool) -> list[Talk]:
+        return [self.talk(account, number % 2, meets=meets) for number, account in enumerate(people)]
+
+    def collect(self, server: ServerProcess) -> None:
+        if self.package is not None:
+            os.kill(server.pid, signal.SIGUSR2)
+            time.sleep(_COLLECTING_S)
+
+
+def _node(name: str) -> tuple[str, ...]:
+    return ("node", "--expose-gc", str(PEERS / name))
+
+
+_SOCKET_IO: Final = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+HUB: Final = Hub()
+AIOHTTP: Final = Peer("aiohttp + orjson", (sys.executable, "-m", "loadtests.peers.aiohttp_server"))
+WS: Final = Peer("Node ws + Redis", _node("ws_server.mjs"), package="ws")
+SOCKET_IO: Final = Peer(
+    "Socket.IO + Redis", _node("socketio_server.mjs"), SocketIoTalk, _SOCKET_IO, package="socket.io"
+)
+ALL: Final[dict[str, Target]] = {"hub": HUB, "aiohttp": AIOHTTP, "ws": WS, "socket.io": SOCKET_IO}
