@@ -44,8 +44,8 @@ _PASSING: Final = re.compile(
 _ORIGIN: Final = re.compile(r"o=[^ ]++ (\d{1,20}) (\d{1,20}) ")
 _MEDIA: Final = re.compile(r"(m=[a-z]+) \d+ ([A-Za-z0-9/ -]+)")
 _CANDIDATE_LINE: Final = re.compile(r"\na=(candidate:[^\r\n]*)")
-_NEEDED: Final = re.compile(r"a=(?:mid|group|ice-ufrag|ice-pwd|fingerprint):")
-"""Without these a description would say something else, or nothing."""
+_NEEDED: Final = re.compile(r"a=(?:mid|group|ice-pwd|fingerprint):")
+"""Without these a description would say something else, or nothing. A ufrag always passes: the gate knows its form."""
 
 
 @dataclass(frozen=True, slots=True)
