@@ -6,6 +6,7 @@ nobody pressed for) and complains about it when it is closed.
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ STICKING_OUT = """
   })
   .map((element) => element.outerHTML.slice(0, 120))
 """
+SHOWS_PICTURE = "() => document.getElementById('stage').hasAttribute('data-video')"
+SHOWS_NO_PICTURE = "() => !document.getElementById('stage').hasAttribute('data-video')"
 SITUATION = """
 () => ({
   screen: document.body.dataset.screen,
@@ -226,3 +229,24 @@ class Tab:
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not any(part in message.text for part in self.excused):
             self.complaints.append(f"{message.type}: {message.text}")
+
+
+OpenTab = Callable[..., Awaitable[Tab]]
+"""Opens a persona's tab; see the fixture `open_tab`."""
+
+
+async def meet(her: Tab, him: Tab, intent: str = "dating") -> None:
+    """From the first screen to talking."""
+    await her.start(intent)
+    await her.shows("searching")
+    await him.start(intent)
+    for tab in (her, him):
+        await tab.shows("call")
+    await asyncio.gather(her.in_state("live"), him.in_state("live"))
+
+
+async def allow_video(her: Tab, direction: str) -> None:
+    """She answers his request in the sheet."""
+    await her.press("ask-video-yes")
+    await her.at(f"direction-{direction}").check(force=True)
+    await her.press("video-approve")

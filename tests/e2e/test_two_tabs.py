@@ -4,33 +4,32 @@ import asyncio
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, ViewportSize, expect
 
 from loadtests.swarm.client import Client, register
-from tests.e2e.tabs import DESKTOP, LEO, MAYA, PATIENCE_MS, PHONE, Persona, Tab
+from tests.e2e.tabs import (
+    DESKTOP,
+    LEO,
+    MAYA,
+    PATIENCE_MS,
+    PHONE,
+    SHOWS_NO_PICTURE,
+    SHOWS_PICTURE,
+    OpenTab,
+    Tab,
+    allow_video,
+    meet,
+)
 from tests.e2e.waiting import until
 from tests.fixtures.deployment import Deployment, Lasting
-from tests.fixtures.tools import find_tool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
 
 # Long enough that the marks at 30 and 10 s pass, and both can decide at the end.
 FRIENDS_S = 33.0
@@ -54,35 +53,6 @@ def deployment(lasting: Lasting) -> Iterator[Deployment]:
         yield deployment
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    path = find_tool("chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        await browser.close()
-
-
-OpenTab = Callable[..., Awaitable[Tab]]
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def open_tab(chromium: Browser, deployment: Deployment) -> AsyncIterator[OpenTab]:
-    """Opens people's tabs; at the end none of them may have misbehaved."""
-    tabs: list[Tab] = []
-
-    async def open_one(persona: Persona, url: str | None = None, **options: Any) -> Tab:
-        tab = await Tab.open(chromium, url or deployment.url, persona, **options)
-        tabs.append(tab)
-        return tab
-
-    yield open_one
-    for tab in tabs:
-        await tab.close()
-    for tab in tabs:
-        tab.blameless()
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def stranger(deployment: Deployment) -> AsyncIterator[Client]:
     """A man without a page, who does what the test tells him."""
@@ -102,23 +72,6 @@ def own_origin(lasting: Lasting) -> Iterator[str]:
     origin = f"http://127.0.0.1:{port}"
     with lasting("serve", MINUET_PORT=str(port), MINUET_ALLOWED_ORIGINS=origin):
         yield origin
-
-
-async def meet(her: Tab, him: Tab, intent: str = "dating") -> None:
-    """From the first screen to talking."""
-    await her.start(intent)
-    await her.shows("searching")
-    await him.start(intent)
-    for tab in (her, him):
-        await tab.shows("call")
-    await asyncio.gather(her.in_state("live"), him.in_state("live"))
-
-
-async def allow_video(her: Tab, direction: str) -> None:
-    """She answers his request in the sheet."""
-    await her.press("ask-video-yes")
-    await her.at(f"direction-{direction}").check(force=True)
-    await her.press("video-approve")
 
 
 async def test_two_strangers_talk_see_each_other_and_stay_in_touch(open_tab: OpenTab) -> None:
@@ -183,9 +136,6 @@ async def test_two_strangers_talk_see_each_other_and_stay_in_touch(open_tab: Ope
     assert hers["connected"]
     assert hers["connection_id"] == his["connection_id"]
 
-
-SHOWS_PICTURE = "() => document.getElementById('stage').hasAttribute('data-video')"
-SHOWS_NO_PICTURE = "() => !document.getElementById('stage').hasAttribute('data-video')"
 
 CLOCK = "[window.__minuet.call.endsAt, document.getElementById('clock').textContent]"
 
@@ -326,6 +276,9 @@ async def test_hanging_up_ends_it_for_both(open_tab: OpenTab) -> None:
 
     await her.says("ended-title", "You hung up")
     await him.says("ended-text", "Maya hung up.")
+    await him.toasts("Maya is asked for more time")
+    for tab in (her, him):
+        await expect(tab.at("toast")).to_have_count(0, timeout=1_000)
     await asyncio.gather(her.photo("hung-up"), him.photo("hung-up"))
     await him.press("again")
     await him.shows("searching")
@@ -429,6 +382,7 @@ async def test_a_page_loaded_again_finds_its_call(open_tab: OpenTab) -> None:
 
     await him.page.reload()
     await him.shows("rejoin")
+    await her.says("call-status", "Leo is reconnecting")
     await him.photo("rejoin")
     await her.photo("peer-away")
     assert await him.asked_devices() == [], "a reload is no press"

@@ -1,6 +1,6 @@
 // Runs before the page's own scripts and writes down what can only be seen while it happens.
 (() => {
-  const witness = { devices: [], said: [], toasts: [], offers: [] };
+  const witness = { devices: [], said: [], toasts: [], offers: [], pictures: [] };
   Object.defineProperty(window, "__witness", { value: witness });
 
   const devices = navigator.mediaDevices;
@@ -11,6 +11,16 @@
       return getUserMedia(constraints);
     };
   }
+
+  // Each picture of the peer that the page lets onto the screen, and whether it may be seen at that moment.
+  const source = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "srcObject");
+  Object.defineProperty(HTMLMediaElement.prototype, "srcObject", {
+    ...source,
+    set(stream) {
+      if (this.id === "remote-video" && stream) witness.pictures.push(window.__minuet?.call?.videoAllowed.peer ?? null);
+      source.set.call(this, stream);
+    },
+  });
 
   document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => {
     console.error(`content policy: ${violatedDirective} ${blockedURI}`);

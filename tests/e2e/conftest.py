@@ -1,0 +1,52 @@
+"""A browser and its tabs, for tests that look at the demo page.
+
+chromium    one headless browser for a module's tests, with a fake camera and a fake microphone
+open_tab    opens people's tabs at the module's `deployment`; at the end none of them may have misbehaved
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from tests.e2e.tabs import OpenTab, Persona, Tab
+from tests.fixtures.deployment import Deployment
+from tests.fixtures.tools import find_tool
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    path = find_tool("chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_tab(chromium: Browser, deployment: Deployment) -> AsyncIterator[OpenTab]:
+    tabs: list[Tab] = []
+
+    async def open_one(persona: Persona, url: str | None = None, **options: Any) -> Tab:
+        tab = await Tab.open(chromium, url or deployment.url, persona, **options)
+        tabs.append(tab)
+        return tab
+
+    yield open_one
+    for tab in tabs:
+        await tab.close()
+    for tab in tabs:
+        tab.blameless()
