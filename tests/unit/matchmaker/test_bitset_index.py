@@ -231,3 +231,10 @@ def test_a_page_without_room_is_split_where_somebody_comes_between() -> None:
     assert len(ranks) == len(crowd) + len(between)
     assert ranks == sorted(ranks)
     assert before < index.pages() <= before + 4 * 5
+
+    # Whoever was moved to another page is found there, too.
+    for number, rank in enumerate(ranks):
+        if number % 3:
+            assert index.remove(TicketId(rank[1])) is not None
+    left = [entry.ticket.rank for entry in index.candidates(asking, 0, 10_000)]
+    assert left == ranks[::3]
