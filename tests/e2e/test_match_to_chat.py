@@ -17,7 +17,6 @@ from tests.e2e.tabs import (
     OpenTab,
     Tab,
     allow_video,
-    meet,
 )
 from tests.fixtures.deployment import Deployment, Lasting
 
@@ -41,7 +40,7 @@ def deployment(lasting: Lasting) -> Iterator[Deployment]:
 async def test_two_strangers_become_acquainted_and_write_to_each_other(open_tab: OpenTab) -> None:
     """Match, voice, video both ways and one way, taken back at once, a connection, and a conversation that survives."""
     her, him = await asyncio.gather(open_tab(MAYA, viewport=PHONE), open_tab(LEO, viewport=LAPTOP))
-    await meet(her, him)
+    await they_meet_when_she_is_back(her, him)
     await asyncio.gather(her.hears(), him.hears())
     await his_address_is_told_honestly(him)
 
@@ -84,6 +83,22 @@ async def test_two_strangers_become_acquainted_and_write_to_each_other(open_tab:
     await she_leaves_for_good(her, him)
 
 
+async def they_meet_when_she_is_back(her: Tab, him: Tab) -> None:
+    """While she is away she is nobody's match, though both wait for each other."""
+    await her.start()
+    await her.shows("searching")
+    await her.press("away")
+    await her.says("searching-title", "Paused")
+    await her.photo("chat-0-away")
+    await him.start()
+    await him.shows("searching")
+    await asyncio.sleep(1.0)
+    assert await him.page.evaluate("window.__minuet.call") is None
+
+    await her.press("away")
+    await asyncio.gather(her.in_state("live"), him.in_state("live"))
+
+
 async def his_address_is_told_honestly(him: Tab) -> None:
     """There is no relay here, so the page must not claim one."""
     await him.says("address", "Your address is not hidden")
@@ -105,7 +120,11 @@ async def they_write(her: Tab, him: Tab) -> None:
     await expect(him.at("chats-unread")).to_have_text("2", timeout=PATIENCE_MS)
     await him.press("chats-open")
     await him.photo("chat-4-list")
-    await him.at("person").click()
+    # From the heading, where the focus is, one key leads to the first person, and one more to where one writes.
+    await him.page.keyboard.press("Tab")
+    await expect(him.at("person")).to_be_focused()
+    await him.page.keyboard.press("Enter")
+    await expect(him.at("draft")).to_be_focused()
     await reads(him, "Hello Leo!", "What was the name of that place by the river?")
     await him.says("talk-presence", "Online")
     await expect(her.at("bubble-state")).to_have_text("Read", timeout=PATIENCE_MS)
@@ -123,6 +142,7 @@ async def she_comes_back_to_what_she_missed(her: Tab, him: Tab) -> None:
     await reads(him, "Hello Leo!", "What was the name of that place by the river?", "Kaffeehaus am Fluss")
 
     await her.press("talk-back")
+    await expect(her.at("person")).to_be_focused()
     await her.press("chats-back")
     await her.shows("ended")
     await write(him, "On Thursdays somebody plays the piano.")

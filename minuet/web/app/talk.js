@@ -24,6 +24,9 @@ export class Talk {
   #drafts = new Map();
   /** @type {Array<() => void>} */
   #offs = [];
+  /** The end is in sight, and stays so whatever comes or however tall the place is. */
+  #wasAtEnd = true;
+  #height = 0;
 
   /**
    * @param {() => number} now the server's clock
@@ -51,10 +54,8 @@ export class Talk {
     this.#log.addEventListener("scroll", () => this.#read(), { passive: true });
     document.addEventListener("visibilitychange", () => this.#read());
     // A keyboard that comes up takes room from above; the end stays in sight.
-    new ResizeObserver(() => this.#wasAtEnd && this.#toEnd()).observe(this.#log);
+    new ResizeObserver(() => this.#resized()).observe(this.#log);
   }
-
-  #wasAtEnd = true;
 
   get conversation() {
     return this.#conversation;
@@ -137,9 +138,16 @@ export class Talk {
   /** What is in sight has been read. */
   #read() {
     const { scrollHeight, scrollTop, clientHeight } = this.#log;
-    if (clientHeight === 0) return;
+    // What scrolls because the place has got another height is not the reader.
+    if (clientHeight === 0 || clientHeight !== this.#height) return;
     this.#wasAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
     if (this.#wasAtEnd && document.visibilityState === "visible") this.#conversation?.markRead();
+  }
+
+  #resized() {
+    this.#height = this.#log.clientHeight;
+    if (this.#wasAtEnd) this.#toEnd();
+    this.#read();
   }
 
   #toEnd() {
