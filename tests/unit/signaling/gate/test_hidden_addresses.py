@@ -155,6 +155,7 @@ def test_lines_that_have_to_be_there_say_nothing(line: str, instead: str) -> Non
         "a=extmap:1 http://www.webrtc.org:1/",
         "a=ssrc:12345678901 cname:x",
         "a=ssrc:x cname:y",
+        "a=ssrc.1 cname:y",
         "a=ssrc:1 cnamex:y",
         "b=AS:12345678901",
         "b=AS:1 1.2.3.4",
