@@ -90,6 +90,15 @@ describe("the list", () => {
     assert.deepEqual(chat.conversations.map(({ id }) => id), ["c2"]);
   });
 
+  test("keeps who was met while it was on its way", async () => {
+    await connected();
+    const listing = chat.connections();
+    network.server.say("connection.made", { call_id: "k", connection_id: "c1", peer: LEO });
+    await listing;
+
+    assert.equal(chat.conversation("c1")?.ended, false);
+  });
+
   test("grows by a connection that is made", async () => {
     await connected();
     network.server.say("connection.made", { call_id: "k", connection_id: "c1", peer: LEO });
@@ -352,6 +361,28 @@ describe("reading", () => {
 
     assert.deepEqual(network.server.of("chat.read").map(({ data }) => data), [{ connection_id: "c1", up_to: 2 }]);
     assert.equal(server.unread("c1"), 0);
+  });
+
+  test("of nothing that was loaded is no reading", async () => {
+    server.acquaint("c1", { said: [["peer", "one"]] });
+    await connected();
+    await chat.connections();
+    chat.conversation("c1").markRead();
+    await settle();
+
+    assert.equal(chat.unread, 1);
+    assert.deepEqual(network.server.of("chat.read"), []);
+  });
+
+  test("that the server does not know of yet is not undone by the list", async () => {
+    server.acquaint("c1", { said: [["peer", "one"]] });
+    const conversation = await opened();
+    server.next["chat.read"] = [{ code: "unavailable", retryable: true }];
+    conversation.markRead();
+    await settle();
+    await chat.connections();
+
+    assert.equal(conversation.unread, 0);
   });
 
   test("is said again by whoever could not say it, and no older count undoes it", async () => {

@@ -13,7 +13,7 @@ NODE = shutil.which("node")
 @pytest.mark.needs_node
 @pytest.mark.skipif(NODE is None, reason="needs Node.js 20 or newer")
 def test_the_sdk_passes_its_own_tests() -> None:
-    """Connection, negotiation, call, client and accounts of the SDK do what their specifications say."""
+    """Connection, negotiation, call, chat, client and accounts of the SDK do what their specifications say."""
     files = sorted(str(path) for path in SDK_TESTS.glob("*.test.mjs"))
 
     result = subprocess.run([str(NODE), "--test", *files], capture_output=True, text=True, timeout=120)

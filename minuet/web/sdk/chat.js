@@ -73,11 +73,12 @@ export class Chat extends Emitter {
    * @returns {Promise<{conversations: Conversation[], next: string | null}>}
    */
   async connections({ cursor = null, limit = PAGE } = {}) {
+    const before = [...this.#conversations.values()];
     const from = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
     const { items, next } = await this.#rest.list(`/connections?limit=${limit}${from}`);
     this.#listed = true;
     const conversations = items.map((view) => this.#mirror(view));
-    if (cursor === null && next === null) this.#forgetAllBut(new Set(conversations));
+    if (cursor === null && next === null) this.#forget(before.filter((one) => !conversations.includes(one)));
     this.#watchNew();
     this.emit("change", undefined);
     return { conversations, next };
@@ -176,10 +177,9 @@ export class Chat extends Emitter {
     return conversation;
   }
 
-  /** @param {Set<Conversation>} kept */
-  #forgetAllBut(kept) {
-    for (const conversation of this.#conversations.values()) {
-      if (kept.has(conversation)) continue;
+  /** The whole list was asked for, and these, known before, are not in it. @param {Conversation[]} gone */
+  #forget(gone) {
+    for (const conversation of gone) {
       this.#conversations.delete(conversation.id);
       this.#watched.delete(conversation.id);
       conversation.finish();

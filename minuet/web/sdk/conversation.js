@@ -144,8 +144,9 @@ export class Conversation extends Emitter {
     this.#outgoing.discard(clientId);
   }
 
-  /** Everything that is here has been read. */
+  /** Everything that is here has been read; before anything was loaded that is nothing. */
   markRead() {
+    if (this.#older === undefined) return;
     const upTo = this.#messages.at(-1)?.number ?? 0;
     if (upTo <= this.readUpTo && this.unread === 0) return;
     this.readUpTo = Math.max(this.readUpTo, upTo);
@@ -189,7 +190,8 @@ export class Conversation extends Emitter {
     this.peer = view.peer;
     this.madeAt = view.made_at;
     this.presence = view.presence ?? this.presence;
-    this.unread = view.unread;
+    // What was read here and not yet said so is read all the same.
+    if (this.#readWish === 0) this.unread = view.unread;
     this.readUpTo = Math.max(this.readUpTo, view.read_up_to);
     this.peerReadUpTo = Math.max(this.peerReadUpTo, view.peer_read_up_to);
     if (view.last_message) this.#take(messageOf(view.last_message));
