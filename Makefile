@@ -101,6 +101,7 @@ lock: $(TOOLS)  ## write the lock files anew from setup.cfg
 	$(COMPILE) setup.cfg --extra dev --extra test --extra load -o requirements/test.txt
 	$(COMPILE) setup.cfg --extra dev -c requirements/test.txt -o requirements/run.txt
 	$(COMPILE) setup.cfg -c requirements/test.txt -o requirements/image.txt
+	$(COMPILE) requirements/load.in -c requirements/test.txt -o requirements/load.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/tools.in -o requirements/tools.txt
 

@@ -17,11 +17,11 @@ class NoTokenLeft(Exception):
 
 
 def genders(men_per_woman: float) -> Iterator[str]:
-    """Women and men in that proportion from the first few on, without end."""
+    """Women and men in that proportion from the first few on, without end; a woman first, for every process of a crowd."""
     share, women = 1 / (1 + men_per_woman), 0
-    for count in itertools.count(1):
+    for count in itertools.count():
         # The hair's breadth keeps a third of three from being 0.999...
-        is_woman = int(count * share + 1e-9) > women
+        is_woman = int(count * share + 1e-9) >= women
         women += is_woman
         yield "female" if is_woman else "male"
 
