@@ -247,32 +247,45 @@ class CallService:
             self._soon(self._decide_quietly(call, events.VideoStopped(stopped)))
 
     async def _decide(self, call: LocalCall, event: events.Event, *, told: bool = False) -> Decision:
-        async with call.lock:
-            for _ in range(_ATTEMPTS):
-                before = call.stored
-                decision = receive(before.call, event, self._clock.now_ms())
-                if decision.call is before.call:
-                    await self._repeat_effects(call, decision)
-                    return decision
-                narrowed = restrict(before.call, event, self._clock.now_ms())
-                if narrowed is not before.call:
-                    # On top of what is owed already.
-                    call.view = restrict(call.view, event, self._clock.now_ms())
-                try:
-                    stored = await self._store.commit(before, decision.call)
-                    if stored is None:
-                        await self._reload(call)
-                        continue
-                except Unavailable:
-                    # What takes nothing away waits for the store; what does holds from now on, stored or not.
-                    if told or narrowed is before.call or not self._is_ours(call):
-                        raise
-                    self._owe(call, event, decision)
-                    return decision
-                self._took(call, stored)
-                await self._aftermath.follow(before.call, stored, decision.effects, told_here=told)
+        # Bound before the lock: whoever takes something away does not wait behind the commits of others.
+        bound = not told and self._is_ours(call) and call.bind(event, self._clock.now_ms())
+        try:
+            async with call.lock:
+                return await self._decide_alone(call, event, told=told)
+        finally:
+            if bound:
+                self._unbind(call, event)
+
+    async def _decide_alone(self, call: LocalCall, event: events.Event, *, told: bool) -> Decision:
+        for _ in range(_ATTEMPTS):
+            before = call.stored
+            decision = receive(before.call, event, self._clock.now_ms())
+            if decision.call is before.call:
+                await self._repeat_effects(call, decision)
                 return decision
+            narrowed = restrict(before.call, event, self._clock.now_ms())
+            if narrowed is not before.call:
+                # On top of what is owed already.
+                call.view = restrict(call.view, event, self._clock.now_ms())
+            try:
+                stored = await self._store.commit(before, decision.call)
+                if stored is None:
+                    await self._reload(call)
+                    continue
+            except Unavailable:
+                # What takes nothing away waits for the store; what does holds from now on, stored or not.
+                if told or narrowed is before.call or not self._is_ours(call):
+                    raise
+                self._owe(call, event, decision)
+                return decision
+            self._took(call, stored)
+            await self._aftermath.follow(before.call, stored, decision.effects, told_here=told)
+            return decision
         raise Unavailable("the call kept changing")
+
+    def _unbind(self, call: LocalCall, event: events.Event) -> None:
+        call.release(event, self._clock.now_ms())
+        self.retime(call)
 
     async def _repeat_effects(self, call: LocalCall, decision: Decision) -> None:
         if decision.effects:
@@ -332,7 +345,7 @@ class CallService:
                 continue
             except MinuetError:
                 pass  # decided otherwise meanwhile, by somebody whose commit came first
-            call.owed.remove(event)
+            self._unbind(call, event)
             return
         call.owed.remove(event)
         logger.error("restriction could not be stored", call_id=call.id, event_type=type(event).__name__)

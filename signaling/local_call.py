@@ -55,6 +55,20 @@ class LocalCall:
         for event in self.owed:
             self.view = restrict(self.view, event, now_ms)
 
+    def bind(self, event: Event, now_ms: int) -> bool:
+        """Holds the view to a restriction from now on, whatever is committed meanwhile; False where it restricts nothing."""
+        narrowed = restrict(self.view, event, now_ms)
+        if narrowed is self.view:
+            return False
+        self.view = narrowed
+        self.owed.append(event)
+        return True
+
+    def release(self, event: Event, now_ms: int) -> None:
+        """The end of `bind`: the restriction is part of the record, or was refused."""
+        self.owed.remove(event)
+        self.take(self.stored, now_ms)
+
     def allowance(self, seat: Seat) -> Allowance:
         """What a description of this seat may do at this moment."""
         view = self.view

@@ -23,6 +23,7 @@ from signaling.hub import Hub
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics, SessionMetrics
 from signaling.ports import StoredCall
+from signaling.protocol.messages.call import MediaStats
 from signaling.router import Router
 from signaling.turn import IceServers
 from storage.redis.activities import RedisActivities
@@ -39,8 +40,11 @@ class Interruptible(RedisCallStore):
     """The real store, which the test can cut off."""
 
     away = False
+    slow: asyncio.Event | None = None
 
     async def commit(self, before: StoredCall, call: Call) -> StoredCall | None:
+        if self.slow is not None:
+            await self.slow.wait()
         if self.away:
             raise Unavailable
         return await super().commit(before, call)
@@ -167,6 +171,52 @@ async def test_what_is_owed_holds_whatever_else_is_committed(house: House) -> No
 
     assert not call.allowance("a").send_video
     await stored(house, call, lambda record: not record.b.video_allowed)
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["slow", "then away"])
+async def test_a_revocation_does_not_wait_behind_what_others_do(house: House, away: bool) -> None:
+    """His commands are under way and the store hangs: his camera's way is closed all the same, and stays closed."""
+    call = await house.live_call()
+    house.store.slow = asyncio.Event()
+    his = [
+        asyncio.create_task(house.calls.decide(call, events.QualityReported("b", MediaStats(rtt_ms=rtt_ms))))
+        for rtt_ms in (1.0, 2.0, 3.0)
+    ]
+    await asyncio.sleep(0)
+
+    hers = asyncio.create_task(house.calls.act(call.id, SHE, events.VideoRevoked))
+    await asyncio.sleep(0)
+    assert not call.allowance("b").send_video
+    house.store.away = away
+    house.store.slow.set()
+    await asyncio.wait([hers, *his])
+
+    assert not call.allowance("b").send_video
+    house.store.away = False
+    await stored(house, call, lambda record: not record.b.video_allowed)
+    await until_nothing_is_owed(call)
+    assert not call.allowance("b").send_video
+
+
+async def test_a_restriction_that_was_given_up_leaves_nothing_behind(house: House) -> None:
+    """Whatever ends the command, what it held the view to goes with it."""
+    call = await house.live_call()
+    house.store.slow = asyncio.Event()
+    hanging_up = asyncio.create_task(house.calls.act(call.id, SHE, events.HungUp))
+    await asyncio.sleep(0)
+    assert call.view.state is State.ENDED
+
+    hanging_up.cancel()
+    await asyncio.wait([hanging_up])
+
+    assert call.owed == []
+    assert call.view == call.stored.call
+
+
+async def until_nothing_is_owed(call: LocalCall) -> None:
+    async with asyncio.timeout(10):
+        while call.owed:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_hangup_is_never_refused(house: House) -> None:
