@@ -61,6 +61,9 @@ class RedisReplies:
             stored: Any = await self._redis.get(name)
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable(retry_after_ms=RETRY_AFTER_MS) from error
+        if stored == _reserved(reservation):
+            # Reserved at the first asking, whose answer was lost on its way: the client of Redis asked again by itself.
+            return reservation
         if stored is None:
             # It was given up between the two looks.
             raise _in_progress()

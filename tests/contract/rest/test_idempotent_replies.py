@@ -12,6 +12,7 @@ from rest.ports import InProgress, KeyReused, ReplyKey, Reservation, StoredReply
 from storage.redis.client import connect
 from storage.redis.idempotency import KEEP_S, LARGEST_BODY, RESERVED_S, RedisReplies
 from storage.redis.keys import Keys
+from tests.contract.calls.lossy_proxy import lossy_proxy
 
 KEYS = Keys("test:")
 CONNECT = "POST /interactions/{call_id}/connect"
@@ -76,6 +77,21 @@ async def test_of_the_same_request_at_once_one_is_done(replies: RedisReplies) ->
 
     assert sum(isinstance(outcome, Reservation) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, InProgress) for outcome in outcomes) == 9
+
+
+async def test_a_reservation_whose_answer_was_lost_is_still_ones_own(redis_url: str, redis: Redis) -> None:
+    """Asked again by the client itself, it finds its own reservation: the request is done, not told to wait for itself."""
+    async with lossy_proxy(redis_url) as proxy:
+        client = connect(proxy.url)
+        replies = replies_on(client)
+        await client.ping()
+        proxy.lose_next = True
+        reservation = await reserved(replies)
+        await replies.finish(reservation, 200, BODY)
+        await client.aclose()
+
+    assert proxy.lost == 1
+    assert await replies_on(redis).begin(KEY, "print") == StoredReply(200, BODY)
 
 
 async def test_a_request_that_was_given_up_may_be_done_anew(replies: RedisReplies, redis: Redis) -> None:
