@@ -2,9 +2,11 @@
 
 import logging
 import sys
+import traceback
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import (
     CollectorRegistry,
     Gauge,
@@ -56,6 +58,7 @@ def configure_logs(settings: Settings) -> None:
     if settings.log_format == "json":
         last.append(structlog.processors.format_exc_info)
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_without_request)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*last, renderer])
     )
@@ -91,6 +94,27 @@ def release() -> str:
         return version("minuet")
     except PackageNotFoundError:
         return "dev"
+
+
+def _without_request(record: logging.LogRecord) -> bool:
+    """Takes addresses and bytes of a request out of what aiohttp says about it.
+
+    It names the client, and its exceptions quote the header or target that they stumble over: a token, as often as not.
+    Errors of our own handlers are not meant: our middleware logs those, with all they say.
+    """
+    if not record.name.startswith("aiohttp."):
+        return True
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        # Where it happened shows a mistake of ours just as well as what it says, and says nothing of anybody.
+        where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+        record.msg = f"request could not be handled: {type(error).__name__}"
+        if not isinstance(error, HttpProcessingError):
+            record.msg += f"\n{where}"
+    elif record.args:
+        record.msg = "request could not be handled"
+    record.args, record.exc_info, record.exc_text = (), None, None
+    return True
 
 
 def _drop_private(
