@@ -1,6 +1,6 @@
 """Compare Minuet's whole hub with other relays: CPU per relayed message, delay, memory, connects, matches.
 
-    python -m loadtests.relay_bench                        all that are installed, three rounds, about eight minutes
+    python -m loadtests.relay_bench                        all that are installed, three rounds, about four minutes
     python -m loadtests.relay_bench --quick                one short round, about a minute
     python -m loadtests.relay_bench --targets hub,aiohttp  these, the hub first
 
@@ -43,7 +43,8 @@ class Plan:
     descriptions: int
     """Relayed by each pair in a slice; even."""
     paced_per_s: int = 5000
-    paced_s: float = 3.0
+    paced_slices: int = 3
+    paced_s: float = 1.0
     warm_up: int = 300
     """Connections that come before those that are counted."""
 
@@ -52,8 +53,8 @@ class Plan:
         return max(self.pairs * 2, self.idle + self.warm_up, self.matches * 2 + self.warm_up)
 
 
-FULL = Plan(rounds=3, slices=6, pairs=300, idle=3000, matches=1000, descriptions=20)
-QUICK = Plan(rounds=1, slices=2, pairs=100, idle=600, matches=150, descriptions=10, paced_s=1.0)
+FULL = Plan(rounds=3, slices=6, pairs=200, idle=3000, matches=500, descriptions=20)
+QUICK = Plan(rounds=1, slices=2, pairs=100, idle=600, matches=150, descriptions=10, paced_slices=1)
 
 
 class Bench:
@@ -128,17 +129,24 @@ class Bench:
                 swarm.pair_up()
                 swarms.append((results, swarm, server))
             for slice_ in range(plan.slices + 1):
-                # Candidates need a fresh negotiation, so descriptions come first. Slices are short: nobody reads the
-                # sockets of a server whose turn it is not, and the hub wants its pings answered within seconds.
+                # Candidates need a fresh negotiation, so descriptions come first.
                 for kind, per_pair in ((SDP, plan.descriptions), (ICE, CANDIDATES_PER_NEGOTIATION)):
                     for results, swarm, server in swarms:
-                        run = swarm.exchange(kind, per_pair, server.usage)
+                        run = swarm.exchange(
+                            kind,
+                            per_pair,
+                            server.usage,
+                            [other for _, other, _ in swarms if other is not swarm],
+                        )
                         if slice_:  # the first slice warms up
                             results.relayed[kind].append(run)
             count = min(int(plan.paced_per_s * plan.paced_s), plan.pairs * 2 * CANDIDATES_PER_NEGOTIATION)
-            for results, swarm, server in swarms:
-                swarm.exchange(SDP, 2, server.usage)
-                results.paced.append(swarm.pace(ICE, plan.paced_per_s, count, server.usage))
+            for _ in range(plan.paced_slices):
+                for results, swarm, server in swarms:
+                    for _, other, _ in swarms:
+                        other.attend()
+                    swarm.exchange(SDP, 2, server.usage)
+                    results.paced.append(swarm.pace(ICE, plan.paced_per_s, count, server.usage))
 
     def _stores_cpu_s(self) -> float:
         return cpu_seconds(self._world.valkey_pid) + cpu_seconds(self._world.postgres_pid)

@@ -18,6 +18,7 @@ from loadtests.hub.talk import Talk
 
 _READ: Final = 262_144
 _PATIENCE_S: Final = 60.0
+_TENDING_S: Final = 0.5
 _RESET: Final = struct.pack("ii", 1, 0)
 HANDSHAKE: Final = (
     b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -125,8 +126,13 @@ class Swarm:
         if seen:
             raise RuntimeError(f"{len(seen)} clients have no partner")
 
-    def exchange(self, kind: str, per_pair: int, usage: Callable[[], Usage]) -> Relayed:
-        """Keeps one message on its way in each pair, to and fro, until each pair has relayed so many."""
+    def exchange(
+        self, kind: str, per_pair: int, usage: Callable[[], Usage], others: Sequence["Swarm"] = ()
+    ) -> Relayed:
+        """Keeps one message on its way in each pair, to and fro, until each pair has relayed so many.
+
+        Now and then it looks after the others, whose servers want their pings answered.
+        """
         self._quiet()
         left = dict.fromkeys((client.sock.fileno() for client in self._leaders), per_pair - 1)
         # Either of the two finds the pair's count by its leader's descriptor.
@@ -139,11 +145,15 @@ class Swarm:
         clients, poll, now = self._clients, self._epoll.poll, time.perf_counter
         count = polls = empty = 0
         before, began = usage(), now()
+        tend_at = began + _TENDING_S
         for leader in self._leaders:
             leader.sock.send(frame(leader.talk.say(kind)))
         while count < goal:
             events = poll(0, 256)
             polls += 1
+            if now() > tend_at:
+                _tend(others)
+                tend_at = now() + _TENDING_S
             if not events:
                 empty += 1
                 if now() - began > _PATIENCE_S:
@@ -301,12 +311,23 @@ class Swarm:
         """Reads what is still on its way, and answers pings."""
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < 0.05:
-            for descriptor, _ in self._epoll.poll(0.02):
-                client = self._clients[descriptor]
-                for message in client.messages(client.sock.recv(_READ)):
-                    for answer in client.talk.heard(message):
-                        client.sock.send(frame(answer))
+            if self.attend(0.02):
                 quiet_since = time.monotonic()
+
+    def attend(self, patience_s: float = 0.0) -> bool:
+        """Reads what has come while nobody looked, and answers pings; whether there was anything."""
+        events = self._epoll.poll(patience_s)
+        for descriptor, _ in events:
+            client = self._clients[descriptor]
+            for message in client.messages(client.sock.recv(_READ)):
+                for answer in client.talk.heard(message):
+                    client.sock.send(frame(answer))
+        return bool(events)
+
+
+def _tend(swarms: Sequence[Swarm]) -> None:
+    for swarm in swarms:
+        swarm.attend()
 
 
 def _relayed(

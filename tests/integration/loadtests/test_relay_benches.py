@@ -17,7 +17,16 @@ pytestmark = pytest.mark.skipif(
     reason="pins processes to two cores, reads /proc",
 )
 TINY = relay_bench.Plan(
-    rounds=1, slices=1, pairs=3, idle=20, matches=6, descriptions=4, paced_per_s=300, paced_s=0.5, warm_up=4
+    rounds=1,
+    slices=1,
+    pairs=3,
+    idle=20,
+    matches=6,
+    descriptions=4,
+    paced_per_s=300,
+    paced_slices=1,
+    paced_s=0.5,
+    warm_up=4,
 )
 
 
