@@ -58,12 +58,13 @@ async def run_once(
     Raises:
         KeyReused: the key belongs to another request.
         InProgress: the same request is still being handled.
-        Unavailable: nobody can say whether the key has an answer; never for what only takes something away, which
-            is done without it.
+        Unavailable: nobody can say whether the key has an answer.
+        Neither of the two for what only takes something away: that is done all the same, since doing it twice harms
+            nobody, and the twin may have died with its node.
     """
     try:
         known = await _begin(replies, key, _fingerprint(exchange))
-    except Unavailable:
+    except (Unavailable, InProgress):
         if not endpoint.restricts:
             raise
         return respond(await run())

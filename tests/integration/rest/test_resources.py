@@ -7,8 +7,10 @@ import pytest
 
 from accounts.model import Role
 from base.errors import ErrorCode, MinuetError
-from rest.ports import Interaction, InteractionPeer
+from rest import idempotency
+from rest.ports import Interaction, InteractionPeer, Reservation
 from rest.routes import interactions
+from storage.redis.idempotency import RedisReplies
 
 CALL_ID = "0192f0c1-2345-7abc-8def-0123456789ab"
 CONNECT = f"/api/v1/interactions/{CALL_ID}/connect"
@@ -351,6 +353,26 @@ async def test_who_waits_too_long_for_the_first_is_told_to_come_back(house: Any)
     assert (await second.json())["error"]["details"]["retry_after_ms"] > 0
     assert answer.status == 200
     assert len(house.calls.asked) == 1
+
+
+async def nothing_is_kept(replies: RedisReplies, reservation: Reservation, status: int, body: bytes) -> None:
+    """As if the node had died with the answer in its hands."""
+
+
+async def test_leaving_does_not_wait_for_a_twin_that_has_died(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node left nothing but a reservation: what only takes something away is done all the same."""
+    token = (await house.sign_up())["access_token"]
+    monkeypatch.setattr(idempotency, "_LOOKS_S", (0.01, 0.01))
+    monkeypatch.setattr(RedisReplies, "finish", nothing_is_kept)
+    for path in ("hangup", "video-revocation", "pass"):
+        unfinished = await house.post(f"{CALL}/{path}", token=token, headers={"Idempotency-Key": "k1"})
+        again = await house.post(f"{CALL}/{path}", token=token, headers={"Idempotency-Key": "k1"})
+
+        assert (unfinished.status, again.status) == (200, 200), path
+        assert "Idempotency-Replayed" not in again.headers
+    assert len(house.calls.asked) == 6
 
 
 async def test_two_keys_are_refused(house: Any) -> None:
