@@ -95,9 +95,12 @@ class Inbox:
     async def _catch_up(self, call_id: CallId) -> None:
         try:
             await self._calls.catch_up(call_id)
-        except Unavailable:
-            logger.warning("relays dropped: the record could not be loaded", call_id=call_id)
-            del self._held[call_id]
+        except (Unavailable, msgspec.MsgspecError) as error:
+            # The record is out of reach, or of a release that this one cannot read. The next relay tries again.
+            logger.warning("relays dropped: no record", call_id=call_id, error=type(error).__name__)
             return
-        for frame in self._held.pop(call_id):
+        finally:
+            # Whatever happened: nothing may wait for a load that is over.
+            held = self._held.pop(call_id)
+        for frame in held:
             self._relays.arrived(frame)

@@ -350,6 +350,24 @@ async def test_what_waits_for_the_record_keeps_its_order(town: Town) -> None:
     assert relays == ["call.offer", "call.candidates"]
 
 
+async def test_a_record_that_could_not_be_read_holds_up_no_later_relay(town: Town) -> None:
+    """Redis holds something that his node cannot read; what comes when it can again is delivered."""
+    await town.hers.calls.decide(town.call_at(town.hers), events.VideoApproved("a", "both"))
+    key = Keys().call(town.call_id)
+    record = await town.redis.dump(key)
+    await town.redis.hset(key, mapping=dict.fromkeys(await town.redis.hkeys(key), b"?"))
+    town.hers.send(town.offer(2, WITH_VIDEO))
+    await town.deliver(Relayed)
+
+    assert town.his.person.of("call.offer") == []
+
+    await town.redis.restore(key, 0, record, replace=True)
+    town.hers.send(town.offer(3, WITH_VIDEO))
+    await town.deliver(Relayed)
+
+    assert [offer["negotiation"] for offer in town.his.person.of("call.offer")] == [3]
+
+
 OWN = "candidate:1 1 udp 2122260223 203.0.113.9 50000 typ host"
 RELAYED = "candidate:1 1 udp 41885439 198.51.100.7 50004 typ relay raddr 203.0.113.9 rport 40004"
 
