@@ -339,6 +339,9 @@ class Sessions:
         if live is not None:
             live.hand_over()
             self._hub.remove(live)
+            if live.call_id is not None:
+                # Its budget was kept here: the node that goes on with the call has to learn what is left of it.
+                self.run_soon(self._step_away(live))
 
     async def drain(self, timeout_s: float) -> None:
         """Lets nobody in any more and sends everybody elsewhere, each after another delay."""

@@ -73,7 +73,7 @@ class SeatAttached:
 
 @dataclass(frozen=True, slots=True)
 class SeatDetached:
-    """A session lost its socket; one that is not the seat's any more means nothing."""
+    """A session lost its socket; of one that is not the seat's any more only `spent` counts."""
 
     seat: Seat
     session_id: SessionId

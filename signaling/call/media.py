@@ -75,12 +75,15 @@ def attach(change: Change, event: SeatAttached) -> None:
 
 
 def detach(change: Change, event: SeatDetached) -> None:
-    """A seat's session lost its socket; the late end of an older session means nothing."""
+    """A seat's session lost its socket. The late end of an older session only says what that one had spent."""
     record = change.call.seat(event.seat)
+    # Whatever became of the session: a budget must not begin anew because a newer one was faster.
+    change.set_seat(event.seat, signaling_spent=max(record.signaling_spent, event.spent))
     if record.session_id == event.session_id:
-        spent = max(record.signaling_spent, event.spent)
-        change.set_seat(event.seat, attached=False, signaling_spent=spent)
+        change.set_seat(event.seat, attached=False)
         _follow(change)
+    else:
+        change.hide_from(*SEATS)
 
 
 def report(change: Change, event: QualityReported) -> None:

@@ -142,6 +142,26 @@ async def test_what_a_seat_has_spent_goes_with_it_to_another_node(deploy: Deploy
     assert ended["reason"] == "signaling_limit"
 
 
+async def test_a_second_session_elsewhere_begins_no_second_budget(deploy: Deploy, people: People) -> None:
+    """She keeps her socket and opens another one on the other node, which takes the call over."""
+    deployment = await deploy("serve", "serve", "matchmaker", "worker", config=CONFIG)
+    here, there = (process.public for process in deployment.processes if process.public)
+    her, him = await people.online(here, "female"), await people.online(here, "male")
+    pair = await match(her, him, "dating", {})
+    await pair.talk()
+    assert await spend(pair, 5_000) == ""
+
+    moved = people.client(there)
+    moved.device_id = her.device_id
+    await moved.start(her.account["access_token"])
+    await her.wait_for("session.superseded")
+    pair.her = moved
+
+    assert await spend(pair, 5_000) == "rate_limited"
+    ended = await him.wait_for("call.ended", **pair.call)
+    assert ended["reason"] == "signaling_limit"
+
+
 async def spend(pair: Pair, size: int) -> str:
     """She sends answers that nobody waits for, of so many bytes in all; the code if they are too many."""
     for _ in range(size // (MESSAGE_BYTES + len(VOICE))):

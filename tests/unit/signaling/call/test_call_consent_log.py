@@ -200,3 +200,19 @@ def test_what_a_seat_has_sent_goes_with_the_record_to_the_next_node() -> None:
 
     assert talk.a.signaling_spent == 5_000
     assert talk.b.signaling_spent == 0
+
+
+def test_what_a_superseded_session_had_sent_counts_and_nobody_notices() -> None:
+    """Whoever opens a second session elsewhere, with the first one still open, does not get a second budget."""
+    talk = Conversation.live()
+    old = talk.a.session_id
+    talk.attaches("a", session="newer", node="elsewhere")
+    seen = [talk.call.seat(seat) for seat in ("a", "b")]
+    versions = [talk.call.version - seat.hidden for seat in seen]
+
+    late = talk.does(events.SeatDetached("a", old, 5_000))
+
+    assert talk.a.signaling_spent == 5_000
+    assert talk.a.attached
+    assert late.effects == ()
+    assert [talk.call.version - talk.call.seat(seat).hidden for seat in ("a", "b")] == versions
