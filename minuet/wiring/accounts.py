@@ -22,7 +22,7 @@ def open_accounts(stack: AsyncExitStack, foundation: Foundation, stores: Stores,
         AccountPorts(
             store=stores.accounts,
             revocations=stores.revocations,
-            guard=RedisLoginGuard(foundation.redis, foundation.keys),
+            guard=RedisLoginGuard(foundation.redis, foundation.keys, foundation.ids.new),
             passwords=passwords,
         ),
         TokenIssuer(tokens.ring, tokens.scope, access_s=settings.access_token_s),

@@ -5,6 +5,7 @@ Each key lives only until its bucket is full again or its failures are forgotten
 requests of that time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -51,7 +52,7 @@ ACCOUNT_DELAYS = Delays(free=20, first_s=1, longest_s=30, remembered_s=3_600)
 
 
 class RedisLoginGuard:
-    """Growing delays by account and address, and milder ones by account alone.
+    """Growing delays by account and address, and milder ones by account alone; `nonce` gives a new text each time.
 
     Guessing must not become cheap by taking Redis away, so without Redis there are no attempts: `Unavailable`.
     """
@@ -60,12 +61,14 @@ class RedisLoginGuard:
         self,
         redis: Redis,
         keys: Keys,
+        nonce: Callable[[], str],
         *,
         pair: Delays = PAIR_DELAYS,
         account: Delays = ACCOUNT_DELAYS,
     ) -> None:
         self._redis = redis
         self._keys = keys
+        self._nonce = nonce
         self._pair = pair
         self._account = account
         self._attempt = load_script(redis, "rate_failures")
@@ -94,6 +97,7 @@ class RedisLoginGuard:
                 round(delays.first_s * 1000),
                 round(delays.longest_s * 1000),
                 round(delays.remembered_s * 1000),
+                self._nonce(),
             ],
         )
         return early_ms

@@ -4,6 +4,9 @@
 -- ARGV[1]  capacity: tokens in a full bucket, and tokens refilled in a window
 -- ARGV[2]  window, ms
 -- Result   {1 when taken else 0, whole tokens left, ms until full, ms until the next token (0 when taken)}
+--
+-- Done twice, after an answer that got lost on its way, it takes two tokens: that is left so, since a bucket is full of them,
+-- and remembering who took them would cost more than it is worth.
 
 local capacity = tonumber(ARGV[1])
 local window = tonumber(ARGV[2])

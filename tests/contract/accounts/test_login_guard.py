@@ -1,6 +1,7 @@
 """Growing delays on a real Valkey, against `accounts.ports.LoginGuard`."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -10,6 +11,7 @@ from minuet.embedded import EmbeddedValkey
 from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.rate_limits import Delays, RedisLoginGuard
+from tests.contract.calls.lossy_proxy import lossy_proxy
 
 KEYS = Keys("test:")
 PAIR = Delays(free=3, first_s=0.1, longest_s=0.3, remembered_s=60)
@@ -17,9 +19,13 @@ ACCOUNT = Delays(free=6, first_s=0.1, longest_s=0.1, remembered_s=60)
 HERE, THERE = "192.0.2.1", "198.51.100.1"
 
 
+def nonce() -> str:
+    return uuid4().hex
+
+
 @pytest.fixture
 def guard(redis: Redis) -> RedisLoginGuard:
-    return RedisLoginGuard(redis, KEYS, pair=PAIR, account=ACCOUNT)
+    return RedisLoginGuard(redis, KEYS, nonce, pair=PAIR, account=ACCOUNT)
 
 
 async def test_the_first_failures_cost_nothing(guard: RedisLoginGuard) -> None:
@@ -32,7 +38,7 @@ async def test_the_first_failures_cost_nothing(guard: RedisLoginGuard) -> None:
 
 async def test_the_delay_doubles_up_to_its_longest(redis: Redis) -> None:
     """0.1, 0.2, then 0.3 s, told in milliseconds; a refused attempt does not make it longer."""
-    guard = RedisLoginGuard(redis, KEYS, pair=PAIR, account=Delays(1_000, 1, 1, 60))
+    guard = RedisLoginGuard(redis, KEYS, nonce, pair=PAIR, account=Delays(1_000, 1, 1, 60))
     for _ in range(PAIR.free):
         await guard.attempt("ada", HERE)
     delays = []
@@ -79,9 +85,26 @@ async def test_attempts_at_once_are_counted_each(guard: RedisLoginGuard) -> None
     assert waits.count(0) == PAIR.free
 
 
+async def test_an_attempt_whose_answer_was_lost_is_counted_once(redis_url: str) -> None:
+    """Asked again by the client itself, it does not come too early after itself."""
+    async with lossy_proxy(redis_url) as proxy:
+        client = connect(proxy.url)
+        guard = RedisLoginGuard(client, KEYS, nonce, pair=Delays(1, 60, 60, 60), account=ACCOUNT)
+        # The scripts are there by then: what gets lost is the answer of a command that did its work.
+        await guard.attempt("eve", HERE)
+        proxy.lose_next = True
+        wait_ms = await guard.attempt("ada", HERE)
+        too_early_ms = await guard.attempt("ada", HERE)
+        await client.aclose()
+
+    assert proxy.lost == 1
+    assert wait_ms == 0
+    assert too_early_ms > 0
+
+
 async def test_failures_are_forgotten_in_time(redis: Redis) -> None:
     """Every key has an end."""
-    guard = RedisLoginGuard(redis, KEYS)
+    guard = RedisLoginGuard(redis, KEYS, nonce)
     await guard.attempt("ada", HERE)
 
     keys = await redis.keys("*")
@@ -100,7 +123,7 @@ async def test_no_address_of_mail_stands_in_redis(guard: RedisLoginGuard, redis:
 async def test_without_redis_there_are_no_attempts(private_valkey: EmbeddedValkey) -> None:
     """Guessing must not become free by taking Redis away."""
     client = connect(private_valkey.url, timeout_s=0.5)
-    guard = RedisLoginGuard(client, KEYS)
+    guard = RedisLoginGuard(client, KEYS, nonce)
     await private_valkey.kill()
 
     with pytest.raises(Unavailable):

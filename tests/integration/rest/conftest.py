@@ -248,7 +248,7 @@ async def running_house(
         passwords = Passwords(metrics, memory_kib=512, passes=1)
         stack.callback(passwords.close)
         ring, scope = KeyRing.parse(SECRET), TokenScope()
-        ports = AccountPorts(store, revocations, RedisLoginGuard(redis, KEYS), passwords)
+        ports = AccountPorts(store, revocations, RedisLoginGuard(redis, KEYS, ids.new), passwords)
         history, calls, watch, attendance = ListedHistory(), RecordingCalls(), FixedWatch(), Attendance()
         chat, safety, block_list = chat_parts(redis, KEYS, pool, ids, attendance)
         services = RestServices(
