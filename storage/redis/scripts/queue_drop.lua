@@ -4,6 +4,9 @@
 -- ARGV[1] the owner's token    ARGV[2] pause that is too long, ms    ARGV[3] stream length at most, about
 -- ARGV[4...] tickets
 -- Result: list of what was stored of the tickets removed
+--
+-- Done twice, after an answer that got lost on its way, it answers with an empty list: the tickets are gone, and their
+-- users' slots, which still name them, are put right when those users come to join again.
 if redis.call('GET', KEYS[4]) ~= ARGV[1] then
   return {}
 end

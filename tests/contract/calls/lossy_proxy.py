@@ -13,6 +13,8 @@ class LossyProxy:
 
     url: str
     lose_next: bool = False
+    lose_answer_to: bytes | None = None
+    """What a command has in it whose answer is to be lost, once."""
     lost: int = 0
 
 
@@ -24,6 +26,8 @@ async def lossy_proxy(server_url: str) -> AsyncIterator[LossyProxy]:
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
         while data := await reader.read(65_536):
+            if not answers and proxy.lose_answer_to is not None and proxy.lose_answer_to in data:
+                proxy.lose_next, proxy.lose_answer_to = True, None
             if answers and proxy.lose_next:
                 proxy.lose_next = False
                 proxy.lost += 1

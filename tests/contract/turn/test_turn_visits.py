@@ -18,6 +18,7 @@ from storage.redis.client import connect
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
 from storage.redis.turn_visits import RedisTurnVisits
 from tests.contract.calls.call_records import in_partition, moved, now_ms, proposed
+from tests.contract.calls.lossy_proxy import lossy_proxy
 from tests.unit.jobs.memory_visits import MemoryTurnVisits
 
 KEYS = Keys("test:")
@@ -199,3 +200,22 @@ async def test_a_store_that_is_away_is_said_to_be(redis_url: str) -> None:
     with pytest.raises(Unavailable):
         await visits.take(limit=1, lease_ms=1)
     await client.aclose()
+
+
+async def test_a_taking_whose_answer_was_lost_is_not_lost(redis_url: str, redis: Redis) -> None:
+    """Asked again by the client itself, it finds what it took, not an empty list and a wait for the lease to end."""
+    house, calls = RedisHouse(redis), [proposed(), proposed()]
+    async with lossy_proxy(redis_url) as proxy:
+        client = connect(proxy.url)
+        visits = RedisTurnVisits(client, KEYS)
+        await house.hang_up(calls[0])
+        before = await taken(visits)
+        await house.hang_up(calls[1])
+        proxy.lose_answer_to = b"EVALSHA"
+        after = await taken(visits)
+        await client.aclose()
+
+    assert proxy.lost == 1
+    assert before == [calls[0].call_id]
+    assert after == [calls[1].call_id]
+    assert await taken(house.visits) == []
