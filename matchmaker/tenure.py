@@ -7,9 +7,10 @@ sign of trouble, by an exception, and the next tenure begins anew.
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heappop, heappush, merge
 
 import msgspec
 import structlog
@@ -35,6 +36,7 @@ from matchmaker.ports import (
     Left,
     NodeLiveness,
     QueueStore,
+    StoredTicket,
     TicketState,
 )
 from matchmaker.ports import Paused as PausedEvent
@@ -59,6 +61,7 @@ CLAIMS_AT_ONCE = 64
 _PAIRS_AT_MOST = 1_024
 _EVENTS_AT_ONCE = 256
 _EVENTS_BETWEEN_BREATHS = 16
+_SORTED_BETWEEN_BREATHS = 512
 _BLOCK_MS = 1_000
 _REVIEWS_AT_ONCE = 64
 _REVIEW_TICK_S = 0.1
@@ -155,7 +158,7 @@ class Tenure:
         for record in await self._queues.matches(self._pool):
             self._review_at(record.match.claimed_at_ms, record.match.call_id)
         stored = await self._queues.scan(self._pool)
-        for count, each in enumerate(sorted(stored, key=lambda each: each.ticket.seniority)):
+        for count, each in enumerate(await _by_seniority(stored)):
             if each.state is TicketState.WAITING:
                 arrived = Arrived(each.ticket, each.ticket.queued_at)
                 self._propose(self._room.hear(self._number, arrived, self._now()))
@@ -382,3 +385,16 @@ class Tenure:
             if await self._queues.leave(self._pool, ticket.ticket_id) is Left.LEFT:
                 with suppress(Unavailable):
                     await self._ports.activities.leave(ticket.user_id, Queued(self._pool, ticket.ticket_id))
+
+
+async def _by_seniority(stored: Sequence[StoredTicket]) -> Iterator[StoredTicket]:
+    """Those who wait longest first. Sorted by and by: one sort of a large pool would keep all else waiting."""
+    runs = []
+    for start in range(0, len(stored), _SORTED_BETWEEN_BREATHS):
+        runs.append(sorted(stored[start : start + _SORTED_BETWEEN_BREATHS], key=_seniority))
+        await asyncio.sleep(0)
+    return merge(*runs, key=_seniority)
+
+
+def _seniority(stored: StoredTicket) -> tuple[int, str]:
+    return stored.ticket.seniority

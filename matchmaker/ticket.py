@@ -57,7 +57,7 @@ class Person(Protocol):
     def role(self) -> str: ...
 
 
-class Wants(msgspec.Struct, frozen=True, array_like=True):
+class Wants(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whom a ticket accepts, before anything is relaxed; empty sets accept any language or region."""
 
     sides: frozenset[Gender]
@@ -67,8 +67,11 @@ class Wants(msgspec.Struct, frozen=True, array_like=True):
     regions: frozenset[str]
 
 
-class Ticket(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """One person's place in one pool; `queued_at` (Unix ms) is the seniority and never changes."""
+class Ticket(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+    """One person's place in one pool; `queued_at` (Unix ms) is the seniority and never changes.
+
+    Without cycles, and so without the garbage collector, which would look at each of a large pool again and again.
+    """
 
     ticket_id: TicketId
     intent: str

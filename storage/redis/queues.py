@@ -4,6 +4,7 @@ Decides the stored forms of tickets, events and matches (headers of `queue_put.l
 rule is in the scripts, each of which touches one pool's keys only.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ _SCRIPTS = (
     "outlook",
     "enrol",
 )
-_SCAN_COUNT = 1_000
+_SCAN_COUNT = 500
+_DECODED_BETWEEN_BREATHS = 64
 
 # Bounds the stream where no owner trims it. One that falls further behind sees the gap and begins anew.
 _EVENTS_AT_MOST = 20_000
@@ -173,24 +175,27 @@ class RedisQueues:
         await self._lease("drop", pool, token, 0)
 
     async def scan(self, pool: str) -> list[StoredTicket]:
-        found: dict[bytes, bytes] = {}
-        with unavailable_when_away():
-            cursor = 0
+        found: dict[bytes, StoredTicket] = {}
+        cursor = 0
+        while True:
             page: Any
-            while True:
+            with unavailable_when_away():
                 cursor, page = await self._redis.hscan(self._keys.tickets(pool), cursor, count=_SCAN_COUNT)
-                # A scan may meet the same field twice; the later value is the newer one.
-                found.update(page)
-                if cursor == 0:
-                    break
-        tickets = []
-        for ticket_id, value in found.items():
-            try:
-                tickets.append(_stored_ticket(value))
-            except ValueError as error:
-                # One ticket that nobody can read must not keep all the others from being matched.
-                logger.error("unreadable ticket", pool=pool, ticket_id=ticket_id.decode(), reason=str(error))
-        return tickets
+            for count, (ticket_id, value) in enumerate(page.items(), start=1):
+                try:
+                    # A scan may meet the same field twice; the later value is the newer one.
+                    found[ticket_id] = _stored_ticket(value)
+                except ValueError as error:
+                    # One ticket that nobody can read must not keep all the others from being matched.
+                    found.pop(ticket_id, None)
+                    logger.error(
+                        "unreadable ticket", pool=pool, ticket_id=ticket_id.decode(), reason=str(error)
+                    )
+                # Whoever learns a large pool has a lease to renew meanwhile.
+                if count % _DECODED_BETWEEN_BREATHS == 0:
+                    await asyncio.sleep(0)
+            if cursor == 0:
+                return list(found.values())
 
     async def matches(self, pool: str) -> list[MatchRecord]:
         with unavailable_when_away():

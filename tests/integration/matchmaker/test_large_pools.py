@@ -1,0 +1,99 @@
+"""Pools of many thousands change hands, and lose a node, without anything else having to wait for that."""
+
+import asyncio
+import gc
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from base.ids import UserId
+from base.policy import Gender
+from matchmaker.ticket import encode_ticket
+from matchmaker.worker import PoolWorker
+from tests.integration.matchmaker.scene import Scene
+from tests.unit.matchmaker.people import Somebody, ticket_of, wanting
+
+WOMEN_WHO_WAIT = 20_000
+BEATS_EVERY_S = 0.001
+
+
+@pytest.fixture
+def unpaused() -> Iterator[None]:
+    """Without the collector's looks at all that the other tests have left: it is not they who are measured."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+async def fill(scene: Scene, count: int, *, node: str = "node-1", exclusions: int = 40) -> None:
+    """Women who wait for men of 30, one a millisecond, the newest first in what is stored."""
+    strangers = [UserId(f"{number:036}") for number in range(2_000)]
+    tickets = {}
+    for number in reversed(range(count)):
+        ticket = ticket_of(
+            f"{number:06}",
+            queued_at=1_700_000_000_000 + number,
+            side=Gender.FEMALE,
+            intent="dating",
+            node_id=node,
+            wants=wanting(sides=frozenset({Gender.MALE}), age_min=30, age_max=30),
+            exclusions=frozenset(random.sample(strangers, exclusions)),
+        )
+        tickets[ticket.ticket_id] = b"w|female||" + encode_ticket(ticket)
+        if len(tickets) == 1_000 or not number:
+            await scene.redis.hset(scene.keys.tickets("dating"), mapping=tickets)
+            tickets.clear()
+    await scene.redis.hset(scene.keys.pool_counts("dating"), "female:w", count)
+
+
+@asynccontextmanager
+async def served(scene: Scene) -> AsyncIterator[None]:
+    """A worker of its own serves the pool `dating`."""
+    worker = asyncio.create_task(PoolWorker("dating", scene.policies["dating"], scene.worker_ports).run())
+    try:
+        yield
+    finally:
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+
+def takeovers(scene: Scene) -> float | None:
+    return scene.registry.get_sample_value("minuet_pool_takeovers_total", {"intent": "dating"})
+
+
+@dataclass
+class Heart:
+    """Beats in the loop; in time of this thread's own, so that a busy machine changes nothing."""
+
+    longest_s: float = 0.0
+
+    async def beat(self) -> None:
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(BEATS_EVERY_S)
+            now = time.thread_time()
+            self.longest_s, last = max(self.longest_s, now - last), now
+
+
+@pytest.mark.usefixtures("unpaused")
+async def test_a_large_pool_is_learnt_without_the_loop_standing_still(scene: Scene) -> None:
+    """Twenty thousand wait when it is taken: the lease is renewed meanwhile, and the longest waiting is served."""
+    await fill(scene, WOMEN_WHO_WAIT)
+    heart = Heart()
+    beating = asyncio.create_task(heart.beat())
+    began_s = time.thread_time()
+    async with served(scene):
+        man = Somebody("Bob", Gender.MALE, age=30)
+        await scene.join("bob", intent="dating", person=man)
+        (match, *_) = await scene.announcer.next(timeout_s=120)
+        took_s = time.thread_time() - began_s
+    beating.cancel()
+
+    assert takeovers(scene) == 1
+    assert match.a.user_id == "000000"
+    assert heart.longest_s < took_s / 4
