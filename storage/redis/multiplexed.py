@@ -6,8 +6,10 @@ only that order; connecting (TLS, credentials, RESP3), encoding of arguments, er
 redis-py's and hiredis's, and whatever would hold the connection up (blocking reads, transactions, subscriptions) goes
 its way over the pool.
 
-As with the pool, a command that met a lost or silent connection is sent once more on a fresh one, so commands must
-bear being done twice; those of Minuet's adapters do.
+As with the pool, a command that met a lost or silent connection is sent once more on a fresh one, though it may have been
+done: the answer may be all that was lost. So each adapter has to know a command of its own that it meets again (calls by
+their rev, idempotency keys, login attempts and visits by what names the attempt) or to be none the worse for it. Where it
+is a little worse, the script's header says how (`rate_limit`, `queue_drop`).
 """
 
 import asyncio
@@ -123,7 +125,13 @@ class _Link(asyncio.Protocol):
         transport.resume_reading()
 
     def ask(self, command: bytes) -> "asyncio.Future[Any]":
-        """The answer, an exception of redis-py's among them. Raises: RedisConnectionError with too many waiting."""
+        """The answer, an exception of redis-py's among them.
+
+        Raises: RedisConnectionError with too many waiting, or on a link that was lost before it was asked anything.
+        """
+        if self.is_lost:
+            # Nobody reads it any more: the answer would be waited for as long as a silent server's.
+            raise RedisConnectionError("the connection was lost")
         if len(self._pending) >= MAX_PENDING:
             raise RedisConnectionError("too many commands wait for an answer")
         if not self._unsent:

@@ -1,9 +1,19 @@
 """The shared connection: every answer reaches whoever asked, whatever happens to those before and behind it."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
@@ -11,6 +21,8 @@ from redis.exceptions import NoScriptError, ResponseError
 from minuet.embedded import EmbeddedValkey
 from storage.redis import multiplexed
 from storage.redis.client import connect
+from storage.redis.multiplexed import MultiplexedRedis
+from tests.contract.calls.lossy_proxy import lossy_proxy
 
 
 @pytest.fixture
@@ -144,3 +156,61 @@ async def test_a_silent_server_is_given_up_in_bounded_time(private_valkey: Embed
     assert all(isinstance(outcome, Exception) for outcome in outcomes)
     assert await redis.ping()
     await redis.aclose()
+
+
+async def test_a_link_that_is_lost_before_it_is_asked_is_known_at_once(
+    private_valkey: EmbeddedValkey,
+) -> None:
+    """Not after the whole time that a silent server is given; the second try meets a fresh link."""
+    redis = connect(private_valkey.url, timeout_s=300)
+    assert isinstance(redis, MultiplexedRedis)
+    # The link opens in a task of its own: between its end and the one who asked for it, the server may hang up.
+    opening = redis._open
+
+    async def open_and_lose() -> Any:
+        link = await opening()
+        link.connection_lost(None)
+        redis._open = opening  # type: ignore[method-assign]
+        return link
+
+    redis._open = open_and_lose  # type: ignore[method-assign]
+    async with asyncio.timeout(30):
+        assert await redis.ping()
+    await redis.aclose()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A self-made one for 127.0.0.1 with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "server.pem"
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
+    )
+    return path
+
+
+async def test_commands_share_a_connection_under_tls_too(redis_url: str, certificate: Path) -> None:
+    """Answers of any length arrive whole, and a lost one is asked for again."""
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    served.load_cert_chain(certificate)
+    async with lossy_proxy(redis_url, certificate=served) as proxy:
+        redis = connect(f"{proxy.url}?ssl_ca_certs={certificate}")
+        await asyncio.gather(*(redis.set(f"k{n}", str(n) * 70_000) for n in range(5)))
+        values = await asyncio.gather(*(redis.get(f"k{n}") for n in range(5)))
+        proxy.lose_next = True
+        again = await redis.get("k1")
+        await redis.aclose()
+
+    assert proxy.lost == 1
+    assert values == [str(n).encode() * 70_000 for n in range(5)]
+    assert again == values[1]

@@ -1,6 +1,7 @@
 """A TCP proxy that can lose an answer: it cuts the connection after the server has done what it was asked."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ class LossyProxy:
 
 
 @asynccontextmanager
-async def lossy_proxy(server_url: str) -> AsyncIterator[LossyProxy]:
-    """A proxy in front of `server_url`, for the length of the block."""
+async def lossy_proxy(
+    server_url: str, *, certificate: ssl.SSLContext | None = None
+) -> AsyncIterator[LossyProxy]:
+    """A proxy in front of `server_url`, for the length of the block; with a certificate its clients have to speak TLS."""
     target = urlsplit(server_url)
     proxy = LossyProxy("")
 
@@ -49,9 +52,10 @@ async def lossy_proxy(server_url: str) -> AsyncIterator[LossyProxy]:
             to_server[1].close()
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certificate)
     port = server.sockets[0].getsockname()[1]
     user, _, _ = target.netloc.rpartition("@")
-    proxy.url = urlunsplit(target._replace(netloc=f"{user}@127.0.0.1:{port}"))
+    dialled = target._replace(netloc=f"{user}@127.0.0.1:{port}")
+    proxy.url = urlunsplit(dialled if certificate is None else dialled._replace(scheme="rediss"))
     async with server:
         yield proxy
