@@ -100,21 +100,32 @@ class Watches:
         """Tells what has changed to one session, or to all of this node. Raises: Unavailable."""
         self._tidy()
         mine = [live] if live is not None else [one for one in map(self._hub.session, self._of) if one]
+        asked = {one.id: dict(self._of.get(one.id, {})) for one in mine}
         watched: dict[UserId, set[UserId]] = defaultdict(set)
         for one in mine:
-            watched[one.user_id].update(watch.peer_id for watch in self._of.get(one.id, {}).values())
+            watched[one.user_id].update(watch.peer_id for watch in asked[one.id].values())
         watched = {user_id: peers for user_id, peers in watched.items() if peers}
         if not watched:
             return
         apart = await self._presence.apart(watched)
         online = await self._presence.online(set().union(*watched.values()))
         for one in mine:
-            self._tell(one, online, apart)
+            self._tell(one, asked[one.id], online, apart)
 
     # How it goes on inside.
 
-    def _tell(self, live: LiveSession, online: set[UserId], apart: set[tuple[UserId, UserId]]) -> None:
-        for connection_id, watch in list(self._of.get(live.id, {}).items()):
+    def _tell(
+        self,
+        live: LiveSession,
+        asked: Mapping[ConnectionId, _Watch],
+        online: set[UserId],
+        apart: set[tuple[UserId, UserId]],
+    ) -> None:
+        for connection_id, watch in asked.items():
+            if self._of.get(live.id, {}).get(connection_id) is not watch:
+                # Ended meanwhile, or begun anew, with a look of its own. One begun meanwhile is not in here at all: that
+                # nobody asked for its person does not mean that they are away.
+                continue
             if (live.user_id, watch.peer_id) in apart:
                 self._drop(live.id, connection_id)
             elif not live.is_attached:

@@ -1,6 +1,6 @@
 """Who is told of whose coming and going, look by look."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -28,11 +28,14 @@ class Sky:
         self.gone: set[ConnectionId] = set()
         self.away = False
         self.asked: list[set[UserId]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while a look is under way."""
 
     async def online(self, user_ids: Collection[UserId]) -> set[UserId]:
         if self.away:
             raise Unavailable
         self.asked.append(set(user_ids))
+        self.meanwhile()
         return self.there & set(user_ids)
 
     async def apart(self, others: Mapping[UserId, Collection[UserId]]) -> set[tuple[UserId, UserId]]:
@@ -121,6 +124,28 @@ async def test_an_outage_tells_nothing_and_forgets_nothing(place: Place) -> None
     await place.watches.look()
 
     assert place.told() == ["online", "offline"]
+
+
+async def test_a_look_tells_nothing_of_whom_it_did_not_ask_for(place: Place) -> None:
+    """Somebody else is watched while it is under way: they are there, and the next look says so."""
+    her = UserId("her")
+    place.sky.there.add(her)
+    place.sky.meanwhile = lambda: place.watches.watch(place.live, {TWO: her})
+    await place.watches.look()
+    first = place.told()
+    place.sky.meanwhile = lambda: None
+    await place.watches.look()
+
+    assert first == ["online"]
+    assert place.told() == ["online", "online"]
+
+
+async def test_a_look_tells_nothing_of_what_was_ended_meanwhile(place: Place) -> None:
+    """The last that was told is `offline`."""
+    place.sky.meanwhile = lambda: place.watches.end(ONE)
+    await place.watches.look()
+
+    assert place.told() == ["offline"]
 
 
 async def test_a_session_that_is_over_watches_nobody(place: Place) -> None:
