@@ -1,6 +1,5 @@
 """What each seat may see of a call."""
 
-
 from signaling.call import events
 from signaling.call.view import call_state, match_found, must_hear
 from signaling.protocol.messages.call import CallState, PeerView, PendingView, SeatFlags
