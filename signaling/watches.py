@@ -27,6 +27,8 @@ logger = structlog.get_logger(__name__)
 LOOK_EVERY_S: Final = 1.0
 VERIFY_EVERY: Final = 5
 """Looks."""
+VERIFY_TIMEOUT_S: Final = 0.5
+"""How much later the next look may come because the database is slow."""
 
 
 StillOpen = Callable[[Collection[ConnectionId]], Awaitable[set[ConnectionId]]]
@@ -86,15 +88,9 @@ class Watches:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             looks += 1
-            try:
-                if looks % VERIFY_EVERY == 0:
-                    await self.verify()
-                await self.look()
-            except Unavailable:
-                logger.debug("presence could not be looked at")
-            except Exception:
-                # One bug must not leave everybody with yesterday's presence.
-                logger.exception("presence was not looked at")
+            await _attempt(self.look)
+            if looks % VERIFY_EVERY == 0:
+                await _attempt(self.verify)
 
     async def look(self, live: LiveSession | None = None) -> None:
         """Tells what has changed to one session, or to all of this node. Raises: Unavailable."""
@@ -150,11 +146,23 @@ class Watches:
         self._metrics.watched.set(sum(map(len, self._of.values())))
 
     async def verify(self) -> None:
-        """Forgets what has ended and was not told. Raises: Unavailable."""
+        """Forgets what has ended and was not told. Raises: Unavailable, TimeoutError."""
         watched = {one for mine in self._of.values() for one in mine}
         if watched:
-            for gone in watched - await self._still_open(watched):
+            async with asyncio.timeout(VERIFY_TIMEOUT_S):
+                still_open = await self._still_open(watched)
+            for gone in watched - still_open:
                 self.end(gone)
+
+
+async def _attempt(step: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await step()
+    except (Unavailable, TimeoutError):
+        logger.debug("presence could not be looked at")
+    except Exception:
+        # One bug must not leave everybody with yesterday's presence.
+        logger.exception("presence was not looked at")
 
 
 def _push(live: LiveSession, connection_id: ConnectionId, *, online: bool) -> None:

@@ -1,5 +1,6 @@
 """Who is told of whose coming and going, look by look."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 
 import pytest
@@ -10,6 +11,7 @@ from base.errors import Unavailable
 from base.ids import ConnectionId, UserId
 from chat.metrics import ChatMetrics
 from chat.rules import MAX_WATCHED, TooManyWatched
+from signaling import watches
 from signaling.hub import Hub
 from signaling.metrics import SessionMetrics
 from signaling.watches import Watches
@@ -28,6 +30,9 @@ class Sky:
         self.gone: set[ConnectionId] = set()
         self.away = False
         self.asked: list[set[UserId]] = []
+        self.database_hangs = False
+        self.verified: list[int] = []
+        """After how many looks the database was asked."""
         self.meanwhile: Callable[[], object] = lambda: None
         """What happens while a look is under way."""
 
@@ -42,6 +47,9 @@ class Sky:
         return self.blocked
 
     async def still_open(self, connection_ids: Collection[ConnectionId]) -> set[ConnectionId]:
+        self.verified.append(len(self.asked))
+        if self.database_hangs:
+            await asyncio.Event().wait()
         return set(connection_ids) - self.gone
 
 
@@ -124,6 +132,22 @@ async def test_an_outage_tells_nothing_and_forgets_nothing(place: Place) -> None
     await place.watches.look()
 
     assert place.told() == ["online", "offline"]
+
+
+async def test_a_database_that_hangs_costs_no_look(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it is asked comes after the look, and is given up."""
+    monkeypatch.setattr(watches, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(watches, "VERIFY_TIMEOUT_S", 0.01)
+    place.sky.database_hangs = True
+    running = asyncio.ensure_future(place.watches.run())
+    try:
+        async with asyncio.timeout(10):
+            while len(place.sky.asked) < 3 * watches.VERIFY_EVERY:
+                await asyncio.sleep(0.001)
+    finally:
+        running.cancel()
+
+    assert place.sky.verified[:2] == [watches.VERIFY_EVERY, 2 * watches.VERIFY_EVERY]
 
 
 async def test_a_look_tells_nothing_of_whom_it_did_not_ask_for(place: Place) -> None:
