@@ -203,9 +203,12 @@ class CallService:
         self._close_windows(call)
 
     def retime(self, call: LocalCall) -> None:
-        """Schedules the call's earliest timer."""
+        """Schedules the call's earliest timer, and closes the window after a revocation where nothing is left to stop."""
         hosted = is_hosted(call, self._router.node_id)
         self._deadlines.schedule(call.id, call.next_timer_at if hosted else None)
+        if call.negotiations.answered and not call.negotiations.may_have_video:
+            # Taken back before it was negotiated: nobody has an answer to give that would say so.
+            self._close_windows(call)
 
     def count_refusal(self, call: LocalCall, seat: Seat, code: ErrorCode) -> None:
         """Counts a refused relay for the record; what comes within a second is one line of its log."""
@@ -234,9 +237,6 @@ class CallService:
     def _keep(self, stored: StoredCall) -> LocalCall:
         call = self._local.keep(stored)
         self.retime(call)
-        if call.negotiations.answered and not call.negotiations.has_video:
-            # Taken back before it was negotiated: nobody has an answer to give that would say so.
-            self._close_windows(call)
         return call
 
     def _close_windows(self, call: LocalCall) -> None:

@@ -88,7 +88,8 @@ class Negotiations:
         self.answered = False
         """Whether any answer has been relayed: without one, no media can be connected."""
         self.has_video = False
-        """Whether the last answer that was relayed lets video flow, in either direction."""
+        """Whether video may flow, in either direction: by the last answer that was relayed, or one that was refused only
+        by the offerer's node, when the answerer may have applied it and cannot go back."""
 
     def offer(
         self,
@@ -193,7 +194,10 @@ class Negotiations:
         return released
 
     def withdraw(self, offerer: SeatName, number: int) -> bool:
-        """Closes an open offer that failed elsewhere. Returns whether it was open."""
+        """Closes an open offer that failed elsewhere. Returns whether it was open.
+
+        One that was answered here and refused there leaves `has_video` as it is: the answerer may have applied the answer.
+        """
         was_open = self._open.pop((offerer, number), None) is not None
         self._forget_trickles()
         return was_open
@@ -206,6 +210,11 @@ class Negotiations:
         if late:
             self._forget_trickles()
         return late
+
+    @property
+    def may_have_video(self) -> bool:
+        """Whether somebody may be sending video: by the last answer, or by one to an open offer that is on its way."""
+        return self.has_video or any(offer.description.has_live_video for offer in self._open.values())
 
     @property
     def is_open(self) -> bool:

@@ -83,6 +83,8 @@ class Relays:
             self._pass(call, seat, message)
         except MinuetError as error:
             self._watcher.count_refusal(call, seat, error.code)
+            if isinstance(error, AnswerRefused):
+                self._watcher.retime(call)
             if isinstance(error, BudgetSpent):
                 self._watcher.overspent(call, seat)
             raise
@@ -101,16 +103,20 @@ class Relays:
             call.negotiations.withdraw(
                 frame.to_seat if failed.of == "self" else other(frame.to_seat), failed.negotiation
             )
+            self._watcher.retime(call)
             self._deliver(call, frame.to_seat, failed)
             return
         try:
             message = _AS_SENT[frame.type](frame)
         except (KeyError, msgspec.ValidationError):
             return  # a newer release relays something that this one does not know
-        sender = other(frame.to_seat)
+        sender, may_have_video = other(frame.to_seat), call.negotiations.may_have_video
         try:
             self._pass(call, sender, message)
         except AnswerRefused as refusal:
+            # Its sender was told `ok`, and may send by it.
+            call.negotiations.has_video |= may_have_video
+            self._watcher.retime(call)
             self._watcher.count_refusal(call, sender, refusal.code)  # both have been told
         except MinuetError as error:
             if isinstance(message, wire.CallOffer):

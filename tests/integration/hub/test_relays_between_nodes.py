@@ -15,6 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from base.clock import ServerClock, SystemClock
+from base.errors import ErrorCode
 from base.ids import CallId, DeviceId, IdFactory, NodeId, SessionId, TicketId, UserId
 from base.policy import Gender, IntentPolicy, IpPrivacy
 from matchmaker.lobby import Lobby
@@ -293,6 +294,37 @@ async def test_a_revocation_beats_an_answer_on_its_way(town: Town) -> None:
     assert town.call_at(town.his).view.b.video_off_at is not None
 
 
+async def test_a_revocation_beats_the_first_answer_with_video(town: Town) -> None:
+    """His node has let it pass, so he may be sending: the window closes by an answer without video and nothing else."""
+    await _allow_video(town)
+    town.hers.send(town.offer(3, WITH_VIDEO))
+    await town.deliver()
+    town.forget()
+
+    town.his.send(town.answer(3, WITH_VIDEO))
+    await town.hers.calls.act(town.call_id, UserId("she"), events.VideoRevoked)
+    await town.deliver(Relayed)
+    # What is counted of the refusal is one more change of the record, of which both nodes hear.
+    await town.hers.calls.decide(
+        town.call_at(town.hers), events.RelayRefused("b", ErrorCode.VIDEO_NOT_ALLOWED, 1)
+    )
+    await asyncio.sleep(0.1)
+    await town.deliver()
+
+    assert [failed["code"] for failed in town.his.person.of("call.negotiation_failed")] == [
+        "video_not_allowed"
+    ]
+    for node in (town.hers, town.his):
+        assert town.call_at(node).view.b.video_off_at is not None
+
+    await town.negotiate(4, VOICE)
+
+    async with asyncio.timeout(10):
+        while any(town.call_at(node).view.b.video_off_at is not None for node in (town.hers, town.his)):
+            await asyncio.sleep(0.01)
+            await town.deliver()
+
+
 async def test_an_answer_that_stops_video_closes_the_window_on_both_nodes(town: Town) -> None:
     """Whichever of them sees it pass, the record says so."""
     await _allow_video(town)
@@ -355,6 +387,7 @@ async def test_a_record_that_could_not_be_read_holds_up_no_later_relay(town: Tow
     await town.hers.calls.decide(town.call_at(town.hers), events.VideoApproved("a", "both"))
     key = Keys().call(town.call_id)
     record = await town.redis.dump(key)
+    assert record is not None
     await town.redis.hset(key, mapping=dict.fromkeys(await town.redis.hkeys(key), b"?"))
     town.hers.send(town.offer(2, WITH_VIDEO))
     await town.deliver(Relayed)
