@@ -1,9 +1,11 @@
 """Who wants to know who is there: the watches of this node's sessions, and what they were told last.
 
-Looks once a second at everybody who is watched, in one round trip, and tells what is not as it was told. So nothing has
-to be remembered about watchers elsewhere, and nothing is lost that a next look would not find. Whom a block keeps apart
-is in that look; whether connections still stand is asked of the database every few seconds, for deletions that another
-node did not tell.
+Looks once a second at those who are watched and tells what is not as it was told. So nothing has to be remembered about
+watchers elsewhere, and nothing is lost that a next look would not find. Whom a block keeps apart is in that look; whether
+connections still stand is asked of the database every few seconds, for deletions that another node did not tell.
+
+Both are bounded, whatever sessions watch: each person who is looked at costs this process some 10 us. Where there are more,
+sessions have their turns, and changes are told later by a second for each `LOOKED_AT_MOST` watches.
 """
 
 import asyncio
@@ -25,8 +27,12 @@ from signaling.protocol.messages.chat import PresenceUpdate
 logger = structlog.get_logger(__name__)
 
 LOOK_EVERY_S: Final = 1.0
+LOOKED_AT_MOST: Final = 2_500
+"""Watches of one look. A look at new ones comes beside that, and is bounded by what a session may watch."""
 VERIFY_EVERY: Final = 5
 """Looks."""
+VERIFIED_MOST: Final = 2_500
+VERIFIED_AT_ONCE: Final = 500
 VERIFY_TIMEOUT_S: Final = 0.5
 """How much later the next look may come because the database is slow."""
 
@@ -55,6 +61,9 @@ class Watches:
         self._still_open = still_open
         self._metrics = metrics
         self._of: dict[SessionId, dict[ConnectionId, _Watch]] = {}
+        """In the order in which they have their turns."""
+        self._unverified: list[ConnectionId] = []
+        """What is left of the connections that were watched when the database was first asked, this time round."""
 
     def watch(self, live: LiveSession, peers: Mapping[ConnectionId, UserId]) -> list[ConnectionId]:
         """Adds what the session wants to watch; answers with all that it watches. Raises: TooManyWatched."""
@@ -93,9 +102,9 @@ class Watches:
                 await _attempt(self.verify)
 
     async def look(self, live: LiveSession | None = None) -> None:
-        """Tells what has changed to one session, or to all of this node. Raises: Unavailable."""
+        """Tells what has changed to one session, or to those whose turn it is. Raises: Unavailable."""
         self._tidy()
-        mine = [live] if live is not None else [one for one in map(self._hub.session, self._of) if one]
+        mine = [live] if live is not None else [one for one in map(self._hub.session, self._turn()) if one]
         asked = {one.id: dict(self._of.get(one.id, {})) for one in mine}
         watched: dict[UserId, set[UserId]] = defaultdict(set)
         for one in mine:
@@ -109,6 +118,19 @@ class Watches:
             self._tell(one, asked[one.id], online, apart)
 
     # How it goes on inside.
+
+    def _turn(self) -> list[SessionId]:
+        """As many sessions as a look bears, at least one; they come last the next time."""
+        turn: list[SessionId] = []
+        watched = 0
+        for session_id, mine in self._of.items():
+            watched += len(mine)
+            if turn and watched > LOOKED_AT_MOST:
+                break
+            turn.append(session_id)
+        for session_id in turn:
+            self._of[session_id] = self._of.pop(session_id)
+        return turn
 
     def _tell(
         self,
@@ -146,13 +168,17 @@ class Watches:
         self._metrics.watched.set(sum(map(len, self._of.values())))
 
     async def verify(self) -> None:
-        """Forgets what has ended and was not told. Raises: Unavailable, TimeoutError."""
-        watched = {one for mine in self._of.values() for one in mine}
-        if watched:
-            async with asyncio.timeout(VERIFY_TIMEOUT_S):
-                still_open = await self._still_open(watched)
-            for gone in watched - still_open:
-                self.end(gone)
+        """Forgets what has ended and was not told, of some that have their turn. Raises: Unavailable, TimeoutError."""
+        if not self._unverified:
+            self._unverified = list({one for mine in self._of.values() for one in mine})
+        turn = self._unverified[:VERIFIED_MOST]
+        async with asyncio.timeout(VERIFY_TIMEOUT_S):
+            for start in range(0, len(turn), VERIFIED_AT_ONCE):
+                share = turn[start : start + VERIFIED_AT_ONCE]
+                for gone in set(share) - await self._still_open(share):
+                    self.end(gone)
+                # Only now: those that were not asked for are the first of the next time.
+                del self._unverified[: len(share)]
 
 
 async def _attempt(step: Callable[[], Awaitable[None]]) -> None:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from base.clock import ManualClock
 from base.errors import Unavailable
-from base.ids import ConnectionId, UserId
+from base.ids import ConnectionId, SessionId, UserId
 from chat.metrics import ChatMetrics
 from chat.rules import MAX_WATCHED, TooManyWatched
 from signaling import watches
@@ -33,6 +33,7 @@ class Sky:
         self.database_hangs = False
         self.verified: list[int] = []
         """After how many looks the database was asked."""
+        self.verified_ids: list[set[ConnectionId]] = []
         self.meanwhile: Callable[[], object] = lambda: None
         """What happens while a look is under way."""
 
@@ -48,6 +49,7 @@ class Sky:
 
     async def still_open(self, connection_ids: Collection[ConnectionId]) -> set[ConnectionId]:
         self.verified.append(len(self.asked))
+        self.verified_ids.append(set(connection_ids))
         if self.database_hangs:
             await asyncio.Event().wait()
         return set(connection_ids) - self.gone
@@ -148,6 +150,53 @@ async def test_a_database_that_hangs_costs_no_look(place: Place, monkeypatch: py
         running.cancel()
 
     assert place.sky.verified[:2] == [watches.VERIFY_EVERY, 2 * watches.VERIFY_EVERY]
+
+
+async def test_sessions_have_their_turns_where_more_is_watched_than_a_look_bears(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is left out, and nobody has two turns before all have had one."""
+    monkeypatch.setattr(watches, "LOOKED_AT_MOST", 5)
+    place.watches.unwatch(place.live, None)
+    sessions = []
+    for number in range(7):
+        one = Scene().live
+        one.session.id = SessionId(f"session-{number}")
+        place.hub.add(one)
+        peers = {ConnectionId(f"{number}-{n}"): UserId(f"{number}-{n}") for n in range(2)}
+        place.watches.watch(one, peers)
+        sessions.append(set(peers.values()))
+    for _ in range(4):
+        await place.watches.look()
+
+    assert place.sky.asked == [
+        sessions[0] | sessions[1],
+        sessions[2] | sessions[3],
+        sessions[4] | sessions[5],
+        sessions[6] | sessions[0],
+    ]
+
+
+async def test_the_database_is_asked_in_shares(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All connections have their turn; what was not asked for when it went away comes first afterwards."""
+    monkeypatch.setattr(watches, "VERIFIED_MOST", 50)
+    monkeypatch.setattr(watches, "VERIFIED_AT_ONCE", 20)
+    many = {ConnectionId(str(n)) for n in range(MAX_WATCHED - 1)}
+    place.watches.watch(place.live, dict.fromkeys(many, HIM))
+    await place.watches.verify()
+    first = set().union(*place.sky.verified_ids)
+    monkeypatch.setattr(watches, "VERIFY_TIMEOUT_S", 0.01)
+    place.sky.database_hangs = True
+    with pytest.raises(TimeoutError):
+        await place.watches.verify()
+    place.sky.database_hangs = False
+    del place.sky.verified_ids[:]
+    await place.watches.verify()
+    second = set().union(*place.sky.verified_ids)
+
+    assert [len(share) for share in place.sky.verified_ids] == [20, 20, 10]
+    assert len(first) == len(second) == 50
+    assert first | second == many | {ONE}
 
 
 async def test_a_look_tells_nothing_of_whom_it_did_not_ask_for(place: Place) -> None:
