@@ -281,8 +281,8 @@ class QueueStore(OutlookSource, Protocol):
         """How many tickets stand where, by side; does not grow with the pool."""
         ...
 
-    async def enrol(self, member: str, *, ttl_ms: int) -> list[str]:
-        """Lets everybody know for so long that a matchmaker runs (0: not any more); answers who does."""
+    async def enrol(self, member: str, pools: Sequence[str], *, ttl_ms: int) -> dict[str, set[str]]:
+        """Lets everybody know for so long that a matchmaker stands for pools (0: not any more); answers who does."""
         ...
 
     async def owned_for(self, pool: str) -> int:

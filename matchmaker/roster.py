@@ -1,10 +1,12 @@
-"""The roster: which matchmakers there are, and so which pools are this one's.
+"""The roster: which matchmakers stand for which pools, and so which pools are this one's.
 
-Decides when a pool should change hands: never for a moment's reason, since whoever takes it has to learn it anew.
+A matchmaker stands for a pool while it really tries to serve it: one that is configured for other intents, or whose
+worker hangs, is nobody to leave the pool to. Decides when a pool should change hands: never for a moment's reason, since
+whoever takes it has to learn it anew.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -18,6 +20,8 @@ from matchmaker.spread import spread
 ENROL_S: Final = 0.5
 MEMBER_MS: Final = 2_000
 STEADY_MS: Final = 3_000
+TRIED_MS: Final = 5_000
+"""A worker tries more often than that, also when it pauses after failures."""
 
 logger = structlog.get_logger(__name__)
 
@@ -27,26 +31,31 @@ class Roster:
 
     def __init__(self, member: str, pools: Iterable[str], queues: QueueStore, clock: Clock) -> None:
         self.member = member
-        self._pools = tuple(pools)
         self._queues = queues
         self._clock = clock
-        self._members: frozenset[str] = frozenset((member,))
-        self._spread = spread(self._pools, self._members)
-        self._since_ms = clock.monotonic_ms()
+        self._tried = dict.fromkeys(pools, clock.monotonic_ms())
+        self._standing: dict[str, frozenset[str]] = {}
+        self._spread: dict[str, str] = {}
+        # By pool that is another's, since when.
+        self._others: dict[str, int] = {}
 
     async def run(self) -> None:
         """Stays on the roster until cancelled."""
         try:
             while True:
                 try:
-                    self._know(await self._queues.enrol(self.member, ttl_ms=MEMBER_MS))
+                    self._know(await self._queues.enrol(self.member, self._stands_for(), ttl_ms=MEMBER_MS))
                 except Unavailable:
                     logger.debug("roster could not be read")
                 await asyncio.sleep(ENROL_S)
         finally:
             with suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(1):
-                    await self._queues.enrol(self.member, ttl_ms=0)
+                    await self._queues.enrol(self.member, list(self._tried), ttl_ms=0)
+
+    def tries(self, pool: str) -> None:
+        """Notes that this matchmaker serves a pool now, or looks whether it may."""
+        self._tried[pool] = self._clock.monotonic_ms()
 
     def is_mine(self, pool: str) -> bool:
         """Whether this matchmaker is the one to serve a pool, as far as it knows."""
@@ -54,12 +63,20 @@ class Roster:
 
     def should_give_up(self, pool: str) -> bool:
         """Whether another has been the one to serve a pool for long enough."""
-        return not self.is_mine(pool) and self._clock.monotonic_ms() - self._since_ms >= STEADY_MS
+        since_ms = self._others.get(pool)
+        return since_ms is not None and self._clock.monotonic_ms() - since_ms >= STEADY_MS
 
-    def _know(self, members: Iterable[str]) -> None:
-        known = frozenset(members)
-        if known != self._members:
-            self._members, self._since_ms = known, self._clock.monotonic_ms()
-            self._spread = spread(self._pools, known)
-            mine = sorted(pool for pool in self._pools if self.is_mine(pool))
-            logger.info("matchmakers changed", members=len(known), mine=mine)
+    def _stands_for(self) -> list[str]:
+        now_ms = self._clock.monotonic_ms()
+        return [pool for pool, tried_ms in self._tried.items() if now_ms - tried_ms < TRIED_MS]
+
+    def _know(self, standing: Mapping[str, Collection[str]]) -> None:
+        known = {pool: frozenset(members) for pool, members in standing.items()}
+        if known == self._standing:
+            return
+        self._standing, self._spread = known, spread(known)
+        mine = sorted(pool for pool in self._tried if self.is_mine(pool))
+        now_ms = self._clock.monotonic_ms()
+        self._others = {pool: self._others.get(pool, now_ms) for pool in self._tried if pool not in mine}
+        members = len(frozenset().union(*known.values()))
+        logger.info("matchmakers changed", members=members, mine=mine)

@@ -24,6 +24,9 @@ _POLITE_MS = 250
 _JUST_AFTER_MS = 5
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _STEADY_MS = 10_000
+# A pool that comes back so soon after it was given up was not wanted, whatever the roster says: it is kept then.
+IN_VAIN_MS = 5_000
+KEEP_MS, KEEP_AT_MOST_MS = 60_000, 960_000
 
 logger = structlog.get_logger(__name__)
 
@@ -45,6 +48,8 @@ class PoolWorker:
         # One nonce for the worker's life: its own lease, left over from a failure, is taken up again at once.
         self._nonce = ports.ids.new() if roster is None else f"{roster.member}.{ports.ids.new()}"
         self._token = ""
+        self._given_up_ms: int | None = None
+        self._keeps_ms = 0
 
     async def run(self) -> None:
         """Serves the pool until cancelled; then another worker may take it at once."""
@@ -60,6 +65,7 @@ class PoolWorker:
                 except* PoolGivenUp:
                     logger.info("pool given up", pool=self._pool)
                     await self._give_up()
+                    self._given_up_ms = self._ports.clock.monotonic_ms()
                     failures = 0
                 except* PoolLost:
                     logger.warning("pool lost", pool=self._pool)
@@ -100,6 +106,8 @@ class PoolWorker:
     async def _take_lease(self) -> Lease:
         standing_by = False
         while True:
+            if self._roster is not None:
+                self._roster.tries(self._pool)
             if await self._is_left_to_another():
                 held_ms = await self._ports.queues.owned_for(self._pool)
             else:
@@ -127,9 +135,16 @@ class PoolWorker:
         return self._roster is None or self._roster.is_mine(self._pool)
 
     async def _give_up_in_time(self, roster: Roster) -> None:
+        taken_ms = self._ports.clock.monotonic_ms()
+        if self._given_up_ms is not None:
+            in_vain = taken_ms - self._given_up_ms < IN_VAIN_MS
+            self._keeps_ms = min(max(2 * self._keeps_ms, KEEP_MS), KEEP_AT_MOST_MS) if in_vain else 0
+            self._given_up_ms = None
         while True:
             await asyncio.sleep(_STANDBY_MS / 1000)
-            if roster.should_give_up(self._pool):
+            roster.tries(self._pool)
+            kept_ms = self._ports.clock.monotonic_ms() - taken_ms
+            if kept_ms >= self._keeps_ms and roster.should_give_up(self._pool):
                 raise PoolGivenUp
 
     async def _give_up(self) -> None:

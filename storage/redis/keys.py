@@ -64,7 +64,7 @@ class Keys:
         return f"{self.prefix}{{nodes}}:all"
 
     def matchmakers(self) -> str:
-        """Sorted set: a running matchmaker, scored by the Unix ms until which it is known to run."""
+        """Sorted set: `<matchmaker> <pool>`, scored by the Unix ms until which the one is known to stand for the other."""
         return f"{self.prefix}{{matchmakers}}:all"
 
     def tickets(self, pool: str) -> str:

@@ -156,9 +156,15 @@ class RedisQueues:
             depths[side][state] = int(value or 0)
         return depths
 
-    async def enrol(self, member: str, *, ttl_ms: int) -> list[str]:
-        members = await self._run("enrol", [self._keys.matchmakers()], member, ttl_ms)
-        return [each.decode() for each in members]
+    async def enrol(self, member: str, pools: Sequence[str], *, ttl_ms: int) -> dict[str, set[str]]:
+        reply = await self._run(
+            "enrol", [self._keys.matchmakers()], ttl_ms, *(f"{member} {pool}" for pool in pools)
+        )
+        standing: dict[str, set[str]] = {}
+        for each in reply:
+            who, _, pool = each.decode().partition(" ")
+            standing.setdefault(pool, set()).add(who)
+        return standing
 
     async def owned_for(self, pool: str) -> int:
         with unavailable_when_away():

@@ -615,19 +615,28 @@ async def test_an_outlook_of_another_release_is_none(queues: RedisQueues, redis:
 # --- matchmakers -------------------------------------------------------------------------------------------------
 
 
-async def test_matchmakers_know_of_each_other(queues: RedisQueues) -> None:
+async def test_matchmakers_know_who_stands_for_which_pool(queues: RedisQueues) -> None:
     """Until they leave."""
-    assert await queues.enrol("one", ttl_ms=TTL_MS) == ["one"]
-    assert set(await queues.enrol("two", ttl_ms=TTL_MS)) == {"one", "two"}
-    assert await queues.enrol("one", ttl_ms=0) == ["two"]
+    assert await queues.enrol("one", ["arts", "book club"], ttl_ms=TTL_MS) == {
+        "arts": {"one"},
+        "book club": {"one"},
+    }
+    assert await queues.enrol("two", ["arts"], ttl_ms=TTL_MS) == {
+        "arts": {"one", "two"},
+        "book club": {"one"},
+    }
+    assert await queues.enrol("one", ["arts", "book club"], ttl_ms=0) == {"arts": {"two"}}
 
 
 async def test_a_matchmaker_that_says_nothing_is_forgotten(queues: RedisQueues) -> None:
-    """As when it is frozen, or its machine is gone."""
-    await queues.enrol("one", ttl_ms=20)
+    """As when it is frozen, or its machine is gone; or for one pool, when its worker hangs."""
+    await queues.enrol("one", ["arts", "books"], ttl_ms=40)
+    await queues.enrol("two", ["arts"], ttl_ms=TTL_MS)
+    await asyncio.sleep(0.02)
+    await queues.enrol("one", ["arts"], ttl_ms=TTL_MS)
     await asyncio.sleep(0.05)
 
-    assert await queues.enrol("two", ttl_ms=TTL_MS) == ["two"]
+    assert await queues.enrol("two", ["arts"], ttl_ms=TTL_MS) == {"arts": {"one", "two"}}
 
 
 async def test_one_may_look_whether_a_pool_is_owned(queues: RedisQueues) -> None:

@@ -232,7 +232,7 @@ async def test_whoever_stops_answering_is_forgotten(fleet: Fleet) -> None:
     await eventually(lambda: fleet.is_spread_over("one"), timeout_s=30)
     await asyncio.sleep(MEMBER_MS / 1000)
 
-    assert await fleet.scene.queues.enrol("asking", ttl_ms=0) == ["one"]
+    assert await fleet.scene.queues.enrol("asking", (), ttl_ms=0) == {pool: {"one"} for pool in POOLS}
 
 
 async def owned_by(fleet: Fleet, name: str) -> set[str]:
