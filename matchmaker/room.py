@@ -36,6 +36,33 @@ class _Proposed:
     heard_number: int = 0
 
 
+class _Alarms:
+    """One alarm a ticket. What is due is checked then: tickets come and go without the wheel being searched.
+
+    However often a ticket comes and goes, it has one place on the wheel, unless its alarm is set to ever earlier times.
+    """
+
+    def __init__(self) -> None:
+        self._wheel: TimerWheel[TicketId] = TimerWheel(WHEEL_MS, 0)
+        self._at: dict[TicketId, int] = {}
+
+    def set(self, ticket_id: TicketId, at_ms: int) -> None:
+        """Lets the ticket be looked at when it is due; an earlier alarm stays, and may be followed by this one."""
+        if at_ms < self._at.get(ticket_id, at_ms + 1):
+            self._at[ticket_id] = at_ms
+            self._wheel.add(ticket_id, at_ms)
+
+    def due(self, now_ms: int) -> list[TicketId]:
+        """Whose alarms went off since the last time."""
+        due = []
+        for ticket_id in self._wheel.turn(now_ms):
+            # One without is the later of two alarms, the earlier of which has gone off.
+            if self._at.get(ticket_id, now_ms + 1) <= now_ms:
+                del self._at[ticket_id]
+                due.append(ticket_id)
+        return due
+
+
 class WaitingRoom:
     """Tickets of one pool as far as its events tell."""
 
@@ -50,10 +77,9 @@ class WaitingRoom:
         # By claimed ticket, the last event before its claim; forgotten when the events have got there.
         self._claimed: dict[TicketId, int] = {}
         self._claims: deque[tuple[int, TicketId]] = deque()
-        # What is due is checked then: tickets come and go without the wheels being searched.
-        self._widenings: TimerWheel[tuple[TicketId, int]] = TimerWheel(WHEEL_MS, 0)
-        self._due: deque[tuple[TicketId, int]] = deque()
-        self._leavings: TimerWheel[TicketId] = TimerWheel(WHEEL_MS, 0)
+        self._widenings = _Alarms()
+        self._due: deque[TicketId] = deque()
+        self._leavings = _Alarms()
         self._tries = 0
         self._rejections: Counter[Rule] = Counter()
 
@@ -85,18 +111,20 @@ class WaitingRoom:
 
     def widen(self, now_ms: int, limit: int) -> list[Pair]:
         """Relaxes those whose time has come, at most `limit`, and tries each of them once; the pairs found."""
-        self._due += self._widenings.turn(now_ms)
+        self._due += self._widenings.due(now_ms)
         pairs: list[Pair] = []
         while limit and self._due:
             limit -= 1
-            ticket_id, tier = self._due.popleft()
+            ticket_id = self._due.popleft()
             entry = self._index.get(ticket_id)
-            if entry is None or entry.tier >= tier:
+            if entry is None:
                 continue
             # Where it is late, by more than one step: else it would take a turn of the wheel for each.
-            tier = max(tier, tier_after(self._policy, now_ms - entry.ticket.queued_at))
+            tier = tier_after(self._policy, now_ms - entry.ticket.queued_at)
+            self._await_widening(entry.ticket, max(tier, entry.tier))
+            if entry.tier >= tier:
+                continue
             self._index.widen(ticket_id, tier)
-            self._await_widening(entry.ticket, tier)
             found = self._try(entry, now_ms)
             if found is not None:
                 pairs.append(found)
@@ -108,10 +136,16 @@ class WaitingRoom:
 
     def departing(self, now_ms: int) -> list[Ticket]:
         """The waiting tickets whose people meant to wait no longer than until now; told once."""
-        entries = (self._index.get(ticket_id) for ticket_id in self._leavings.turn(now_ms))
-        return [
-            entry.ticket for entry in entries if entry is not None and 0 < entry.ticket.leaves_at <= now_ms
-        ]
+        departing = []
+        for ticket_id in self._leavings.due(now_ms):
+            entry = self._index.get(ticket_id)
+            if entry is None or not entry.ticket.leaves_at:
+                continue
+            if entry.ticket.leaves_at <= now_ms:
+                departing.append(entry.ticket)
+            else:
+                self._leavings.set(ticket_id, entry.ticket.leaves_at)
+        return departing
 
     def rejections(self) -> Counter[Rule]:
         """Of a sample of those who were tried, by which rule the longest-waiting were no partners; told once."""
@@ -170,7 +204,7 @@ class WaitingRoom:
             self._index.add(ticket, entry.tier, passed)
             self._await_widening(ticket, entry.tier)
             if ticket.leaves_at:
-                self._leavings.add(ticket.ticket_id, ticket.leaves_at)
+                self._leavings.set(ticket.ticket_id, ticket.leaves_at)
         return found
 
     def _try(self, entry: Entry, now_ms: int) -> Pair | None:
@@ -213,6 +247,4 @@ class WaitingRoom:
     def _await_widening(self, ticket: Ticket, tier: int) -> None:
         steps = self._policy.widen_after_s
         if tier + 1 < len(steps):
-            self._widenings.add(
-                (ticket.ticket_id, tier + 1), ticket.queued_at + round(steps[tier + 1] * 1000)
-            )
+            self._widenings.set(ticket.ticket_id, ticket.queued_at + round(steps[tier + 1] * 1000))

@@ -1,5 +1,7 @@
 """What a pool's owner makes of events and of the answers to its claims, in the orders in which they may come."""
 
+import tracemalloc
+
 from base.ids import NodeId, UserId
 from base.policy import Gender, IntentPolicy
 from matchmaker.bitsets import BitsetIndex
@@ -232,6 +234,49 @@ def test_who_stayed_on_is_not_let_go_for_what_was_said_before() -> None:
     room.hear(2, Arrived(ticket_of("ann"), NOW), NOW)
 
     assert room.departing(9_000) == []
+
+
+def test_a_longer_patience_takes_the_place_of_a_shorter_one_and_the_other_way_round() -> None:
+    """Joining again says anew for how long; each time it is what was said last that counts."""
+    room = room_with(
+        ticket_of("ann", leaves_at=5_000), ticket_of("eve", leaves_at=9_000, wants=wanting(age_min=90))
+    )
+    alone = wanting(age_min=90)
+    room.hear(3, Arrived(ticket_of("ann", leaves_at=9_000, wants=alone), NOW), NOW)
+    room.hear(4, Arrived(ticket_of("eve", leaves_at=5_000, wants=alone), NOW), NOW)
+
+    assert [ticket.user_id for ticket in room.departing(5_000)] == ["eve"]
+    assert [ticket.user_id for ticket in room.departing(9_000)] == ["ann"]
+    assert room.departing(20_000) == []
+
+
+def test_whoever_comes_and_goes_again_and_again_takes_no_more_room_for_it() -> None:
+    """Away and back twenty times a second, for a quarter of an hour: one alarm a ticket is kept, not one a return."""
+    ann = ticket_of("ann", leaves_at=3_600_000, queued_at=0)
+    room = room_with(ann)
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            room.hear(2 * number + 2, Paused(ann.ticket_id, NOW), NOW)
+            room.hear(2 * number + 3, Arrived(ann, NOW), NOW)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert grown < 50_000
+    assert [ticket.user_id for ticket in room.departing(3_600_000)] == ["ann"]
+
+
+def test_wishes_of_somebody_who_was_away_when_their_time_came_widen_on_return() -> None:
+    """Ann, 30, wants 35 or more; she is away at 10 s and back at 12: at 20 s six years less will do."""
+    ann = ticket_of("ann", wants=wanting(age_min=35))
+    room = room_with(ann, BOB)
+    room.hear(3, Paused(ann.ticket_id, 5_000), 5_000)
+    room.widen(10_000, 8)
+    room.hear(4, Arrived(ann, 12_000), 12_000)
+
+    assert room.widen(19_999, 8) == []
+    assert room.widen(20_000, 8) == [Pair(ann, BOB)]
 
 
 def test_priority_is_a_head_start_of_so_many_seconds() -> None:
