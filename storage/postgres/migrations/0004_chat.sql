@@ -1,8 +1,9 @@
 -- Staying in touch: connections that end, what is said in them, and how far it was read.
 
 -- A pair may part and find together again: then that is another connection, and nothing of the old one comes back.
--- The recorder of the release before this one cannot write connections without the constraint that goes here: calls in
--- which one was made wait, as in an outage, for a recorder of this release.
+-- The recorder of the release before this one cannot write connections without the constraint that goes here: a call in
+-- which one was made fails the whole batch that it is in, so that others wait with it, as in an outage, for a recorder
+-- of this release. Workers are therefore the first to be updated.
 ALTER TABLE chat.connections DROP CONSTRAINT connections_user_low_user_high_key;
 
 ALTER TABLE chat.connections
