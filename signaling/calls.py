@@ -185,7 +185,7 @@ class CallService:
         """Fires what is due in a call that no living node fires. Raises: Unavailable."""
         stored = await self._store.load(call_id)
         if stored is not None:
-            await self._decide(LocalCall(stored), events.TimerFired())
+            await self._decide(self._local.of(stored), events.TimerFired())
 
     async def lost(self, user_id: UserId, session_id: SessionId, slot: Slot) -> None:
         """A session died with its node; a call that it was in waits for its device to come back. Raises: Unavailable."""
@@ -194,7 +194,7 @@ class CallService:
         stored = await self._store.load(slot.activity.call_id)
         seat = None if stored is None else stored.call.seat_of(user_id)
         if stored is not None and seat is not None:
-            await self._decide_quietly(LocalCall(stored), events.SeatDetached(seat, session_id))
+            await self._decide_quietly(self._local.of(stored), events.SeatDetached(seat, session_id))
 
     # What relays tell.
 
@@ -232,7 +232,7 @@ class CallService:
         if stored is None:
             raise MinuetError(code=ErrorCode.NOT_A_PARTICIPANT)
         # Not kept: a REST request must not make this node a host of the call.
-        return LocalCall(stored)
+        return self._local.of(stored)
 
     def _keep(self, stored: StoredCall) -> LocalCall:
         call = self._local.keep(stored)
@@ -299,7 +299,7 @@ class CallService:
         before = call.view
         self._took(call, fresh)
         # Somebody else's commit may be news to the sessions here; its frame, arriving later, finds nothing newer.
-        self._aftermath.show(before, fresh.call)
+        self._aftermath.show(before, call.stored.call)
 
     def _took(self, call: LocalCall, stored: StoredCall) -> None:
         ended = call.stored.call.state is not State.ENDED and stored.call.state is State.ENDED

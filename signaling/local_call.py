@@ -4,10 +4,14 @@ Decides what the node acts on: the stored record, narrowed by restrictions that 
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import msgspec
 
 from base.clock import ServerClock
 from base.ids import CallId
+from base.policy import IntentPolicy, IpPrivacy
 from signaling.budget import Budget
 from signaling.call.events import Event
 from signaling.call.record import Call
@@ -25,10 +29,11 @@ _LOOK_EVERY_MS = 10_000
 class LocalCall:
     """One call: what is stored, what this node acts on, its open negotiations and what may still be sent in it."""
 
-    __slots__ = ("budgets", "lock", "negotiations", "owed", "stored", "view")
+    __slots__ = ("_hides_addresses", "budgets", "lock", "negotiations", "owed", "stored", "view")
 
-    def __init__(self, stored: StoredCall) -> None:
-        self.stored = stored
+    def __init__(self, stored: StoredCall, *, hides_addresses: bool = False) -> None:
+        self._hides_addresses = hides_addresses
+        self.stored = stored = self._understood(stored)
         self.view: Call = stored.call
         self.lock = asyncio.Lock()
         """Commands of this node on this call run one at a time; other nodes are met at the commit."""
@@ -47,7 +52,7 @@ class LocalCall:
         """Goes on from a newer record; what is owed holds on."""
         if stored.call.resets != self.stored.call.resets:
             self.negotiations = self._fresh_negotiations()
-        self.stored = stored
+        self.stored = stored = self._understood(stored)
         self.view = stored.call
         for seat, budget in self.budgets.items():
             # What was sent elsewhere, before the seat came here.
@@ -92,6 +97,21 @@ class LocalCall:
         times = (self.view.next_deadline_at, self.negotiations.next_deadline_ms)
         return min((at for at in times if at is not None), default=None)
 
+    def _understood(self, stored: StoredCall) -> StoredCall:
+        """The record as this node takes it, where it says nothing of addresses.
+
+        A process of the release before this rule commits without it, in the middle of a call too, and that must not
+        show addresses which were hidden a moment ago. So silence means what was known of the call, or else what the intent
+        is configured to; this node's next commit writes it down. A call whose people sit on such a process cannot
+        connect by that, since they were told of no relay: rather none than one that says where they are.
+        """
+        policy = stored.call.policy
+        self._hides_addresses |= policy.hides_addresses
+        if policy.ip_privacy is not None or not self._hides_addresses:
+            return stored
+        policy = msgspec.structs.replace(policy, ip_privacy=IpPrivacy.RELAY)
+        return replace(stored, call=msgspec.structs.replace(stored.call, policy=policy))
+
     def _fresh_negotiations(self) -> Negotiations:
         policy = self.stored.call.policy
         return Negotiations(round(policy.negotiation_s * 1000), policy.max_candidates)
@@ -104,8 +124,9 @@ class LocalCalls:
     of for an hour have moved to other nodes and are forgotten.
     """
 
-    def __init__(self, clock: ServerClock) -> None:
+    def __init__(self, clock: ServerClock, policies: Mapping[str, IntentPolicy] | None = None) -> None:
         self._clock = clock
+        self._policies = policies or {}
         self._calls: dict[CallId, LocalCall] = {}
         self._forget_at: dict[CallId, int] = {}
         self._look_at = 0
@@ -119,11 +140,16 @@ class LocalCalls:
     def get(self, call_id: CallId) -> LocalCall | None:
         return self._calls.get(call_id)
 
+    def of(self, stored: StoredCall) -> LocalCall:
+        """A call of this record that is not kept: acting on it must not make this node a host."""
+        policy = self._policies.get(stored.call.intent)
+        return LocalCall(stored, hides_addresses=policy is not None and policy.hides_addresses)
+
     def keep(self, stored: StoredCall) -> LocalCall:
         """The local call of this record, made or brought up to date."""
         call = self._calls.get(stored.call.call_id)
         if call is None:
-            call = LocalCall(stored)
+            call = self.of(stored)
             self.adopt(call)
         elif stored.call.version > call.stored.call.version:
             call.take(stored, self._clock.now_ms())

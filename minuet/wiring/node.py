@@ -84,7 +84,7 @@ class Node:
             settings.intents,
             self.matchmaker_metrics,
         )
-        self.local = LocalCalls(clock)
+        self.local = LocalCalls(clock, settings.intents)
         aftermath = Aftermath(self.hub, self.router, self.lobby, clock, self.ice)
         self.calls = CallService(stores.calls, self.local, self.router, aftermath, clock, self.call_metrics)
         self.receive: Callable[[bytes], None] = _ignore

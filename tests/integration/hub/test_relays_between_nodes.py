@@ -23,6 +23,7 @@ from matchmaker.matches import Match, MatchedSeat
 from matchmaker.metrics import MatchmakerMetrics
 from signaling.aftermath import Aftermath
 from signaling.call import events
+from signaling.call.record import decode, encode
 from signaling.call.states import Seat
 from signaling.calls import CallService
 from signaling.candidates import RelayRange, RelayRanges
@@ -31,6 +32,7 @@ from signaling.inbox import Inbox
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics, SessionMetrics
 from signaling.node_frames import CallCommitted, NodeFrame, Relayed, decode_frame, encode_frame
+from signaling.ports import StoredCall
 from signaling.protocol.messages import call as wire
 from signaling.protocol.messages.family import ServerMessage
 from signaling.relays import Relays
@@ -449,3 +451,46 @@ async def test_an_address_leaves_no_node_where_they_are_hidden(hidden_town: Town
     await town.deliver()
     [trickled] = town.his.person.of("call.candidates")
     assert (trickled["candidates"], trickled["complete"]) == ([], True)
+
+
+def _as_an_older_release_commits(stored: StoredCall) -> StoredCall:
+    """The record after a commit by a process that has not heard of hidden addresses: what it does not know is gone."""
+    record = msgspec.msgpack.decode(encode(stored.call))
+    del record["policy"]["ip_privacy"]
+    record["version"] += 1
+    return StoredCall(decode(msgspec.msgpack.encode(record)), "another")
+
+
+async def test_a_commit_of_an_older_release_shows_no_address(hidden_town: Town) -> None:
+    """In the middle of a rolling update the rule is lost from the record; nodes that know it go on, and write it down."""
+    town = hidden_town
+    forgetful = _as_an_older_release_commits(town.call_at(town.hers).stored)
+    assert not forgetful.call.policy.hides_addresses
+    frame = CallCommitted(town.call_id, encode(forgetful.call), forgetful.rev, [])
+    town.hers.inbox.receive(encode_frame(frame))
+    town.his.inbox.receive(encode_frame(frame))
+    await town.hers.settle()
+
+    town.hers.send(town.offer(2, VOICE + f"a={OWN}\r\n"))
+    own = [wire.IceCandidate(candidate=OWN, mid="0")]
+    town.hers.send(wire.CallCandidates(call_id=town.call_id, negotiation=2, candidates=own))
+    await town.deliver()
+
+    assert town.call_at(town.hers).stored.call.version == forgetful.call.version
+    assert len(town.his.person.of("call.offer")) == 1
+    assert "203.0.113.9" not in str(town.his.person.heard)
+
+
+async def test_a_node_that_hides_addresses_takes_silence_for_that(hidden_town: Town) -> None:
+    """It loads the record after it was lost from it, or meets a call that an older release began."""
+    forgetful = _as_an_older_release_commits(hidden_town.call_at(hidden_town.hers).stored)
+    clock = hidden_town.hers.clock
+    hides = LocalCalls(clock, {"dating": IntentPolicy(ip_privacy=IpPrivacy.RELAY)})
+    shows = LocalCalls(clock, {"dating": IntentPolicy(ip_privacy=IpPrivacy.OFF)})
+    policy = msgspec.structs.replace(forgetful.call.policy, ip_privacy=IpPrivacy.OFF)
+    said = StoredCall(msgspec.structs.replace(forgetful.call, policy=policy), "another")
+
+    assert hides.keep(forgetful).stored.call.policy.hides_addresses
+    assert hides.of(forgetful).view.policy.hides_addresses
+    assert not shows.keep(forgetful).view.policy.hides_addresses
+    assert not hides.of(said).view.policy.hides_addresses
