@@ -9,6 +9,7 @@ from base.errors import ErrorCode, MinuetError
 from signaling.protocol.messages.call import CallCandidates
 from signaling.protocol.messages.chat import ChatSend, ChatTyping
 from signaling.protocol.messages.family import ClientMessage
+from signaling.protocol.messages.presence import PresenceSet
 from signaling.protocol.messages.queue import QueueJoin
 
 
@@ -37,6 +38,8 @@ class SessionLimits:
     messages: Rate = Rate(20, 40)
     candidates: Rate = Rate(5, 50)
     queue_joins: Rate = Rate(0.1, 6)
+    presence: Rate = Rate(1, 5)
+    """`presence.set`: each change is written for the user and for the ticket."""
     chat: Rate = Rate(5, 10)
     typing: Rate = Rate(0.5, 2)
     """Over it `chat.typing` is dropped; over `typing_flood` the connection is closed with 4007."""
@@ -83,12 +86,13 @@ class TokenBucket:
 class Limiter:
     """The buckets of one session."""
 
-    __slots__ = ("_candidates", "_chat", "_joins", "_messages", "_typing", "_typing_flood")
+    __slots__ = ("_candidates", "_chat", "_joins", "_messages", "_presence", "_typing", "_typing_flood")
 
     def __init__(self, limits: SessionLimits, now_ms: int) -> None:
         self._messages = TokenBucket(limits.messages, now_ms)
         self._candidates = TokenBucket(limits.candidates, now_ms)
         self._joins = TokenBucket(limits.queue_joins, now_ms)
+        self._presence = TokenBucket(limits.presence, now_ms)
         self._chat = TokenBucket(limits.chat, now_ms)
         self._typing = TokenBucket(limits.typing, now_ms)
         self._typing_flood = TokenBucket(limits.typing_flood, now_ms)
@@ -110,6 +114,8 @@ class Limiter:
             wait_ms = self._messages.take(now_ms)
             if not wait_ms and kind is QueueJoin:
                 wait_ms = self._joins.take(now_ms)
+            elif not wait_ms and kind is PresenceSet:
+                wait_ms = self._presence.take(now_ms)
             elif not wait_ms and kind is ChatSend:
                 wait_ms = self._chat.take(now_ms)
         if wait_ms:

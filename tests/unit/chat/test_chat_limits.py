@@ -24,6 +24,10 @@ def send(number: int) -> bytes:
     )
 
 
+def away(number: int) -> bytes:
+    return b'{"type":"presence.set","id":%d,"data":{"away":true}}' % number
+
+
 TYPING = b'{"type":"chat.typing","data":{"connection_id":"%b"}}' % CONNECTION.encode()
 
 
@@ -64,3 +68,16 @@ def test_a_flood_of_typing_ends_the_connection() -> None:
     with pytest.raises(SessionBroken):
         for _ in range(300):
             one.receive(TYPING, False, 0)
+
+
+def test_coming_and_going_five_times_at_once_and_then_once_a_second() -> None:
+    """Each change is written in several places; who is refused is told when the next may come, and can still leave."""
+    one = session()
+    for number in range(1, 6):
+        assert one.receive(away(number), False, 0) is not None
+
+    with pytest.raises(RefusedRequest) as caught:
+        one.receive(away(6), False, 0)
+    assert (caught.value.error.code, caught.value.error.retry_after_ms) == ("rate_limited", 1_000)
+    assert one.receive(send(7), False, 0) is not None
+    assert one.receive(away(8), False, 1_000) is not None
