@@ -46,7 +46,7 @@ def fit_body(body: str) -> str:
     """The text as it is kept: without white space at its ends.
 
     Raises:
-        UnfitBody: nothing is left, or there are control characters other than tab and line feed, or halves of surrogates.
+        UnfitBody: nothing is left that shows, or there are control characters other than tab and line feed, or halves of surrogates.
         BodyTooLong: over `MAX_BODY` characters are left.
     """
     fit = body.replace("\r\n", "\n").strip()
@@ -55,14 +55,22 @@ def fit_body(body: str) -> str:
     if len(fit) > MAX_BODY:
         raise BodyTooLong(f"body: has more than {MAX_BODY} characters")
     # `isprintable` settles nearly every text at once; only what it doubts is looked at one by one.
-    if not fit.isprintable() and any(_is_forbidden(character) for character in fit):
-        raise UnfitBody("body: has control characters")
+    if not fit.isprintable():
+        if any(_is_forbidden(character) for character in fit):
+            raise UnfitBody("body: has control characters")
+        if not any(_shows(character) for character in fit):
+            raise UnfitBody("body: is empty")
     return fit
 
 
 def read_mark(before: int, asked: int, last_number: int) -> int:
     """Where a read mark stands after somebody asked to move it: it only rises, and not beyond the last message."""
     return max(before, min(asked, last_number))
+
+
+def _shows(character: str) -> bool:
+    # Cf: joiners, marks of direction, zero-width spaces. They belong into texts, but are none by themselves.
+    return category(character) != "Cf" and not character.isspace()
 
 
 def _is_forbidden(character: str) -> bool:

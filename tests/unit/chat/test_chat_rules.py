@@ -26,9 +26,11 @@ def test_white_space_at_the_ends_is_cut_off_and_does_not_count() -> None:
     assert fit_body(" " * 5_000 + "x" * MAX_BODY) == "x" * MAX_BODY
 
 
-@pytest.mark.parametrize("body", ["", " ", "\n\t ", "\u3000\u2003", "\u0085", "\x1c\x1f"])
+@pytest.mark.parametrize(
+    "body", ["", " ", "\n\t ", "\u3000\u2003", "\u0085", "\x1c\x1f", "\u200b", "\u2060 \n\ufeff"]
+)
 def test_nothing_to_say_is_refused(body: str) -> None:
-    """Whatever kind of white space it is made of."""
+    """Whatever kind of white space it is made of, or of characters without any width."""
     with pytest.raises(UnfitBody) as caught:
         fit_body(body)
     assert caught.value.code is ErrorCode.INVALID_MESSAGE
