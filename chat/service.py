@@ -187,6 +187,10 @@ class Chat:
         self._metrics.ended.labels("blocked").inc(len(parted))
         return parted
 
+    async def keeps_apart(self, one: UserId, other: UserId) -> bool:
+        """Whether a block keeps the two apart, as far as anybody can say just now."""
+        return other in await self._apart_from(one)
+
     async def _apart_from(self, user_id: UserId) -> Collection[UserId]:
         try:
             async with _within(BLOCKS_TIMEOUT_S):

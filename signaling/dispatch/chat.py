@@ -144,7 +144,11 @@ class ChatCommands:
             body=message.body,
             sent_at=message.sent_at,
         )
-        told = await self._courier.tell(sent.other_id, theirs)
+        # A block may have come while the message was being kept: whoever blocked has their `ok`, and hears no more.
+        if await self._chat.keeps_apart(message.sender_id, sent.other_id):
+            told = True
+        else:
+            told = await self._courier.tell(sent.other_id, theirs)
         told &= await self._courier.tell(message.sender_id, mine, but=device)
         if told:
             self._told[message.id] = None
