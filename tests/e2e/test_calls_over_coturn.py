@@ -146,6 +146,8 @@ async def test_neither_learns_the_others_address_and_the_relay_ends_with_the_cal
     await him.start()
     await asyncio.gather(her.in_state("live"), him.in_state("live"))
     await asyncio.gather(her.hears(), him.hears())
+    for tab in (her, him):
+        await tab.says("address", "Your address is hidden")
     pairs = await her.page.evaluate(PAIRS)
     during = await coturn.admin.sessions(to_her.call_id)
     await her.press("hangup")
