@@ -17,7 +17,7 @@ from signaling.arrivals import Arrivals
 from signaling.authentication import Authentication
 from signaling.control import Control
 from signaling.dispatch.call import CallCommands
-from signaling.dispatch.dispatcher import MessageDispatcher
+from signaling.dispatch.dispatcher import Commands, MessageDispatcher
 from signaling.dispatch.ice import IceServersCommand
 from signaling.dispatch.presence import PresenceCommands
 from signaling.dispatch.queue import QueueCommands
@@ -98,13 +98,15 @@ class HubSide:
         presence = PresenceCommands(tickets, registry, node.router)
         dispatcher = MessageDispatcher(
             relays,
-            QueueCommands(node.lobby, node.calls, directory, presence, node.router, clock),
-            self.commands,
-            self.safety,
             authentication,
-            self.ice_servers,
-            presence,
-            chat.commands,
+            Commands(
+                queue=QueueCommands(node.lobby, node.calls, directory, presence, node.router, clock),
+                calls=self.commands,
+                ice=self.ice_servers,
+                safety=self.safety,
+                presence=presence,
+                chat=chat.commands,
+            ),
         )
         self.sessions = Sessions(
             node.hub,

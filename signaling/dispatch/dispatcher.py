@@ -1,6 +1,7 @@
 """From message to service: who does what a client asks."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from base.errors import CloseCode, ErrorCode, MinuetError
@@ -20,28 +21,25 @@ from signaling.protocol.messages import session as session_wire
 from signaling.relays import Relays
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """Who does what clients ask, family by family."""
+
+    queue: QueueCommands
+    calls: CallCommands
+    ice: IceServersCommand
+    safety: SafetyCommands
+    presence: PresenceCommands
+    chat: ChatCommands
+
+
 class MessageDispatcher:
     """Hands each message to the service of its family."""
 
-    def __init__(
-        self,
-        relays: Relays,
-        queue: QueueCommands,
-        calls: CallCommands,
-        safety: SafetyCommands,
-        authentication: Authentication,
-        ice: IceServersCommand,
-        presence: PresenceCommands,
-        chat: ChatCommands,
-    ) -> None:
+    def __init__(self, relays: Relays, authentication: Authentication, commands: Commands) -> None:
         self._relays = relays
-        self._queue = queue
-        self._calls = calls
-        self._safety = safety
         self._authentication = authentication
-        self._ice = ice
-        self._chat = chat
-        self._presence = presence
+        self._commands = commands
 
     def relay(self, live: LiveSession, request: Request) -> None:
         """Passes a description or candidates on, at once. Raises: MinuetError."""
@@ -55,11 +53,11 @@ class MessageDispatcher:
         """Does a command; the result is the data of its `ok`. Raises: MinuetError."""
         match request.message:
             case queue_wire.QueueJoin() as message:
-                return await self._queue.join(live, message)
+                return await self._commands.queue.join(live, message)
             case queue_wire.QueueLeave():
-                return await self._queue.leave(live)
+                return await self._commands.queue.leave(live)
             case presence_wire.PresenceSet() as message:
-                return await self._presence.set(live, message)
+                return await self._commands.presence.set(live, message)
             case session_wire.SessionRefresh(token=token):
                 return await self._refresh(live, token)
             case session_wire.SessionEnd():
@@ -67,13 +65,13 @@ class MessageDispatcher:
                 live.end(CloseCode.NORMAL, "ended")
                 return None
             case call_wire.CallIceServersRequest() as message:
-                return await self._ice.handle(live, message)
+                return await self._commands.ice.handle(live, message)
             case call_wire.SafetyBlock() | call_wire.SafetyReport() as message:
-                return await self._safety.handle(live, message)
+                return await self._commands.safety.handle(live, message)
             case message if isinstance(message, ChatRequest):
-                return await self._chat.handle(live, message)
+                return await self._commands.chat.handle(live, message)
             case message if isinstance(message, CallMessage):
-                return await self._calls.handle(live, message)
+                return await self._commands.calls.handle(live, message)
             case message:
                 raise MinuetError(f"{message.TYPE} only begins a session", code=ErrorCode.BAD_STATE)
 
