@@ -46,6 +46,8 @@ class Budget:
         size = MESSAGE_BYTES
         for candidate in arrived:
             size += len(candidate.candidate)
+            if candidate.mid is not None:
+                size += len(candidate.mid)
             if candidate.ufrag is not None:
                 size += len(candidate.ufrag)
         self.spent += size

@@ -118,13 +118,14 @@ def test_over_the_total_what_keeps_video_does_not_pass(text: str) -> None:
 
 
 def test_a_candidate_counts_with_all_that_the_sender_chooses() -> None:
-    """Its line and its ufrag, and a message without any is not free."""
+    """Its line, its mid and its ufrag, and a message without any is not free."""
     budget = Budget(POLICY)
 
-    budget.candidates([IceCandidate(candidate="c" * 50, ufrag="u" * 7), IceCandidate(candidate="c" * 10)])
+    whole = IceCandidate(candidate="c" * 50, mid="m" * 3, ufrag="u" * 7)
+    budget.candidates([whole, IceCandidate(candidate="c" * 10)])
     budget.candidates([])
 
-    assert budget.spent == 67 + 2 * MESSAGE_BYTES
+    assert budget.spent == 70 + 2 * MESSAGE_BYTES
 
 
 def test_what_is_refused_counts_too() -> None:
