@@ -4,7 +4,7 @@ Decides by this node's view of the call whether they may pass; the recipient's n
 of it is synchronous and in memory: between two sockets of one node nothing waits for Redis.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -16,7 +16,7 @@ from base.ids import CallId
 from signaling.addresses import Passing
 from signaling.budget import BudgetSpent
 from signaling.call.states import RELAYING, SEATS, Seat, State, other
-from signaling.candidates import AddressRule, RelayRanges
+from signaling.candidates import AddressRule, Outcome, RelayRanges
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics
@@ -119,9 +119,12 @@ class Relays:
             self._watcher.retime(call)
             self._watcher.count_refusal(call, sender, refusal.code)  # both have been told
         except MinuetError as error:
-            if isinstance(message, wire.CallOffer):
-                self._watcher.count_refusal(call, sender, error.code)
-                self._tell_failed(call, sender, sender, message.negotiation, error.code)
+            if isinstance(message, wire.CallCandidates):
+                return
+            # Also of an answer whose offer ran out here while it was on its way: its sender was told `ok`.
+            self._watcher.count_refusal(call, sender, error.code)
+            offerer = sender if isinstance(message, wire.CallOffer) else frame.to_seat
+            self._tell_failed(call, sender, offerer, message.negotiation, error.code)
 
     def expire(self, call: LocalCall, now_ms: int) -> None:
         """Tells the sides on this node of offers that nobody answered in time; the peer's node has its own watch."""
@@ -175,7 +178,7 @@ class Relays:
         except SdpRefused as refusal:
             self._metrics.sdp_rejected.labels(refusal.code).inc()
             raise
-        self._count(passing)
+        self._count(call, seat, passing)
         self._watcher.retime(call)
         self._deliver(
             call,
@@ -198,7 +201,7 @@ class Relays:
             for told in SEATS:
                 self._tell_failed(call, told, offerer, message.negotiation, refusal.code)
             raise
-        self._count(passing)
+        self._count(call, seat, passing)
         self._watcher.retime(call)
         self._deliver(
             call,
@@ -226,15 +229,20 @@ class Relays:
     def _rule(self, call: LocalCall) -> AddressRule:
         return self._relayed_only if call.view.policy.hides_addresses else self._any_address
 
-    def _count(self, passing: Passing) -> None:
-        for outcome in passing.candidates:
-            self._metrics.candidates[outcome].inc()
+    def _count(self, call: LocalCall, seat: Seat, passing: Passing) -> None:
+        self._count_candidates(call, seat, passing.candidates)
         if passing.left_out:
             self._metrics.sdp_lines_left_out.inc(passing.left_out)
 
+    def _count_candidates(self, call: LocalCall, seat: Seat, outcomes: Sequence[Outcome]) -> None:
+        # What the sender's node let pass was counted there; here only what does not pass after all is news.
+        from_here = call.view.seat(seat).node_id == self._router.node_id
+        for outcome in outcomes:
+            if from_here or outcome is not Outcome.PASSED:
+                self._metrics.candidates[outcome].inc()
+
     def _deliver_candidates(self, call: LocalCall, seat: Seat, passing: Candidates) -> None:
-        for outcome in passing.outcomes:
-            self._metrics.candidates[outcome].inc()
+        self._count_candidates(call, seat, passing.outcomes)
         if not passing.says_something:
             return
         self._deliver(

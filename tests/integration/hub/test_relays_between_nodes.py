@@ -26,7 +26,7 @@ from signaling.call import events
 from signaling.call.record import decode, encode
 from signaling.call.states import Seat
 from signaling.calls import CallService
-from signaling.candidates import RelayRange, RelayRanges
+from signaling.candidates import Outcome, RelayRange, RelayRanges
 from signaling.hub import Hub
 from signaling.inbox import Inbox
 from signaling.local_call import LocalCall, LocalCalls
@@ -401,6 +401,35 @@ async def test_a_record_that_could_not_be_read_holds_up_no_later_relay(town: Tow
     await town.deliver(Relayed)
 
     assert [offer["negotiation"] for offer in town.his.person.of("call.offer")] == [3]
+
+
+async def test_an_answer_that_comes_too_late_on_the_other_node_is_told_to_its_sender(town: Town) -> None:
+    """The offer has run out there while the answer was on its way; she has rolled back, he has to hear of it."""
+    town.hers.send(town.offer(3, VOICE))
+    await town.deliver()
+    town.forget()
+
+    town.his.send(town.answer(3, VOICE))
+    town.hers.relays.expire(town.call_at(town.hers), town.hers.clock.now_ms() + 60_000)
+    await town.deliver()
+
+    assert town.hers.person.of("call.answer") == []
+    [failed] = town.his.person.of("call.negotiation_failed")
+    assert (failed["negotiation"], failed["of"], failed["code"]) == (3, "peer", "stale_negotiation")
+    assert [failed["code"] for failed in town.hers.person.of("call.negotiation_failed")] == ["timeout"]
+
+
+async def test_candidates_are_counted_where_they_come_in(town: Town) -> None:
+    """Both nodes look at them, one counts what passes."""
+    candidates = [wire.IceCandidate(candidate=OWN, mid="0")]
+    before = [node.metrics.candidates[Outcome.PASSED]._value.get() for node in (town.hers, town.his)]
+    town.hers.send(town.offer(3, VOICE + f"a={OWN}\r\n"))
+    town.hers.send(wire.CallCandidates(call_id=town.call_id, negotiation=3, candidates=candidates))
+    await town.deliver()
+    after = [node.metrics.candidates[Outcome.PASSED]._value.get() for node in (town.hers, town.his)]
+
+    assert len(town.his.person.of("call.offer", "call.candidates")) == 2
+    assert [late - early for late, early in zip(after, before, strict=True)] == [2, 0]
 
 
 OWN = "candidate:1 1 udp 2122260223 203.0.113.9 50000 typ host"
