@@ -116,6 +116,8 @@ BEGIN
     );
     PERFORM set_config('minuet.purging_consent', 'on', true);
     DELETE FROM calls.consent_events WHERE call_id = ANY (due);
+    -- The sums by code are part of the log.
+    DELETE FROM calls.refusals WHERE call_id = ANY (due);
     UPDATE calls.calls c
     SET consent_entries = NULL, consent_head = NULL, consent_purged_at = purge_consent.purged_at
     WHERE c.id = ANY (due);

@@ -147,7 +147,10 @@ async def test_logs_are_kept_for_thirty_days_and_not_longer(
 ) -> None:
     """To the millisecond; the call itself stays, and so do the logs of later calls."""
     pair = await add_pair(database)
-    old, young = agreed(*pair), agreed(*pair, at=ENDED_AT + 1)
+    old, young = (
+        msgspec.structs.replace(agreed(*pair, at=at), refusals={"sdp_invalid": 2})
+        for at in (ENDED_AT, ENDED_AT + 1)
+    )
     await archive.record([old, young])
 
     early = await logs.purge_expired(ENDED_AT + KEPT_MS, 100)
@@ -157,6 +160,8 @@ async def test_logs_are_kept_for_thirty_days_and_not_longer(
     assert (early, in_time, again) == (0, 1, 0)
     left = await database.fetch("SELECT DISTINCT call_id FROM calls.consent_events")
     assert [str(row["call_id"]) for row in left] == [young.call_id]
+    sums = await database.fetch("SELECT call_id FROM calls.refusals")
+    assert [str(row["call_id"]) for row in sums] == [young.call_id]
     assert await count(database, "calls.calls") == 2
     purged_at = await database.fetchval(
         "SELECT consent_purged_at FROM calls.calls WHERE id = $1", old.call_id
