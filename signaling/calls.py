@@ -22,7 +22,7 @@ from matchmaker.matches import Match
 from matchmaker.ports import Slot
 from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
-from signaling.call.change import MAX_REFUSED_LINES, Decision
+from signaling.call.change import MAX_REFUSED_LINES_OF_SEAT, Decision
 from signaling.call.consent import head
 from signaling.call.create import propose
 from signaling.call.record import Call, decode
@@ -373,8 +373,8 @@ class CallService:
         logger.warning("event of a call was lost", call_id=call.id, event_type=type(event).__name__)
 
     async def _commit_refusals(self, call: LocalCall) -> None:
-        # Once the log has no more room for lines, only sums are left to bring up to date.
-        has_room = len(call.stored.call.refused) < MAX_REFUSED_LINES
+        # Once a seat may have no more room for lines, mostly sums are left to bring up to date.
+        has_room = len(call.stored.call.refused) < MAX_REFUSED_LINES_OF_SEAT
         await asyncio.sleep(_REFUSALS_KEPT_S if has_room else _SUMS_KEPT_S)
         for (seat, code), count in self._refusals.pop(call.id).items():
             await self._decide_quietly(call, events.RelayRefused(seat, code, count))

@@ -21,6 +21,8 @@ MAX_CONSENT_EVENTS: Final = 200
 """No record has more events in its consent log."""
 MAX_REFUSED_LINES: Final = 60
 """No record has more lines about refused relays in it; `Call.refusals` counts on."""
+MAX_REFUSED_LINES_OF_SEAT: Final = MAX_REFUSED_LINES // 2
+"""Each seat has room of its own: nobody crowds the other's refusals out."""
 
 # What widens stops earlier than what restricts, so that a restriction always finds room for its line.
 MAX_WHEN_VIDEO_OPENS: Final = 150
@@ -94,8 +96,8 @@ class Change:
         self.call = with_event(self.call, event)
 
     def note_refusal(self, by: Seat, code: str, count: int) -> None:
-        """Adds a line about refused relays to the consent log, as long as there is room."""
-        if len(self.call.refused) < MAX_REFUSED_LINES:
+        """Adds a line about refused relays to the consent log, as long as the seat has room."""
+        if sum(line.by == by for line in self.call.refused) < MAX_REFUSED_LINES_OF_SEAT:
             after = len(self.call.events)
             refusal = RefusedRelays(at=self.now_ms, by=by, code=code, count=count, after=after)
             self.call = with_refusal(self.call, refusal)

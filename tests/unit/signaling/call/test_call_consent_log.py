@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from base.errors import ErrorCode
 from signaling.call import events
-from signaling.call.change import MAX_REFUSED_LINES
+from signaling.call.change import MAX_REFUSED_LINES, MAX_REFUSED_LINES_OF_SEAT
 from signaling.call.consent import ChainState, Entry, entries, genesis, hashes, head, verify
 from signaling.call.record import Call, decode, encode
 from signaling.call.states import State
@@ -173,7 +173,7 @@ def test_refusals_have_room_of_their_own_and_it_is_bounded() -> None:
         talk.does(events.RelayRefused("b", ErrorCode.VIDEO_NOT_ALLOWED, 20))
     talk.does(events.VideoApproved("a", "both"))
 
-    assert len(talk.call.refused) == MAX_REFUSED_LINES
+    assert len(talk.call.refused) == MAX_REFUSED_LINES_OF_SEAT
     assert talk.call.refusals == {"video_not_allowed": 2_000}
     assert [entry.kind for entry in entries(talk.call)[-2:]] == ["video_allowed", "video_allowed"]
     assert verdict_of(talk.call, entries(talk.call), hashes(talk.call, entries(talk.call))) == "intact"
@@ -216,3 +216,14 @@ def test_what_a_superseded_session_had_sent_counts_and_nobody_notices() -> None:
     assert talk.a.attached
     assert late.effects == ()
     assert [talk.call.version - talk.call.seat(seat).hidden for seat in ("a", "b")] == versions
+
+
+def test_one_seat_does_not_crowd_the_other_out_of_the_refusals() -> None:
+    """Whatever one sends first, what the other was refused later is in the log with its code."""
+    talk = Conversation.live()
+    for _ in range(MAX_REFUSED_LINES):
+        talk.does(events.RelayRefused("b", ErrorCode.CANDIDATE_INVALID))
+    talk.does(events.RelayRefused("a", ErrorCode.VIDEO_NOT_ALLOWED, 5))
+
+    last = entries(talk.call)[-1]
+    assert (last.by, last.detail, last.count) == ("a", "video_not_allowed", 5)
