@@ -188,6 +188,11 @@ class WaitingRoom:
         """The waiting tickets of nodes that are not among the living."""
         return {node: list(tickets) for node, tickets in self._nodes.items() if node not in living}
 
+    def node_of(self, ticket_id: TicketId) -> NodeId | None:
+        """The node of a ticket that waits."""
+        entry = self._index.get(ticket_id)
+        return entry.ticket.node_id if entry is not None else None
+
     def waiting(self) -> dict[Gender, int]:
         """How many tickets wait, by side; those being claimed included."""
         proposed = Counter(each.ticket.side for each in self._proposed.values())

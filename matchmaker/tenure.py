@@ -8,34 +8,22 @@ sign of trouble, by an exception, and the next tenure begins anew.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from heapq import heappop, heappush, merge
 
 import msgspec
 import structlog
 
-from base.clock import Clock
 from base.errors import Unavailable
-from base.ids import CallId, IdFactory, NodeId, TicketId
+from base.ids import CallId, TicketId
 from base.policy import IntentPolicy
-from matchmaker.activity import Queued
 from matchmaker.bitsets import BitsetIndex
-from matchmaker.lobby import Lobby
 from matchmaker.matches import SEATS, Match, MatchedSeat, MatchRecord, Progress, seated
-from matchmaker.metrics import MatchmakerMetrics
 from matchmaker.outlook import MatchedLately, outlook_of
 from matchmaker.pairing import Pair
 from matchmaker.ports import (
-    Activities,
-    Announcer,
     Arrived,
     CallOutcome,
-    CallStages,
     Lease,
-    Left,
-    NodeLiveness,
-    QueueStore,
     StoredTicket,
     TicketState,
 )
@@ -52,6 +40,8 @@ from matchmaker.review import (
 )
 from matchmaker.room import WHEEL_MS, WaitingRoom
 from matchmaker.scoring import Rule, rules_of
+from matchmaker.upkeep import OwnedPool, Upkeep
+from matchmaker.worker_ports import WorkerPorts
 
 LEASE_MS = 2_000
 """A crashed owner's pool is matched again within 3 s: what is left of them is for learning the pool anew."""
@@ -81,21 +71,6 @@ class EventsMissed(Exception):
     """The pool's events have a gap: what is known of it is not what it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerPorts:
-    """What the owner of a pool needs from outside."""
-
-    queues: QueueStore
-    activities: Activities
-    calls: CallStages
-    announcer: Announcer
-    nodes: NodeLiveness
-    lobby: Lobby
-    ids: IdFactory
-    clock: Clock
-    metrics: MatchmakerMetrics
-
-
 class Tenure:
     """One worker's ownership of one pool."""
 
@@ -107,6 +82,7 @@ class Tenure:
         self._token = lease.token
         self._cursor = lease.cursor
         self._number = lease.number
+        self._heard = asyncio.Event()
         self._clock_ahead_ms = 0
         self._set_clock(lease)
         rules = rules_of(policy)
@@ -117,7 +93,6 @@ class Tenure:
         self._pairs_few = asyncio.Event()
         self._pairs_few.set()
         self._reviews: list[tuple[int, CallId]] = []
-        self._suspects: set[NodeId] = set()
         self._lately = MatchedLately(self._now())
         self._rejections: Counter[Rule] = Counter()
 
@@ -139,10 +114,14 @@ class Tenure:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
-            lease = await self._queues.keep_lease(self._pool, self._token, ttl_ms=LEASE_MS)
-            if not lease.token:
-                raise PoolLost
-            self._set_clock(lease)
+            await self._keep()
+
+    async def _keep(self) -> Lease:
+        lease = await self._queues.keep_lease(self._pool, self._token, ttl_ms=LEASE_MS)
+        if not lease.token:
+            raise PoolLost
+        self._set_clock(lease)
+        return lease
 
     def _set_clock(self, lease: Lease) -> None:
         self._clock_ahead_ms = lease.now_ms - self._ports.clock.monotonic_ms()
@@ -186,6 +165,7 @@ class Tenure:
                 if count % _EVENTS_BETWEEN_BREATHS == _EVENTS_BETWEEN_BREATHS - 1:
                     await asyncio.sleep(0)
             self._cursor = batch.cursor
+            self._heard.set()
             await self._pairs_few.wait()
 
     async def _widen(self) -> None:
@@ -336,10 +316,10 @@ class Tenure:
     # --- upkeep --------------------------------------------------------------------------------------------------
 
     async def _look_after(self) -> None:
+        pool = OwnedPool(self._pool, self._token, self._policy.paused_s)
+        upkeep = Upkeep(pool, self._room, self._ports, self._catch_up)
         while True:
-            await self._pause_orphans()
-            await self._drop_paused()
-            await self._drop_departing()
+            await upkeep.look_after(self._now())
             await self._queues.trim(self._pool, self._token, self._cursor)
             for side, count in self._room.waiting().items():
                 self._ports.metrics.tickets.labels(self._pool, side).set(count)
@@ -359,32 +339,16 @@ class Tenure:
             await self._queues.publish(self._pool, self._token, outlook, ttl_ms=_OUTLOOK_TTL_MS)
             await asyncio.sleep(OUTLOOK_S)
 
-    async def _pause_orphans(self) -> None:
-        try:
-            living = await self._ports.nodes.living()
-        except Unavailable:
-            return
-        orphans = self._room.on_nodes_but(living)
-        # Twice in a row: a ticket may be heard of before its node's first lease is.
-        sure = [ticket_id for node in orphans if node in self._suspects for ticket_id in orphans[node]]
-        self._suspects = set(orphans)
-        await self._queues.pause(self._pool, sure)
+    async def _catch_up(self) -> None:
+        """Waits until all that has happened in the pool was heard.
 
-    async def _drop_paused(self) -> None:
-        paused_s = self._policy.paused_s
-        overdue = self._room.paused_since(self._now() - round(paused_s * 1000))
-        dropped = await self._queues.drop_paused(self._pool, self._token, overdue, paused_s=paused_s)
-        for ticket in dropped:
-            # Where this fails, whoever looks at the slot next finds that its ticket is gone.
-            with suppress(Unavailable):
-                await self._ports.activities.leave(ticket.user_id, Queued(self._pool, ticket.ticket_id))
-
-    async def _drop_departing(self) -> None:
-        """Lets go of those who said for how long they would wait; their hubs find that the place is gone."""
-        for ticket in self._room.departing(self._now()):
-            if await self._queues.leave(self._pool, ticket.ticket_id) is Left.LEFT:
-                with suppress(Unavailable):
-                    await self._ports.activities.leave(ticket.user_id, Queued(self._pool, ticket.ticket_id))
+        Between the parts of what concerns many: Redis serves others meanwhile, and the events, of which it keeps only
+        so many, are read as fast as they come.
+        """
+        number = (await self._keep()).number
+        while self._number < number:
+            self._heard.clear()
+            await self._heard.wait()
 
 
 async def _by_seniority(stored: Sequence[StoredTicket]) -> Iterator[StoredTicket]:

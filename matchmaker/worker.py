@@ -15,7 +15,8 @@ from base.errors import Unavailable
 from base.policy import IntentPolicy
 from matchmaker.ports import Lease
 from matchmaker.roster import Roster
-from matchmaker.tenure import LEASE_MS, EventsMissed, PoolLost, Tenure, WorkerPorts
+from matchmaker.tenure import LEASE_MS, EventsMissed, PoolLost, Tenure
+from matchmaker.worker_ports import WorkerPorts
 
 _STANDBY_MS = 500
 # Whoever is the one to serve a pool looks so often, and the others leave it that much time.

@@ -19,8 +19,8 @@ from jobs.purge import Purge
 from jobs.recorder import Recorder
 from jobs.safety_recorder import SafetyRecorder
 from jobs.sweep import Sweep
-from matchmaker.tenure import WorkerPorts
 from matchmaker.worker import run_matchmaker
+from matchmaker.worker_ports import WorkerPorts
 from minuet.settings import Settings
 from minuet.turn import with_ip_privacy
 from minuet.wiring.accounts import open_accounts

@@ -17,9 +17,9 @@ from matchmaker.lobby import Joined, JoinRequest, Lobby
 from matchmaker.matches import Match
 from matchmaker.metrics import MatchmakerMetrics
 from matchmaker.ports import CallOutcome, CallStage
-from matchmaker.tenure import WorkerPorts
 from matchmaker.ticket import Preferences
 from matchmaker.worker import run_matchmaker
+from matchmaker.worker_ports import WorkerPorts
 from storage.redis.activities import RedisActivities
 from storage.redis.keys import Keys
 from storage.redis.queues import RedisQueues

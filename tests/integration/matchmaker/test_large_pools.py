@@ -4,17 +4,19 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from base.ids import UserId
-from base.policy import Gender
+from base.ids import DeviceId, NodeId, TicketId, UserId
+from base.policy import Gender, IntentPolicy
+from matchmaker.activity import Queued
+from matchmaker.ports import TicketState
 from matchmaker.ticket import encode_ticket
 from matchmaker.worker import PoolWorker
-from tests.integration.matchmaker.scene import Scene
+from tests.integration.matchmaker.scene import NODE, Scene, eventually
 from tests.unit.matchmaker.people import Somebody, ticket_of, wanting
 
 WOMEN_WHO_WAIT = 20_000
@@ -30,7 +32,7 @@ def unpaused() -> Iterator[None]:
     gc.unfreeze()
 
 
-async def fill(scene: Scene, count: int, *, node: str = "node-1", exclusions: int = 40) -> None:
+async def fill(scene: Scene, count: int, *, node: NodeId = NODE, exclusions: int = 40) -> None:
     """Women who wait for men of 30, one a millisecond, the newest first in what is stored."""
     strangers = [UserId(f"{number:036}") for number in range(2_000)]
     tickets = {}
@@ -97,3 +99,51 @@ async def test_a_large_pool_is_learnt_without_the_loop_standing_still(scene: Sce
     assert takeovers(scene) == 1
     assert match.a.user_id == "000000"
     assert heart.longest_s < took_s / 4
+
+
+async def test_a_node_that_dies_with_a_crowd_does_not_drown_the_owner_in_events(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are paused, then dropped; the owner hears of it as it goes on, though Redis keeps few events."""
+    monkeypatch.setattr("storage.redis.queues._EVENTS_AT_MOST", 600)
+    scene.policies["dating"] = IntentPolicy(paused_s=2)
+    await fill(scene, 3_000, node=NodeId("node-gone"), exclusions=0)
+    await scene.activities.join(
+        UserId("000007"), DeviceId("phone"), Queued("dating", TicketId("ticket-000007"))
+    )
+    async with served(scene):
+        await eventually(lambda: stands(scene, waiting=0, paused=3_000), timeout_s=30)
+        await eventually(lambda: stands(scene, waiting=0, paused=0), timeout_s=30)
+        await eventually(lambda: is_idle(scene, UserId("000007")), timeout_s=30)
+
+    assert takeovers(scene) == 1
+
+
+async def is_idle(scene: Scene, user_id: UserId) -> bool:
+    return (await scene.activities.read(user_id)).activity is None
+
+
+async def stands(scene: Scene, **counts: int) -> bool:
+    depth = await scene.depth("dating")
+    return all(depth[state] == count for state, count in counts.items())
+
+
+async def test_crowds_are_moved_in_parts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One script stops Redis for no more than some hundred tickets; who came back meanwhile is not paused."""
+    sizes: list[int] = []
+    pause = scene.queues.pause
+    people = {TicketId(f"ticket-{number:06}"): f"{number:06}" for number in range(1_000)}
+
+    async def counting(pool: str, ticket_ids: Sequence[TicketId], *, anew: bool = False) -> list[TicketState]:
+        sizes.append(len(ticket_ids))
+        if len(sizes) == 1:
+            back = next(people[ticket_id] for ticket_id in people if ticket_id not in set(ticket_ids))
+            await scene.queues.put(ticket_of(back, side=Gender.FEMALE, intent="dating"))
+        return await pause(pool, ticket_ids, anew=anew)
+
+    monkeypatch.setattr(scene.queues, "pause", counting)
+    await fill(scene, 1_000, node=NodeId("node-gone"), exclusions=0)
+    async with served(scene):
+        await eventually(lambda: stands(scene, waiting=1, paused=999), timeout_s=30)
+
+    assert sizes[:2] == [500, 499]
