@@ -10,7 +10,8 @@ Layout of `{u:<user>}:user`, a hash with the last word about who is in what:
     activity            absent (idle), `queued:<pool>:<ticket>` or `call:<call>`
     device              the device that the activity belongs to
     queued_at           Unix ms: the seniority of the ticket that the activity names, or that led to its call
-    declines            how often the user declined in a row, and the Unix ms of the last time
+    declines            `<count> <until> call:<call>`: how often the user declined in a row, until when (Unix ms) that
+                        counts, and the call declined last
     may_queue_at        Unix ms before which the user may not queue, after declining repeatedly
     returned            `call:<call>` from which the ticket went back to the queue; it cannot be entered again
     revoked_before      Unix ms; sessions of tokens issued before it are refused

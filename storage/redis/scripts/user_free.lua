@@ -16,6 +16,21 @@ if tonumber(ARGV[4]) > 0 then
   local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
   redis.call('PEXPIREAT', KEYS[2], last[2] + KEPT_MS)
 end
+-- Before it is asked what the slot says: whoever declined and was quick to do something else has declined all the same.
+if tonumber(ARGV[5]) > 0 and #ARGV > 5 then
+  local stored = redis.call('HGET', KEYS[1], 'declines') or ''
+  local count, ends, call = string.match(stored, '^(%d+) (%d+) (.*)$')
+  if not count or now > tonumber(ends) then
+    count = 0
+  end
+  -- One decline is one, however often it is told.
+  if call ~= ARGV[2] then
+    count = tonumber(count) + 1
+    local pause = tonumber(ARGV[5 + math.min(count, #ARGV - 5)])
+    redis.call('HSET', KEYS[1], 'declines', string.format('%d %.0f ', count, now + ARGV[5]) .. ARGV[2])
+    redis.call('HSET', KEYS[1], 'may_queue_at', string.format('%.0f', now + pause))
+  end
+end
 local held = redis.call('HGET', KEYS[1], 'activity')
 -- Who went back to the queue from this very call waits with the same ticket: that one is not over.
 local over = held == ARGV[2] or (held == ARGV[1] and redis.call('HGET', KEYS[1], 'returned') ~= ARGV[2])
@@ -23,14 +38,4 @@ if not over then
   return 0
 end
 redis.call('HDEL', KEYS[1], 'activity', 'device', 'queued_at', 'returned')
-if tonumber(ARGV[5]) > 0 and #ARGV > 5 then
-  local count, last = string.match(redis.call('HGET', KEYS[1], 'declines') or '0 0', '^(%d+) (%d+)$')
-  if now - tonumber(last) > tonumber(ARGV[5]) then
-    count = 0
-  end
-  count = tonumber(count) + 1
-  local pause = tonumber(ARGV[5 + math.min(count, #ARGV - 5)])
-  redis.call('HSET', KEYS[1], 'declines', string.format('%d %.0f', count, now))
-  redis.call('HSET', KEYS[1], 'may_queue_at', string.format('%.0f', now + pause))
-end
 return 1

@@ -10,7 +10,16 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local held = redis.call('HGET', KEYS[1], 'activity')
 local taken = 0
-local pause = math.max(0, tonumber(redis.call('HGET', KEYS[1], 'may_queue_at') or 0) - now)
+local pause = tonumber(redis.call('HGET', KEYS[1], 'may_queue_at') or 0) - now
+local declines_end = tonumber(string.match(redis.call('HGET', KEYS[1], 'declines') or '', '^%d+ (%d+) ') or 0)
+-- What is over is not kept for ever.
+if pause <= 0 then
+  pause = 0
+  redis.call('HDEL', KEYS[1], 'may_queue_at')
+end
+if now > declines_end then
+  redis.call('HDEL', KEYS[1], 'declines')
+end
 -- Whoever is put back where they were does not begin anew.
 if held or ARGV[4] ~= '' then
   pause = 0

@@ -10,8 +10,8 @@ from base.ids import CallId, DeviceId, NodeId, SessionId, UserId
 from base.policy import Gender
 from matchmaker.activity import InCall, Queued
 from matchmaker.lobby import Joined, Standing
-from matchmaker.matches import Match, Progress, seated
-from matchmaker.ports import CallStage, Entered, Left, Put, TicketState
+from matchmaker.matches import SEATS, Match, Progress, seated
+from matchmaker.ports import CallStage, Declined, Entered, Left, Put, TicketState
 from matchmaker.ticket import Preferences, Ticket
 from tests.integration.matchmaker.scene import Scene
 from tests.unit.matchmaker.people import Somebody
@@ -498,11 +498,38 @@ async def test_declines_of_long_ago_count_for_nothing(scene: Scene) -> None:
     """An hour after the last one, the next is the first again."""
     for number in range(2):
         await decline(scene, number)
-    count, last = (await scene.redis.hget(scene.keys.user(ANN), "declines")).split()
-    await scene.redis.hset(scene.keys.user(ANN), "declines", b"%s %d" % (count, int(last) - 3_600_001))
+    count, until, call = (await scene.redis.hget(scene.keys.user(ANN), "declines")).split()
+    await scene.redis.hset(
+        scene.keys.user(ANN), "declines", b"%s %d %s" % (count, int(until) - 3_600_001, call)
+    )
     await decline(scene, 2)
 
     assert (await scene.join("ann")).ticket.user_id == ANN
+
+
+async def test_a_decline_counts_also_when_the_slot_is_quicker(scene: Scene) -> None:
+    """Ann is found idle and queued anew before her decline is written down; it is told twice, and counts once."""
+    match = await matched(scene)
+    ref = next(match.ref(seat) for seat in SEATS if match.ref(seat).user_id == ANN)
+    await scene.activities.leave(ANN, Queued(match.intent, ref.ticket_id))
+    cost = Declined(pauses_s=(0, 15), counts_s=60)
+    for _ in range(2):
+        assert not await scene.activities.free(ref, apart_s=0, declined=cost)
+
+    count, _, call = (await scene.redis.hget(scene.keys.user(ANN), "declines")).split()
+
+    assert (count, call) == (b"1", f"call:{match.call_id}".encode())
+
+
+async def test_what_declining_costs_is_forgotten_when_it_is_over(scene: Scene) -> None:
+    """The next join finds it, and leaves nothing of it."""
+    await scene.redis.hset(
+        scene.keys.user(ANN),
+        mapping={"declines": b"4 1700000000000 call:x", "may_queue_at": b"1700000000000"},
+    )
+    await scene.join("ann")
+
+    assert await scene.redis.hmget(scene.keys.user(ANN), ["declines", "may_queue_at"]) == [None, None]
 
 
 async def test_a_call_in_which_they_talked_forgives_declines(scene: Scene) -> None:
