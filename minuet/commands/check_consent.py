@@ -4,6 +4,8 @@ import argparse
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from minuet.commands.running import settings_of_a_tool
@@ -24,20 +26,41 @@ def add(commands: Any) -> None:
 def run(_options: argparse.Namespace) -> int:
     settings = settings_of_a_tool()
     require(settings, "database_url")
-    counts = asyncio.run(_check(str(settings.database_url)))
-    print(", ".join(f"{counts[state]} {state}" for state in ChainState))
-    return 1 if counts[ChainState.BROKEN] else 0
+    findings = asyncio.run(_check(str(settings.database_url)))
+    stripped = findings.stripped()
+    for call_id in stripped:
+        print(f"unsealed {call_id}")
+    print(", ".join(f"{findings.counts[state]} {state}" for state in ChainState))
+    return 1 if stripped or findings.counts[ChainState.BROKEN] else 0
 
 
-async def _check(url: str) -> Counter[ChainState]:
-    counts: Counter[ChainState] = Counter()
+@dataclass(slots=True)
+class _Findings:
+    """What the logs came to."""
+
+    counts: Counter[ChainState] = field(default_factory=Counter)
+    unsealed: list[tuple[int, str]] = field(default_factory=list)
+    """When each call ended, and its id."""
+    first_sealed_at: float = inf
+
+    def stripped(self) -> list[str]:
+        """Calls without hashes that ended when logs were sealed already: nobody but an older release writes such."""
+        return [call_id for ended_at, call_id in sorted(self.unsealed) if ended_at > self.first_sealed_at]
+
+
+async def _check(url: str) -> _Findings:
+    findings = _Findings()
     async with AsyncExitStack() as stack:
         pool = await open_pool(url, max_size=1, timeout_s=_TIMEOUT_S, name="minuet-check-consent")
         stack.push_async_callback(pool.close)
         await check_schema(pool)
         async for log in PostgresConsentAudit(pool, timeout_s=_TIMEOUT_S).logs():
             verdict = log.verdict()
-            counts[verdict.state] += 1
+            findings.counts[verdict.state] += 1
+            if verdict.state is ChainState.UNSEALED:
+                findings.unsealed.append((log.ended_at, log.call_id))
+                continue
+            findings.first_sealed_at = min(findings.first_sealed_at, log.ended_at)
             if verdict.state is ChainState.BROKEN:
                 print(f"broken {log.call_id} at entry {verdict.broken_at}")
-    return counts
+    return findings

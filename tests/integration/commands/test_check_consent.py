@@ -9,7 +9,7 @@ import asyncpg
 from storage.postgres.calls import PostgresCallArchive
 from storage.postgres.consent import PostgresConsentAudit
 from tests.contract.recorder.archive_rows import add_pair
-from tests.contract.recorder.test_consent_log_rows import agreed
+from tests.contract.recorder.test_consent_log_rows import ENDED_AT, agreed
 
 
 async def check(database_url: str) -> tuple[int | None, list[str]]:
@@ -28,9 +28,11 @@ async def check(database_url: str) -> tuple[int | None, list[str]]:
 
 
 async def test_the_command_names_the_calls_whose_log_was_changed(database_url: str) -> None:
-    """And ends with status 1; before that, it says that all is well."""
+    """Or stripped of its hashes, when those of earlier calls had theirs; before that, it says that all is well."""
     async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool, pool.acquire() as database:
-        calls = [agreed(*await add_pair(database), entries=number) for number in range(4)]
+        calls = [
+            agreed(*await add_pair(database), at=ENDED_AT + number, entries=number) for number in range(4)
+        ]
         await PostgresCallArchive(pool).record(calls)
         before = await check(database_url)
         async with database.transaction():
@@ -40,12 +42,22 @@ async def test_the_command_names_the_calls_whose_log_was_changed(database_url: s
                 calls[2].call_id,
             )
             await database.execute(
-                "UPDATE calls.calls SET consent_entries = NULL, consent_head = NULL WHERE id = $1",
-                calls[0].call_id,
+                "UPDATE calls.calls SET consent_entries = NULL, consent_head = NULL WHERE id = ANY ($1)",
+                [calls[0].call_id, calls[3].call_id],
+            )
+            await database.execute(
+                "UPDATE calls.consent_events SET hash = NULL WHERE call_id = $1", calls[3].call_id
             )
         after = await check(database_url)
 
         assert before == (0, ["4 intact, 0 broken, 0 unsealed"])
-        assert after == (1, [f"broken {calls[2].call_id} at entry 1", "2 intact, 1 broken, 1 unsealed"])
+        assert after == (
+            1,
+            [
+                f"broken {calls[2].call_id} at entry 1",
+                f"unsealed {calls[3].call_id}",
+                "1 intact, 1 broken, 2 unsealed",
+            ],
+        )
         in_shares = [log.call_id async for log in PostgresConsentAudit(pool).logs(at_once=2)]
         assert in_shares == sorted(call.call_id for call in calls)
