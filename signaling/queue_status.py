@@ -6,7 +6,7 @@ what each is told is worked out in constant time.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,16 +59,17 @@ class QueueStatuses:
 
     async def look(self) -> None:
         """Tells everybody on this node who hears something new. Raises: Unavailable."""
-        waiting = [(live, ticket) for live, ticket in self._waiting() if self._is_due(live, ticket)]
+        waiting = await self._waiting()
+        due = [(live, ticket) for live, ticket in waiting if self._is_due(live, ticket)]
         outlooks = {
             intent: await self._source.outlook(intent)
-            for intent in sorted({ticket.intent for _, ticket in waiting})
+            for intent in sorted({ticket.intent for _, ticket in due})
         }
-        for count, (live, ticket) in enumerate(waiting, start=1):
+        for count, (live, ticket) in enumerate(due, start=1):
             self._tell(live, ticket, outlooks)
             if count % _BREATHE_EVERY == 0:
                 await asyncio.sleep(0)
-        self._told = {live.id: self._told[live.id] for live, _ in self._waiting() if live.id in self._told}
+        self._told = {live.id: self._told[live.id] for live, _ in waiting if live.id in self._told}
 
     def _is_due(self, live: LiveSession, ticket: Ticket) -> bool:
         told = self._told.get(live.id)
@@ -76,10 +77,15 @@ class QueueStatuses:
             return True
         return self._clock.monotonic_ms() - told.at_ms >= EVERY_MS
 
-    def _waiting(self) -> Iterator[tuple[LiveSession, Ticket]]:
-        for live in self._hub:
+    async def _waiting(self) -> list[tuple[LiveSession, Ticket]]:
+        waiting = []
+        for count, live in enumerate(self._hub, start=1):
             if live.ticket is not None and live.call_id is None and live.is_attached and not live.away:
-                yield live, live.ticket
+                waiting.append((live, live.ticket))
+            # Most of a large node's sessions do not wait, and are walked past all the same.
+            if count % _BREATHE_EVERY == 0:
+                await asyncio.sleep(0)
+        return waiting
 
     def _tell(self, live: LiveSession, ticket: Ticket, outlooks: Mapping[str, Outlook | None]) -> None:
         outlook = outlooks.get(ticket.intent)
