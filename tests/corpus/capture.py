@@ -18,7 +18,8 @@ from pathlib import Path
 from playwright.async_api import Page
 
 from tests.corpus import aiortc_stages
-from tests.corpus.browser import chromium, page_with
+from tests.corpus.browser import page_with
+from tests.fixtures.browser import chromium
 
 HERE = Path(__file__).parent
 CAPTURED = HERE / "captured"

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from tests.corpus.browser import chromium, page_with
+from tests.corpus.browser import page_with
+from tests.fixtures.browser import chromium
 
 SCRIPT = Path(__file__).parent / "replay.js"
 # Thousands take a minute or two on two cores; the corpus about fifteen seconds.

@@ -7,36 +7,22 @@ closes its connection. Hers is what the server serves.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, WebSocket, async_playwright
+from playwright.async_api import Browser, WebSocket
 
 from base.ids import CallId
 from minuet.embedded.coturn import EmbeddedCoturn
 from tests.e2e.tabs import LEO, MAYA, PATIENCE_MS, Persona, Tab
 from tests.fixtures.deployment import Deployment, Lasting
-from tests.fixtures.tools import find_tool
 from tests.fixtures.turn import running_coturn, turn_settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
 
 # `ip_privacy` is left to its default. Hanging up ends the call at once.
 CONFIG = """
@@ -115,15 +101,6 @@ def deployment(lasting: Lasting, coturn: EmbeddedCoturn) -> Iterator[Deployment]
         "serve", "matchmaker", "worker", config=CONFIG, MINUET_ALLOWED_ORIGINS="*", **settings
     ) as deployment:
         yield deployment
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    path = find_tool("chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        await browser.close()
 
 
 async def visit(chromium: Browser, url: str, persona: Persona, witness: str = "") -> tuple[Tab, Wire]:
