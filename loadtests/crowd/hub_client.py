@@ -198,4 +198,4 @@ class HubClient:
 
 
 def _cut(connection: websocket.WebSocket) -> None:
-    connection.shutdown()  # type: ignore[no-untyped-call]
+    connection.shutdown()  # type: ignore[no-untyped-call]  # the library has no annotations

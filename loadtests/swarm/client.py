@@ -157,7 +157,7 @@ class Client:
     async def drop(self) -> None:
         """Loses the network: the socket is cut without a close frame."""
         if self._socket is not None:
-            transport = self._socket._response.connection.transport  # type: ignore[union-attr]
+            transport = self._socket._response.connection.transport  # type: ignore[union-attr]  # an open socket has both
             if transport is not None:
                 transport.abort()
         await self._stop_reading()

@@ -19,7 +19,9 @@ def add(commands: Any) -> None:
 
 def run(_options: argparse.Namespace) -> int:
     settings = settings_from_environment()
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.admin_host, settings.admin_host)  # noqa: S104
+    # Where the server listens on every address, it is asked on loopback.
+    own = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  compared, not bound
+    host = own.get(settings.admin_host, settings.admin_host)
     url = f"http://{host}:{settings.admin_port}/readyz"
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S):

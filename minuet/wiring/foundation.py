@@ -51,8 +51,7 @@ async def open_foundation(stack: AsyncExitStack, settings: Settings, role: str) 
         role=role,
         clock=clock,
         ids=IdFactory(clock.now_ms, secrets.token_bytes),
-        # Spreads load, guards nothing.
-        random=Random(),  # noqa: S311
+        random=Random(),  # noqa: S311  spreads load, guards nothing
         redis=redis,
         keys=Keys(settings.redis_prefix),
         database=database,
