@@ -4,7 +4,12 @@ import signal
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.tools", "tests.fixtures.deployment"]
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.cluster",
+    "tests.fixtures.tools",
+    "tests.fixtures.deployment",
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:
