@@ -1,6 +1,6 @@
 """A process of Minuet as `minuet serve` runs it, with limits that a benchmark does not reach.
 
-    python -m loadtests.hub.server [--parts hub|matchmaker|all]
+    python -m loadtests.hub.server [--parts hub|serve|matchmaker|worker|all]
 
 Settings come from the environment as ever. The limits are checked as ever: only their numbers are higher, since a
 pair here relays in a second what people relay in a day.
@@ -20,7 +20,9 @@ _PLENTY: Final = Rate(1_000_000, 1_000_000)
 LIMITS: Final = SessionLimits(messages=_PLENTY, candidates=_PLENTY, queue_joins=_PLENTY)
 PARTS: Final = {
     "hub": Parts(hub=True, worker=True),
+    "serve": Parts(hub=True),
     "matchmaker": Parts(matchmaker=True),
+    "worker": Parts(worker=True),
     "all": Parts(hub=True, matchmaker=True, worker=True),
 }
 

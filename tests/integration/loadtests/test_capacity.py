@@ -1,0 +1,36 @@
+"""The measurement behind the capacity model runs on real servers, and counts what it says it counts."""
+
+from collections import Counter
+
+import pytest
+
+from loadtests.capacity import Cost, Plan, Reading, cost, measure, opened_site, report
+from loadtests.hub.world import opened_world
+
+TINY = Plan(calls=4, idle=10, idle_s=1.0)
+
+
+def test_a_call_costs_what_it_must() -> None:
+    """Each step that every call takes is among the commands, once or twice as the protocol has it; the report has all rows."""
+    with opened_world(TINY.people) as world, opened_site(world) as site:
+        figures = measure(site, TINY)
+    called = figures.call.commands
+
+    assert 1 <= called["call_create"] <= 4
+    assert called["user_join"] >= 2
+    assert called["queue_ack"] >= 2
+    assert called["call_commit"] >= 4
+    assert called["call_recorded"] >= 1
+    assert figures.connect.commands["presence_register"] == pytest.approx(1, abs=0.2)
+    assert figures.call.transactions > 1
+    assert min(figures.call.cpu_us["serve"], figures.connect.cpu_us["serve"]) > 0
+    assert "| `call_commit` |" in report(figures, TINY)
+
+
+def test_what_runs_anyway_is_taken_off() -> None:
+    """Two seconds between the readings, of which each takes ten commands by itself: five are left for each of two."""
+    before = Reading(0.0, Counter(), {"serve": 0.0}, 0)
+    after = Reading(2.0, Counter(GET=30), {"serve": 0.001}, 6)
+    idle = Cost({"GET": 10.0}, {"serve": 100.0}, 1.0)
+
+    assert cost(before, after, 2, idle) == Cost({"GET": 5.0}, {"serve": pytest.approx(400.0)}, 2.0)
