@@ -103,6 +103,14 @@ class Keys:
         """Sorted set: ended calls that wait for the recorder, scored by the Unix ms of their end."""
         return f"{self.prefix}{{k:{partition}}}:ended"
 
+    def epoch(self, partition: int) -> str:
+        """A random word: gone, or another, where this part of the store lost its data."""
+        return f"{self.prefix}{{k:{partition}}}:epoch"
+
+    def restoring(self, partition: int) -> str:
+        """Set for as long as nodes are asked to hold back, because this part of the store lost something."""
+        return f"{self.prefix}{{k:{partition}}}:restoring"
+
     def calls_to_visit(self, partition: int) -> str:
         """Sorted set: `<call> <due>` of calls whose media is over, scored by the Unix ms of the next try to end what
         they hold at the TURN servers."""
