@@ -32,7 +32,7 @@ from signaling.call.rules import receive
 from signaling.call.states import SEATS, Seat
 from signaling.connection import Connection, ConnectionSettings, unmask
 from signaling.hub import Hub
-from signaling.live_session import LiveSession, SessionShell
+from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics, SessionMetrics
 from signaling.ports import Bus, StoredCall
@@ -41,6 +41,7 @@ from signaling.relays import Relays
 from signaling.router import Router
 from signaling.session.limits import Rate, SessionLimits
 from signaling.session.session import Session
+from signaling.session_shell import SessionShell
 
 _NODE: Final = NodeId("bench")
 _NOW_MS: Final = 1_700_000_000_000

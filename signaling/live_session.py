@@ -1,97 +1,41 @@
 """A session on this node: the pure session, the socket it has at the moment, and its commands in order.
 
-Decides what is done at once and what waits its turn: relays go from the read of one socket to the write of the
-other without a task, unless a command of the same session is still running; whatever has to await runs one at a
-time, so that a slow command delays only its own session. Refuses to know what a command does.
+Decides what becomes of a message in either direction while sockets come and go, and when a session that has none is
+over. Refuses to know what a command does, and in which order commands are done: that is `signaling.errands`'.
 """
 
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-import structlog
-from structlog.contextvars import bound_contextvars
+from typing import Any
 
 from accounts.model import Identity
-from base.clock import Clock
 from base.errors import CloseCode, ErrorCode, MinuetError
 from base.ids import CallId, DeviceId, SessionId, UserId
 from matchmaker.ticket import Ticket
 from signaling.connection import DEAF, Connection
-from signaling.lines import Line
-from signaling.metrics import SessionMetrics
+from signaling.errands import Errands
 from signaling.protocol.codec import InvalidMessage, Request
 from signaling.protocol.messages import session as wire
-from signaling.protocol.messages.call import CallAnswer, CallCandidates, CallOffer
-from signaling.protocol.messages.chat import ChatRead, ChatSend, ChatTyping, PresenceUnwatch, PresenceWatch
 from signaling.protocol.messages.family import ServerMessage
 from signaling.session.heartbeat import CALL_BEAT, IDLE_BEAT, Heartbeat, Pulse
-from signaling.session.limits import SessionLimits
 from signaling.session.outbox import OutboxOverflow
 from signaling.session.session import RefusedRequest, Session, SessionBroken
-
-logger = structlog.get_logger(__name__)
-
-DETACHED_MS = 60_000
-DETACHED_IN_CALL_MS = 120_000
-EXPIRY_WARNING_MS = 60_000
-EXPIRY_GRACE_MS = 30_000
-
-_RELAYS = (CallOffer, CallAnswer, CallCandidates)
-_SILENT = (wire.Ack, wire.Pong)
-_CHAT = (ChatSend, ChatRead, ChatTyping, PresenceWatch, PresenceUnwatch)
-
-
-class Dispatcher(Protocol):
-    """What messages are handed to."""
-
-    def relay(self, live: "LiveSession", request: Request) -> None:
-        """Does a relay at once and replies."""
-        ...
-
-    async def handle(self, live: "LiveSession", request: Request) -> Mapping[str, Any] | None:
-        """Does a command; the result is the `data` of its `ok`. Raises: MinuetError."""
-        ...
-
-
-class Lifecycle(Protocol):
-    """Who is told how a session goes; none of these may raise or block."""
-
-    def detached(self, live: "LiveSession") -> None:
-        """The socket is gone; the client may come back."""
-        ...
-
-    def ended(self, live: "LiveSession", reason: str) -> None:
-        """The session is over."""
-        ...
-
-    def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs a coroutine of this session in the hub's task group."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class SessionShell:
-    """What all sessions of a node share."""
-
-    clock: Clock
-    limits: SessionLimits
-    dispatcher: Dispatcher
-    lifecycle: Lifecycle
-    metrics: SessionMetrics
-    strict: bool
-    """Refuse unknown fields instead of counting them."""
+from signaling.session_shell import (
+    DETACHED_IN_CALL_MS,
+    DETACHED_MS,
+    EXPIRY_GRACE_MS,
+    EXPIRY_WARNING_MS,
+    SessionShell,
+)
 
 
 class LiveSession:
     """One device of one user, as long as its session lives; listens to the socket it has."""
 
     __slots__ = (
-        "_chat",
-        "_commands",
         "_connection",
         "_detached_at",
         "_early",
+        "_errands",
         "_expiry_told",
         "_heartbeat",
         "_lost_messages",
@@ -139,9 +83,7 @@ class LiveSession:
         self._expiry_told = False
         self._lost_messages = False
         self._heartbeat = Heartbeat(IDLE_BEAT, now_ms)
-        self._commands = Line()
-        self._chat = Line()
-        """Apart from the commands: a database that is slow to keep a message must not hold up a hangup."""
+        self._errands = Errands(shell)
         self._early: list[tuple[str, Mapping[str, Any], bool]] | None = []
         """News that came before the greeting, which must be the first that the client hears; None once it was sent."""
 
@@ -168,7 +110,7 @@ class LiveSession:
     @property
     def is_busy(self) -> bool:
         """Whether a command is running or in line."""
-        return self._commands.is_busy or self._chat.is_busy
+        return self._errands.are_under_way
 
     @property
     def state(self) -> str:
@@ -223,8 +165,7 @@ class LiveSession:
     def hand_over(self) -> None:
         """Ends the session silently: another session of the same device has taken over all it was doing."""
         self.is_over = True
-        self._commands.clear()
-        self._chat.clear()
+        self._errands.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.send(self.session.frame_of(wire.SessionSuperseded.TYPE, None, reliable=False))
@@ -323,7 +264,7 @@ class LiveSession:
             return
         if request.unknown_fields and self._refuses_unknown(request):
             return
-        self.take(request)
+        self._errands.take(self, request)
 
     def traffic_seen(self) -> None:
         now_ms = self._shell.clock.monotonic_ms()
@@ -346,55 +287,6 @@ class LiveSession:
             self._finish("closed")
         else:
             self._note_closed(code)
-
-    # Commands, in order.
-
-    def take(self, request: Request) -> None:
-        """Does a request at once or puts it in line."""
-        message = request.message
-        if isinstance(message, _SILENT):
-            return
-        if not self._commands.is_busy and isinstance(message, _RELAYS):
-            self._relay(request)
-            return
-        line = self._chat if isinstance(message, _CHAT) else self._commands
-        if len(line) >= self._shell.limits.pending_commands:
-            self.refuse(request.id, MinuetError(code=ErrorCode.RATE_LIMITED, retry_after_ms=1000))
-            return
-        work = line.add(request, self._do)
-        if work is not None:
-            self._shell.lifecycle.run_soon(work)
-
-    async def _do(self, request: Request) -> None:
-        if isinstance(request.message, _RELAYS):
-            self._relay(request)
-        else:
-            await self._command(request)
-
-    async def _command(self, request: Request) -> None:
-        call_id = getattr(request.message, "call_id", self.call_id)
-        try:
-            with bound_contextvars(session_id=self.id, call_id=call_id, message_type=request.message.TYPE):
-                data = await self._shell.dispatcher.handle(self, request)
-        except MinuetError as error:
-            if not self.is_over:
-                self.refuse(request.id, error)
-        except Exception:
-            logger.exception(
-                "command failed", message_type=request.message.TYPE, session_id=self.id, call_id=call_id
-            )
-            self.refuse(request.id, MinuetError())
-        else:
-            if not self.is_over and request.id is not None:
-                self.reply(request.id, data)
-
-    def _relay(self, request: Request) -> None:
-        try:
-            self._shell.dispatcher.relay(self, request)
-        except MinuetError as error:
-            self.refuse(request.id, error)
-            return
-        self.reply(request.id, None)
 
     # Time.
 
@@ -495,8 +387,7 @@ class LiveSession:
     def _finish(self, reason: str) -> None:
         if not self.is_over:
             self.is_over = True
-            self._commands.clear()
-            self._chat.clear()
+            self._errands.clear()
             self._shell.lifecycle.ended(self, reason)
 
 

@@ -25,11 +25,7 @@ from signaling.authentication import Authentication, close_code_for
 from signaling.connection import Connection
 from signaling.greeting import FirstMessage, Greeting
 from signaling.hub import Hub
-from signaling.live_session import (
-    Dispatcher,
-    LiveSession,
-    SessionShell,
-)
+from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
 from signaling.node_frames import SessionTaken
 from signaling.protocol.messages import session as wire
@@ -37,6 +33,7 @@ from signaling.protocol.messages.call import CallState
 from signaling.router import Router
 from signaling.session.heartbeat import IDLE_BEAT
 from signaling.session.session import Session
+from signaling.session_shell import Dispatcher, SessionShell
 from signaling.tickets import Tickets
 from signaling.upgrade import ConnectionInfo
 from signaling.welcome import SessionPolicy, session_ready

@@ -7,12 +7,13 @@ from typing import Final
 from base.ids import ConnectionId
 from chat.rules import MAX_BODY, MAX_WATCHED
 from presence.sessions import Registered
-from signaling.live_session import DETACHED_MS, LiveSession
+from signaling.live_session import LiveSession
 from signaling.protocol.messages import session as wire
 from signaling.protocol.messages.call import CallState
 from signaling.sdp import MAX_BYTES
 from signaling.session.heartbeat import IDLE_BEAT
 from signaling.session.limits import SessionLimits
+from signaling.session_shell import DETACHED_MS
 
 FEATURES: Final = ("video", "extend", "connect", "resume", "chat", "presence")
 

@@ -15,12 +15,13 @@ from base.ids import DeviceId, SessionId
 from base.policy import Gender
 from signaling.connection import Connection, ConnectionSettings
 from signaling.frames import CLOSE, TEXT
-from signaling.live_session import DETACHED_MS, LiveSession, SessionShell
+from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
 from signaling.protocol.codec import JSON, Request
 from signaling.protocol.messages.session import Ping, SessionDrain
 from signaling.session.limits import SessionLimits
 from signaling.session.session import Session
+from signaling.session_shell import DETACHED_MS, SessionShell
 
 CALL = "01890000-0000-7000-8000-000000000000"
 

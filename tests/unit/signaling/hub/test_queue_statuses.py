@@ -11,12 +11,13 @@ from base.ids import DeviceId, SessionId, UserId
 from base.policy import Gender
 from matchmaker.outlook import Outlook
 from signaling.hub import Hub
-from signaling.live_session import LiveSession, SessionShell
+from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
 from signaling.protocol.codec import JSON
 from signaling.queue_status import QueueStatuses
 from signaling.session.limits import SessionLimits
 from signaling.session.session import Session
+from signaling.session_shell import SessionShell
 from tests.unit.signaling.hub.test_live_session import Services
 
 SESSIONS = 4_096
