@@ -1,13 +1,12 @@
-"""Calls in motion: load, decide, commit, then what follows.
+"""Calls in motion: what clients, sessions, other nodes, relays and time want of them.
 
-Decides the order of these steps and nothing else: what may happen in a call is `signaling.call`'s, how records are
-kept is the store's. Commits come before telling, except that a restriction (hanging up, revoking, blocking) binds
-this node's own view first, and is never refused because something the server depends on is away.
+Decides which call is meant, which event that is, and when timers fire. What the event comes to is `signaling.call`'s,
+and how a change is committed and told is `signaling.commits`'.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, Final
 
@@ -23,12 +22,11 @@ from matchmaker.ports import Slot
 from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
 from signaling.call.change import MAX_REFUSED_LINES_OF_SEAT, Decision
-from signaling.call.consent import head
 from signaling.call.create import propose
 from signaling.call.record import Call, decode
-from signaling.call.rules import receive, restrict
 from signaling.call.states import RELAYING, SEATS, Seat, State
 from signaling.call.view import call_state
+from signaling.commits import Commits
 from signaling.deadlines import Deadlines
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
@@ -42,10 +40,7 @@ logger = structlog.get_logger(__name__)
 
 EventOf = Callable[[Seat], events.Event]
 
-_ATTEMPTS: Final = 8
 _RETRY_MS: Final = 500
-_OWED_BACKOFF_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
-_OWED_FOR_S: Final = 120.0
 _REFUSALS_KEPT_S: Final = 1.0
 _SUMS_KEPT_S: Final = 10.0
 
@@ -70,16 +65,15 @@ class CallService:
         self._metrics = metrics
         self._deadlines = Deadlines(clock, self._timer_fired)
         self._refusals: dict[CallId, Counter[tuple[Seat, ErrorCode]]] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+        self._commits = Commits(store, local, router, aftermath, clock, metrics)
+        self._commits.retime = self.retime
         self.expire_offers: Callable[[LocalCall, int], None] = lambda _call, _now: None
         """Told when offers may have run out; set by whoever relays."""
 
     async def run(self) -> None:
         """Serves timers and what is owed, until cancelled."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                await asyncio.Event().wait()
+            await self._commits.run()
         finally:
             self._deadlines.close()
 
@@ -97,7 +91,7 @@ class CallService:
         seat = self.seat_in(call, user_id)
         if device_id is not None and call.view.seat(seat).device_id != device_id:
             raise MinuetError(code=ErrorCode.WRONG_DEVICE)
-        decision = await self._decide(call, event_of(seat))
+        decision = await self._commits.decide(call, event_of(seat))
         self._metrics.command_seconds.observe(perf_counter() - started)
         return decision.reply or {}
 
@@ -121,11 +115,13 @@ class CallService:
             call = await self._find(call_id)
             seat = self.seat_in(call, live.user_id)
             is_new = call.view.seat(seat).session_id != live.id
-            await self._decide(call, events.SeatAttached(seat, live.id, self._router.node_id, live.device_id))
+            await self._commits.decide(
+                call, events.SeatAttached(seat, live.id, self._router.node_id, live.device_id)
+            )
             call = self._local.keep(call.stored)
             if is_new and call.negotiations.is_open and call.view.state in RELAYING:
                 # The other side waits for an answer to something that the new session never saw.
-                await self._decide(call, events.MediaFailed(seat))
+                await self._commits.decide(call, events.MediaFailed(seat))
         except Unavailable:
             raise
         except MinuetError:
@@ -158,11 +154,11 @@ class CallService:
             return call
         proposed = propose(match, policy, self._clock.now_ms())
         stored = await self._store.create(proposed, claimed_at_ms=match.claimed_at_ms)
-        return None if stored is None else self._keep(stored)
+        return None if stored is None else self._commits.keep(stored)
 
     async def decide(self, call: LocalCall, event: events.Event) -> Decision:
         """Decides about an event of the server's own. Raises: CallRefused, Unavailable."""
-        return await self._decide(call, event)
+        return await self._commits.decide(call, event)
 
     def committed(self, frame: CallCommitted) -> None:
         """Takes note of what another node committed."""
@@ -170,7 +166,7 @@ class CallService:
         before = None if known is None else known.view
         stored = StoredCall(decode(frame.record), frame.rev)
         if known is None or stored.call.version > known.stored.call.version:
-            known = self._keep(stored)
+            known = self._commits.keep(stored)
         self._aftermath.hear(before, known.view, frame.told)
 
     async def catch_up(self, call_id: CallId) -> None:
@@ -179,13 +175,13 @@ class CallService:
         if stored is not None:
             known = self._local.get(call_id)
             before = None if known is None else known.view
-            self._aftermath.show(before, self._keep(stored).view)
+            self._aftermath.show(before, self._commits.keep(stored).view)
 
     async def sweep(self, call_id: CallId) -> None:
         """Fires what is due in a call that no living node fires. Raises: Unavailable."""
         stored = await self._store.load(call_id)
         if stored is not None:
-            await self._decide(self._local.of(stored), events.TimerFired())
+            await self._commits.decide(self._local.of(stored), events.TimerFired())
 
     async def lost(self, user_id: UserId, session_id: SessionId, slot: Slot) -> None:
         """A session died with its node; a call that it was in waits for its device to come back. Raises: Unavailable."""
@@ -194,7 +190,7 @@ class CallService:
         stored = await self._store.load(slot.activity.call_id)
         seat = None if stored is None else stored.call.seat_of(user_id)
         if stored is not None and seat is not None:
-            await self._decide_quietly(self._local.of(stored), events.SeatDetached(seat, session_id))
+            await self._commits.decide_quietly(self._local.of(stored), events.SeatDetached(seat, session_id))
 
     # What relays tell.
 
@@ -215,12 +211,12 @@ class CallService:
         counts = self._refusals.get(call.id)
         if counts is None:
             counts = self._refusals[call.id] = Counter()
-            self._soon(self._commit_refusals(call))
+            self._commits.soon(self._commit_refusals(call))
         counts[seat, code] += 1
 
     def overspent(self, call: LocalCall, seat: Seat) -> None:
         """Ends a call in which nothing more can be negotiated; closing the socket would only bring it back."""
-        self._soon(self._decide_quietly(call, events.SignalingLimitReached(seat)))
+        self._commits.soon(self._commits.decide_quietly(call, events.SignalingLimitReached(seat)))
 
     # How it goes on inside.
 
@@ -234,155 +230,33 @@ class CallService:
         # Not kept: a REST request must not make this node a host of the call.
         return self._local.of(stored)
 
-    def _keep(self, stored: StoredCall) -> LocalCall:
-        call = self._local.keep(stored)
-        self.retime(call)
-        return call
-
     def _close_windows(self, call: LocalCall) -> None:
         """By the last answer that was relayed, whoever may not send video sends none."""
         view = call.view
         if any(view.seat(seat).video_off_at is not None for seat in SEATS):
             stopped = tuple(seat for seat in SEATS if not view.seat(seat).video_allowed)
-            self._soon(self._decide_quietly(call, events.VideoStopped(stopped)))
-
-    async def _decide(self, call: LocalCall, event: events.Event, *, told: bool = False) -> Decision:
-        # Bound before the lock: whoever takes something away does not wait behind the commits of others.
-        bound = not told and self._is_ours(call) and call.bind(event, self._clock.now_ms())
-        try:
-            async with call.lock:
-                return await self._decide_alone(call, event, told=told)
-        finally:
-            if bound:
-                self._unbind(call, event)
-
-    async def _decide_alone(self, call: LocalCall, event: events.Event, *, told: bool) -> Decision:
-        for _ in range(_ATTEMPTS):
-            before = call.stored
-            decision = receive(before.call, event, self._clock.now_ms())
-            if decision.call is before.call:
-                await self._repeat_effects(call, decision)
-                return decision
-            narrowed = restrict(before.call, event, self._clock.now_ms())
-            if narrowed is not before.call:
-                # On top of what is owed already.
-                call.view = restrict(call.view, event, self._clock.now_ms())
-            try:
-                stored = await self._store.commit(before, decision.call)
-                if stored is None:
-                    await self._reload(call)
-                    continue
-            except Unavailable:
-                # What takes nothing away waits for the store; what does holds from now on, stored or not.
-                if told or narrowed is before.call or not self._is_ours(call):
-                    raise
-                self._owe(call, event, decision)
-                return decision
-            self._took(call, stored)
-            await self._aftermath.follow(before.call, stored, decision.effects, told_here=told)
-            return decision
-        raise Unavailable("the call kept changing")
-
-    def _unbind(self, call: LocalCall, event: events.Event) -> None:
-        call.release(event, self._clock.now_ms())
-        self.retime(call)
-
-    async def _repeat_effects(self, call: LocalCall, decision: Decision) -> None:
-        if decision.effects:
-            await self._aftermath.follow(call.view, call.stored, decision.effects)
-
-    async def _reload(self, call: LocalCall) -> None:
-        self._metrics.conflicts.inc()
-        fresh = await self._store.load(call.id)
-        if fresh is None:
-            raise MinuetError(code=ErrorCode.NOT_A_PARTICIPANT)
-        before = call.view
-        self._took(call, fresh)
-        # Somebody else's commit may be news to the sessions here; its frame, arriving later, finds nothing newer.
-        self._aftermath.show(before, call.stored.call)
-
-    def _took(self, call: LocalCall, stored: StoredCall) -> None:
-        ended = call.stored.call.state is not State.ENDED and stored.call.state is State.ENDED
-        call.take(stored, self._clock.now_ms())
-        if self._local.get(call.id) is call:
-            self._keep(stored)
-        elif is_hosted(call, self._router.node_id):
-            self._local.adopt(call)
-            self.retime(call)
-        if ended and stored.call.reason is not None:
-            self._metrics.ended.labels(stored.call.reason).inc()
-            logger.info(
-                "call ended",
-                call_id=call.id,
-                reason=str(stored.call.reason),
-                duration_ms=stored.call.duration_ms,
-                intent=stored.call.intent,
-                # Outside the database: whoever rewrites the log there cannot rewrite this line.
-                consent_entries=len(stored.call.events) + len(stored.call.refused),
-                consent_head=head(stored.call).hex(),
-            )
-
-    def _is_ours(self, call: LocalCall) -> bool:
-        return self._local.get(call.id) is call
-
-    def _owe(self, call: LocalCall, event: events.Event, decision: Decision) -> None:
-        """Holds this node to a restriction at once, and commits it when the store is back."""
-        logger.warning("restriction waits for the store", call_id=call.id, event_type=type(event).__name__)
-        self._aftermath.show(call.stored.call, decision.call)
-        self._aftermath.tell_only(decision.call, decision.effects)
-        call.owed.append(event)
-        self._soon(self._pay(call, event))
-
-    async def _pay(self, call: LocalCall, event: events.Event) -> None:
-        until = asyncio.get_running_loop().time() + _OWED_FOR_S
-        attempt = 0
-        while asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(_OWED_BACKOFF_S[min(attempt, len(_OWED_BACKOFF_S) - 1)])
-            attempt += 1
-            try:
-                await self._decide(call, event, told=True)
-            except Unavailable:
-                continue
-            except MinuetError:
-                pass  # decided otherwise meanwhile, by somebody whose commit came first
-            self._unbind(call, event)
-            return
-        call.owed.remove(event)
-        logger.error("restriction could not be stored", call_id=call.id, event_type=type(event).__name__)
+            self._commits.soon(self._commits.decide_quietly(call, events.VideoStopped(stopped)))
 
     async def _note(self, call_id: CallId, live: LiveSession, event_of: EventOf) -> None:
         try:
             call = await self._find(call_id)
-            await self._decide(call, event_of(self.seat_in(call, live.user_id)))
+            await self._commits.decide(call, event_of(self.seat_in(call, live.user_id)))
         except Unavailable:
             raise
         except MinuetError as error:
             logger.debug("call did not care", call_id=call_id, code=error.code)
-
-    async def _decide_quietly(self, call: LocalCall, event: events.Event) -> None:
-        for pause_s in _OWED_BACKOFF_S:
-            try:
-                await self._decide(call, event)
-            except Unavailable:
-                await asyncio.sleep(pause_s)
-            except MinuetError as error:
-                logger.debug("call did not care", call_id=call.id, code=error.code)
-                return
-            else:
-                return
-        logger.warning("event of a call was lost", call_id=call.id, event_type=type(event).__name__)
 
     async def _commit_refusals(self, call: LocalCall) -> None:
         # Once a seat may have no more room for lines, mostly sums are left to bring up to date.
         has_room = len(call.stored.call.refused) < MAX_REFUSED_LINES_OF_SEAT
         await asyncio.sleep(_REFUSALS_KEPT_S if has_room else _SUMS_KEPT_S)
         for (seat, code), count in self._refusals.pop(call.id).items():
-            await self._decide_quietly(call, events.RelayRefused(seat, code, count))
+            await self._commits.decide_quietly(call, events.RelayRefused(seat, code, count))
 
     # Timers.
 
     def _timer_fired(self, call_id: CallId) -> None:
-        self._soon(self._fire(call_id))
+        self._commits.soon(self._fire(call_id))
 
     async def _fire(self, call_id: CallId) -> None:
         call = self._local.get(call_id)
@@ -394,7 +268,7 @@ class CallService:
         if due_at is not None and due_at <= now_ms:
             self._metrics.late_timers.observe((now_ms - due_at) / 1000)
             try:
-                await self._decide(call, events.TimerFired())
+                await self._commits.decide(call, events.TimerFired())
             except Unavailable:
                 self._deadlines.schedule(call_id, now_ms + _RETRY_MS)
                 return
@@ -402,17 +276,3 @@ class CallService:
                 logger.warning("timer of a lost call", call_id=call_id, code=error.code)
                 return
         self.retime(call)
-
-    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._tasks is None:
-            work.close()
-            raise RuntimeError("calls are not being served")
-        self._tasks.create_task(_logged(work))
-
-
-async def _logged(work: Coroutine[Any, Any, None]) -> None:
-    # One call's failure must not end the task group that serves all of them.
-    try:
-        await work
-    except Exception:
-        logger.exception("work of a call failed")
