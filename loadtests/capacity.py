@@ -38,7 +38,6 @@ from loadtests.hub.world import World, opened_world
 
 ROLES = ("serve", "matchmaker", "worker")
 _RECORDED_WITHIN_S = 30.0
-_SETTLE_S = 1.5
 _CUT_AT_ONCE = 50
 
 
@@ -49,14 +48,16 @@ class Plan:
     calls: int
     idle: int
     idle_s: float
+    settle_s: float
+    """Until everything has come to rest: PostgreSQL adds up what an idle connection did after ten seconds only."""
 
     @property
     def people(self) -> int:
         return 2 * self.calls + 2 * self.idle
 
 
-FULL = Plan(calls=400, idle=2_000, idle_s=20.0)
-QUICK = Plan(calls=20, idle=60, idle_s=2.0)
+FULL = Plan(calls=400, idle=2_000, idle_s=20.0, settle_s=11.0)
+QUICK = Plan(calls=20, idle=60, idle_s=2.0, settle_s=1.5)
 
 
 class Caller(HubTalk):
@@ -224,20 +225,20 @@ def measure(site: Site, plan: Plan) -> Figures:
     swarm, idlers = Swarm(hub.port), Swarm(hub.port)
     callers = [Caller(next(people), meets=False) for _ in range(2 * plan.calls)]
     swarm.connect(callers)
-    time.sleep(_SETTLE_S)
+    _wait(plan.settle_s, swarm)
 
     resting = site.read()
-    time.sleep(plan.idle_s / 2)
+    _wait(plan.idle_s / 2, swarm)
     alone = cost(resting, site.read(), max(1, round(plan.idle_s / 2)))
     resident, in_redis, before = hub.resident_bytes(), site.redis_bytes(), site.read()
     idlers.connect([HubTalk(next(people), meets=False) for _ in range(plan.idle)])
-    time.sleep(_SETTLE_S)
+    _wait(plan.settle_s, swarm, idlers)
     connect = cost(before, site.read(), plan.idle, alone)
     session_kb = (hub.resident_bytes() - resident) / plan.idle / 1024
     session_redis_bytes = (site.redis_bytes() - in_redis) / plan.idle
 
     resting = site.read()
-    time.sleep(plan.idle_s)
+    _wait(plan.idle_s, swarm, idlers)
     idle = cost(resting, site.read(), max(1, round(plan.idle_s)))
 
     before, recorded = site.read(), site.recorded()
@@ -247,7 +248,8 @@ def measure(site: Site, plan: Plan) -> Figures:
     while site.recorded() < recorded + plan.calls:
         if time.monotonic() > until:
             raise TimeoutError(f"{site.recorded() - recorded} of {plan.calls} calls are in history")
-        time.sleep(0.1)
+        _wait(0.1, swarm, idlers)
+    _wait(plan.settle_s, swarm, idlers)
     call = cost(before, site.read(), plan.calls, idle)
 
     resident = hub.resident_bytes()
@@ -257,11 +259,19 @@ def measure(site: Site, plan: Plan) -> Figures:
         share = Swarm(hub.port)
         share.connect(gone[start : start + _CUT_AT_ONCE])
         share.close()
-    time.sleep(_SETTLE_S)
+    _wait(plan.settle_s, swarm, idlers)
     detached_kb = (hub.resident_bytes() - resident) / plan.idle / 1024
     idlers.close()
     swarm.close()
     return Figures(idle, connect, call, session_kb, detached_kb, session_redis_bytes, seconds)
+
+
+def _wait(seconds: float, *swarms: Swarm) -> None:
+    """Lets time pass; who is pinged answers."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for swarm in swarms:
+            swarm.attend(0.05)
 
 
 def report(figures: Figures, plan: Plan) -> str:

@@ -7,7 +7,7 @@ import pytest
 from loadtests.capacity import Cost, Plan, Reading, cost, measure, opened_site, report
 from loadtests.hub.world import opened_world
 
-TINY = Plan(calls=4, idle=10, idle_s=1.0)
+TINY = Plan(calls=4, idle=10, idle_s=1.0, settle_s=1.0)
 
 
 def test_a_call_costs_what_it_must() -> None:
