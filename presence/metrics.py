@@ -21,6 +21,19 @@ class PresenceMetrics:
         self.leases_lapsed = Counter(
             "minuet_leases_lapsed", "Leases that ended before they were renewed.", registry=registry
         )
+        self.restorations = Counter(
+            "minuet_restorations",
+            "Times at which the store was found to have lost something, or may have.",
+            registry=registry,
+        )
+        self.restoring_seconds = Counter(
+            "minuet_restoring_seconds",
+            "Time for which this node granted nothing, because things were being put back.",
+            registry=registry,
+        )
+        self.put_back = Counter(
+            "minuet_put_back", "What this node put back into the store, by kind.", ["kind"], registry=registry
+        )
         self.clock_skew = Gauge(
             "minuet_clock_skew_seconds",
             "How far this machine's clock is ahead of the store's.",
@@ -50,7 +63,34 @@ class BusMetrics:
         )
         self.missed = Counter(
             "minuet_bus_missed",
-            "Frames to this node that a gap in their numbers gave away.",
+            "Frames to this node that did not arrive and could not be had again.",
+            registry=registry,
+        )
+        self.asked = Counter(
+            "minuet_bus_asked", "Requests to other nodes to send frames again.", registry=registry
+        )
+        self.sent_again = Counter(
+            "minuet_bus_sent_again", "Publications sent again because a node asked.", registry=registry
+        )
+        self.filled = Counter(
+            "minuet_bus_filled",
+            "Frames to this node that were missed and came when asked for.",
+            registry=registry,
+        )
+        self.repeats = Counter(
+            "minuet_bus_repeats", "Frames that came again and were passed over.", registry=registry
+        )
+        self.numbers_told = Counter(
+            "minuet_bus_numbers_told",
+            "Publications without frames that say how far a link has come.",
+            registry=registry,
+        )
+        self.held_bytes = Gauge(
+            "minuet_bus_held_bytes", "Frames that wait for missing ones before them.", registry=registry
+        )
+        self.kept_bytes = Gauge(
+            "minuet_bus_kept_bytes",
+            "Publications kept in case a node asks for them again.",
             registry=registry,
         )
         self.unheard = Counter(

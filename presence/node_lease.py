@@ -1,20 +1,25 @@
-"""Keeps a node's lease: renews it each second, and begins a new incarnation where it lapsed.
+"""Keeps a node's lease: renews it each second, begins a new incarnation where it lapsed, and learns of losses.
 
-Decides nothing that `leases.py` could decide. Knows the store by its port, and those who must act on a new incarnation
-(the hub registers its sessions again, the bus listens on another inbox) as hooks.
+Decides nothing that `leases.py` and `continuity.py` could decide. Knows the store by its port, and those who must act on
+a new incarnation or after a loss (the hub registers its sessions again, the bus listens on another inbox) as hooks.
+
+With each renewal the store is asked whether it still has what it was told. A node whose lease is gone because the store
+lost it, and not because its time was over, stays the incarnation that it is: whoever knew it still does.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
 from base.clock import ServerClock
 from base.errors import Unavailable
 from base.ids import NodeId
+from presence.continuity import RESTORING_MS, Continuity
 from presence.leases import Lease
 from presence.metrics import PresenceMetrics
-from presence.nodes import Incarnation, NodeStats, UserState
+from presence.nodes import Incarnation, NodeStats, Renewal, UserState
 from presence.ports import LeaseStore
 
 log = structlog.get_logger(__name__)
@@ -22,6 +27,12 @@ log = structlog.get_logger(__name__)
 # A try that hangs must leave time for another before the lease ends.
 TRY_TIMEOUT_S = 1.0
 HOOK_BACKOFF_S = (0.25, 0.5, 1.0, 2.0)
+# However many commands find something missing at once, the store is asked about it so often at most.
+DOUBT_SPACING_MS = 100
+_SETTLED_POLL_S = 0.05
+
+LossHook = Callable[[], Awaitable[None]]
+"""Puts back what this process knows; called again where it raises, so it must be safe to repeat."""
 
 IncarnationHook = Callable[[NodeId, NodeId], Awaitable[None]]
 """Called with the old and the new incarnation; called again where it raises, so it must be safe to repeat."""
@@ -53,7 +64,14 @@ class NodeLease:
         self._me = self._another_self()
         self._next: Incarnation | None = None
         self._hooks: list[IncarnationHook] = []
+        self._loss_hooks: list[LossHook] = []
+        self._continuity = Continuity()
         self._restoring: asyncio.Task[None] | None = None
+        self._moved_from: NodeId | None = None
+        self._lost_at: int | None = None
+        self._owed_since: int | None = None
+        self._doubts = asyncio.Event()
+        self._looks: list[asyncio.Future[None]] = []
         self._acquired = asyncio.Event()
         self._released = False
         self._is_away = False
@@ -75,7 +93,35 @@ class NodeLease:
     @property
     def is_settled(self) -> bool:
         """Whether the lease is held and every hook has run for this incarnation."""
-        return self._restoring is None and not self.is_lapsed
+        return self._next is None and self._moved_from is None and not self.is_lapsed
+
+    @property
+    def has_to_put_back(self) -> bool:
+        """Whether the hooks for a loss are still to be run, or running."""
+        return self._lost_at is not None or self._owed_since is not None
+
+    def restoring_ms(self) -> int:
+        """For how much longer nothing may be granted, because the store lost something; 0 when it may."""
+        return self._continuity.restoring_ms(self._clock.monotonic_ms())
+
+    def doubt(self) -> None:
+        """Has the store asked now whether it lost something: a thing is missing that should be there."""
+        self._doubts.set()
+
+    async def look(self) -> None:
+        """As `doubt`; returns when the store was asked, or could not be."""
+        if self._released:
+            return
+        asked = asyncio.get_running_loop().create_future()
+        self._looks.append(asked)
+        self._doubts.set()
+        await asked
+
+    async def settled(self) -> None:
+        """Returns as soon as something may be granted."""
+        # Rare, and mostly as long as is known beforehand: waking up is not worth a queue of those who wait.
+        while self.restoring_ms() > 0:  # noqa: ASYNC110
+            await asyncio.sleep(_SETTLED_POLL_S)
 
     @property
     def last_renewed_at(self) -> int | None:
@@ -86,6 +132,10 @@ class NodeLease:
         """Has `hook(old, new)` called after each lapse, once the new incarnation holds its lease."""
         self._hooks.append(hook)
 
+    def on_loss(self, hook: LossHook) -> None:
+        """Has `hook()` called whenever the store may have lost something, after those of a new incarnation."""
+        self._loss_hooks.append(hook)
+
     async def acquired(self) -> None:
         """Returns once the first lease is held."""
         await self._acquired.wait()
@@ -94,8 +144,13 @@ class NodeLease:
         """Keeps the lease until cancelled or released."""
         async with asyncio.TaskGroup() as tasks:
             while not self._released:
+                looks, self._looks = self._looks, []
+                self._doubts.clear()
                 await self._keep(tasks)
-                await asyncio.sleep(self._lease.wait_ms(self._clock.monotonic_ms()) / 1000)
+                for look in looks:
+                    if not look.done():
+                        look.set_result(None)
+                await self._wait()
             if self._restoring is not None:
                 self._restoring.cancel()
 
@@ -116,15 +171,10 @@ class NodeLease:
         asked_at = self._clock.monotonic_ms()
         try:
             async with asyncio.timeout(TRY_TIMEOUT_S):
-                if self._lease.renewed_at is None:
-                    renewal = await self._store.acquire(self._next or self._me, stats)
-                else:
-                    renewal = await self._store.renew(self._me, stats)
+                renewal = await self._ask(stats)
         except (Unavailable, TimeoutError) as error:
             self._failed(error)
             return
-        answered_at = self._clock.monotonic_ms()
-        self._clock.measured(renewal.store_ms, asked_at_ms=asked_at, answered_at_ms=answered_at)
         if self._released:
             return
         if renewal.held:
@@ -133,6 +183,42 @@ class NodeLease:
             self._succeeded(tasks)
         else:
             self._lapse("the store no longer has it")
+
+    async def _ask(self, stats: NodeStats) -> Renewal:
+        """Renews the lease, or takes it, and learns whether the store has lost something. Raises: Unavailable."""
+        is_new = self._lease.renewed_at is None
+        hold = self._store.acquire if is_new else self._store.renew
+        renewal, marks = await asyncio.gather(
+            self._timed(hold(self._next or self._me, stats)), self._store.marks()
+        )
+        if self._continuity.heard(marks, self._clock.monotonic_ms()):
+            # Noted before anything else is awaited: it is told once.
+            self._lost_at = self._clock.monotonic_ms()
+            log.warning("store.lost_something", node_id=self.node_id, parts=[mark.part for mark in marks])
+            self._metrics.restorations.inc()
+            await self._store.ask_to_hold_back(RESTORING_MS)
+        if not renewal.held and not is_new and self.restoring_ms() > 0:
+            # It was ours by our own clock until now, and nobody has acted on the death of a node that lost its lease
+            # with everything else: the same incarnation takes it again.
+            renewal = await self._timed(self._store.acquire(self._me, stats))
+        return renewal
+
+    async def _timed(self, holding: Awaitable[Renewal]) -> Renewal:
+        asked_at = self._clock.monotonic_ms()
+        renewal = await holding
+        answered_at = self._clock.monotonic_ms()
+        self._clock.measured(renewal.store_ms, asked_at_ms=asked_at, answered_at_ms=answered_at)
+        return renewal
+
+    async def _wait(self) -> None:
+        wait_ms = self._lease.wait_ms(self._clock.monotonic_ms())
+        spacing_ms = min(wait_ms, DOUBT_SPACING_MS)
+        await asyncio.sleep(spacing_ms / 1000)
+        try:
+            async with asyncio.timeout((wait_ms - spacing_ms) / 1000):
+                await self._doubts.wait()
+        except TimeoutError:
+            pass
 
     def _notice_lapse(self) -> None:
         now = self._clock.monotonic_ms()
@@ -158,29 +244,44 @@ class NodeLease:
             self._is_away = False
             log.info("lease.renewed_again", node_id=self.node_id)
         self._acquired.set()
-        if self._next is None:
+        if self._next is not None:
+            old, self._me, self._next = self.node_id, self._next, None
+            self._moved_from = self._moved_from or old
+            log.warning("lease.new_incarnation", node_id=self.node_id, was=old)
+        elif self._lost_at is None:
             return
-        old, self._me, self._next = self.node_id, self._next, None
-        log.warning("lease.new_incarnation", node_id=self.node_id, was=old)
         if self._restoring is not None:
             self._restoring.cancel()
-        self._restoring = tasks.create_task(self._restore(old, self.node_id))
+        if self._lost_at is not None:
+            self._owed_since, self._lost_at = self._lost_at, None
+        self._restoring = tasks.create_task(self._restore())
 
-    async def _restore(self, old: NodeId, new: NodeId) -> None:
-        for hook in self._hooks:
-            await self._call(hook, old, new)
+    async def _restore(self) -> None:
+        if (old := self._moved_from) is not None:
+            for hook in self._hooks:
+                await self._call(partial(hook, old, self.node_id))
+            self._moved_from = None
+        if (since := self._owed_since) is not None:
+            for loss_hook in self._loss_hooks:
+                await self._call(loss_hook)
+            self._owed_since = None
+            self._continuity.put_back()
+            await self.settled()
+            took_s = (self._clock.monotonic_ms() - since) / 1000
+            self._metrics.restoring_seconds.inc(took_s)
+            log.info("store.put_back", node_id=self.node_id, took_s=took_s)
         self._restoring = None
 
-    async def _call(self, hook: IncarnationHook, old: NodeId, new: NodeId) -> None:
+    async def _call(self, hook: LossHook) -> None:
         attempt = 0
         while True:
             try:
-                await hook(old, new)
+                await hook()
             except Unavailable:
                 pass
             except Exception:
                 # Without the others' work this process would stay mute for ever: log, and try again.
-                log.exception("lease.hook_failed", node_id=new)
+                log.exception("lease.hook_failed", node_id=self.node_id)
             else:
                 return
             await asyncio.sleep(HOOK_BACKOFF_S[min(attempt, len(HOOK_BACKOFF_S) - 1)])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from base.ids import DeviceId, NodeId, UserId
+from presence.continuity import Mark
 from presence.nodes import Incarnation, NodeInfo, NodeStats, Renewal
 from presence.sessions import DevicesFull, LostSession, Reasserted, Registered, Registration, SessionRow
 
@@ -24,6 +25,14 @@ class LeaseStore(Protocol):
 
     async def release(self, node_id: NodeId) -> None:
         """Ends the lease at once. What is left of the incarnation is for the reaper."""
+        ...
+
+    async def marks(self) -> list[Mark]:
+        """What each part of the store says of itself; parts that do not answer are left out. Raises nothing."""
+        ...
+
+    async def ask_to_hold_back(self, for_ms: int) -> None:
+        """Lets whoever comes to the store for the first time know that something was lost, for so long. Raises nothing."""
         ...
 
     async def living(self) -> set[NodeId]:

@@ -4,13 +4,16 @@ The lease key is the truth: an incarnation lives while it exists. The list of al
 where to look; it is written after the lease, never before.
 """
 
+import asyncio
 from collections.abc import Sequence
+from secrets import token_hex
 from typing import Any
 
 from redis.asyncio import Redis
 
 from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
+from presence.continuity import Mark
 from presence.nodes import LEASE_TTL_MS, RENEW_EVERY_MS, Incarnation, NodeInfo, NodeStats, Renewal, UserState
 from presence.sessions import LostSession
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
@@ -19,6 +22,7 @@ from storage.redis.keys import Keys
 # Whoever renewed its lease within this time has one for at least as long again.
 FRESH_MS = LEASE_TTL_MS - 2 * RENEW_EVERY_MS
 LIST_TTL_MS = 24 * 3_600_000
+MARK_TIMEOUT_S = 0.5
 
 
 class RedisNodes:
@@ -31,6 +35,7 @@ class RedisNodes:
         self._enlist = load_script(redis, "node_enlist")
         self._listed = load_script(redis, "node_listed")
         self._forget = load_script(redis, "node_forget")
+        self._mark = load_script(redis, "node_mark")
         self._reap = load_script(redis, "presence_reap")
 
     # --- for the node itself ---------------------------------------------------------------------------------
@@ -41,6 +46,14 @@ class RedisNodes:
     async def renew(self, node: Incarnation, stats: NodeStats) -> Renewal:
         return await self._hold("renew", node, stats)
 
+    async def marks(self) -> list[Mark]:
+        answers = await asyncio.gather(*map(self._mark_of, self._parts()), return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, Mark)]
+
+    async def ask_to_hold_back(self, for_ms: int) -> None:
+        asked = (self._redis.set(self._keys.restoring(part), 1, px=for_ms) for part in self._parts())
+        await asyncio.gather(*asked, return_exceptions=True)
+
     async def release(self, node_id: NodeId) -> None:
         try:
             await self._redis.delete(self._keys.node_lease(node_id), self._keys.node_stats(node_id))
@@ -49,6 +62,18 @@ class RedisNodes:
             await self._drop_if_empty(node_id)
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
+
+    def _parts(self) -> Sequence[int]:
+        """One partition of calls on each primary: its keys tell of the fate of all that is there."""
+        return (0,)
+
+    async def _mark_of(self, part: int) -> Mark:
+        # A primary that does not answer must not keep the lease, which may be another's, from being renewed.
+        async with asyncio.timeout(MARK_TIMEOUT_S):
+            epoch, history, restoring_ms = await self._mark(
+                keys=[self._keys.epoch(part), self._keys.restoring(part)], args=[token_hex(8)]
+            )
+        return Mark(str(part), epoch.decode(), history.decode(), restoring_ms)
 
     async def _hold(self, mode: str, node: Incarnation, stats: NodeStats) -> Renewal:
         keys = self._keys

@@ -17,6 +17,7 @@ from base.clock import ServerClock, SystemClock
 from base.errors import Unavailable
 from base.ids import DeviceId, IdFactory, NodeId, SessionId, UserId
 from minuet.embedded import EmbeddedValkey
+from presence.continuity import RESTORING_MS
 from presence.metrics import PresenceMetrics
 from presence.node_lease import NodeLease
 from presence.nodes import LEASE_TTL_MS, NodeStats, UserState
@@ -52,8 +53,13 @@ class Node:
         )
         self.incarnations: list[tuple[NodeId, NodeId]] = []
 
+        self.put_back_as: list[NodeId] = []
+
     async def remember(self, old: NodeId, new: NodeId) -> None:
         self.incarnations.append((old, new))
+
+    async def put_back(self) -> None:
+        self.put_back_as.append(self.lease.node_id)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Node"]:
@@ -112,6 +118,12 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def _renewals(redis: Redis) -> int:
+    """How many scripts the server has run."""
+    stats = await redis.info("commandstats")
+    return sum(int(stats.get(name, {}).get("calls", 0)) for name in ("cmdstat_evalsha", "cmdstat_eval"))
+
+
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     client = connect(redis_url)
@@ -149,11 +161,14 @@ async def test_a_released_lease_is_over_at_once(redis: Redis) -> None:
         assert node.lease.is_lapsed
 
 
-async def test_a_store_that_restarts_with_its_data_changes_nothing(private_valkey: EmbeddedValkey) -> None:
-    """A second without it is shorter than the lease."""
+async def test_a_store_that_restarts_with_its_data_may_have_lost_the_last_of_it(
+    private_valkey: EmbeddedValkey,
+) -> None:
+    """A second without it is shorter than the lease: the incarnation goes on, and puts back what it knows."""
     redis = connect(private_valkey.url, timeout_s=0.5)
     async with Node(redis).running() as node:
         node.lease.on_incarnation(node.remember)
+        node.lease.on_loss(node.put_back)
         # What is flushed each second to disk: wait until the lease is.
         await asyncio.sleep(1.5)
         before = node.lease.node_id
@@ -161,10 +176,14 @@ async def test_a_store_that_restarts_with_its_data_changes_nothing(private_valke
         await private_valkey.kill()
         await private_valkey.start()
         await until(lambda: node.lease.last_renewed_at not in (renewed_at, None))
+        held_back_ms = node.lease.restoring_ms()
+        await until(lambda: node.lease.restoring_ms() == 0)
 
         assert node.lease.node_id == before
         assert node.incarnations == []
         assert not node.lease.is_lapsed
+        assert node.put_back_as == [before]
+        assert 0 < held_back_ms <= RESTORING_MS
     await redis.aclose()
 
 
@@ -174,6 +193,7 @@ async def test_a_store_that_is_away_for_longer_than_the_lease_ends_the_incarnati
     """The node knows by its own clock that others may think it dead, and goes on as another once it can."""
     redis = connect(private_valkey.url, timeout_s=0.5)
     async with Node(redis).running() as node:
+        node.lease.on_loss(node.put_back)
         node.lease.on_incarnation(node.remember)
         before = node.lease.node_id
         await private_valkey.kill()
@@ -190,35 +210,107 @@ async def test_a_store_that_is_away_for_longer_than_the_lease_ends_the_incarnati
         assert age_after >= TTL_S
         assert node.incarnations == [(before, node.lease.node_id)]
         assert node.lease.node_id != before
+        # Its data may be older than what was told to it: once the node is itself again, it puts back what it knows.
+        await until(lambda: node.put_back_as == [node.lease.node_id])
         assert await node.nodes.living() == {node.lease.node_id}
         assert node.registry.get_sample_value("minuet_leases_lapsed_total") == 1
     await redis.aclose()
 
 
 async def test_a_store_that_lost_everything_is_noticed_with_the_next_renewal(redis: Redis) -> None:
-    """FLUSHALL: within about a second the node is another incarnation, and its hooks put back what was there.
+    """FLUSHALL: within about a second the same incarnation holds its lease again, and what it knows is put back.
 
-    A hook that fails is called again, also after a bug; until all have succeeded the node is not settled.
+    A hook that fails is called again, also after a bug; until all have succeeded nothing may be granted.
     """
     failures: list[Exception] = [Unavailable(), RuntimeError("a bug")]
-    unsettled: list[bool] = []
+    held_back: list[bool] = []
 
     async with Node(redis).running() as node:
 
-        async def restore(old: NodeId, new: NodeId) -> None:
-            unsettled.append(node.lease.is_settled)
+        async def put_back() -> None:
+            held_back.append(node.lease.restoring_ms() > 0)
+            assert node.lease.has_to_put_back
             if failures:
                 raise failures.pop()
-            await node.remember(old, new)
+            await node.put_back()
 
-        node.lease.on_incarnation(restore)
+        node.lease.on_incarnation(node.remember)
+        node.lease.on_loss(put_back)
         before = node.lease.node_id
         await redis.flushdb()
-        await until(lambda: bool(node.incarnations) and node.lease.is_settled)
+        flushed_at = asyncio.get_running_loop().time()
+        await until(lambda: bool(held_back))
+        noticed_after_s = asyncio.get_running_loop().time() - flushed_at
+        await until(lambda: bool(node.put_back_as))
+        await node.lease.settled()
+        held_back_for_s = asyncio.get_running_loop().time() - flushed_at - noticed_after_s
 
-        assert node.incarnations == [(before, node.lease.node_id)]
-        assert unsettled == [False] * 3
-        assert await node.nodes.living() == {node.lease.node_id}
+        assert noticed_after_s < 5
+        assert held_back_for_s >= RESTORING_MS / 1000 - 0.1
+        assert node.put_back_as == [before]
+        assert node.incarnations == []
+        assert held_back == [True] * 3
+        assert not node.lease.has_to_put_back
+        assert await node.nodes.living() == {before}
+        assert node.registry.get_sample_value("minuet_restorations_total") == 1
+        await until(lambda: (node.registry.get_sample_value("minuet_restoring_seconds_total") or 0) >= 1.9)
+
+
+async def test_a_loss_while_things_are_put_back_has_them_put_back_again(redis: Redis) -> None:
+    """What was written before the second loss is gone with it."""
+    begun = asyncio.Event()
+
+    async with Node(redis).running() as node:
+
+        async def put_back() -> None:
+            if not begun.is_set():
+                begun.set()
+                await asyncio.Event().wait()
+            await node.put_back()
+
+        node.lease.on_loss(put_back)
+        await redis.flushdb()
+        await asyncio.wait_for(begun.wait(), WAIT_S)
+        await redis.flushdb()
+        await until(lambda: bool(node.put_back_as))
+
+        assert node.lease.restoring_ms() > 0
+
+
+async def test_a_doubt_has_the_store_asked_at_once(redis: Redis) -> None:
+    """Whoever finds something missing need not wait for the next renewal; many at once ask only once."""
+    async with Node(redis).running() as node:
+        node.lease.on_loss(node.put_back)
+        await until(lambda: node.lease.last_renewed_at is not None)
+        await asyncio.sleep(0.2)
+        calls_before = await _renewals(redis)
+        await redis.flushdb()
+        await asyncio.gather(*(node.lease.look() for _ in range(50)))
+        held_back_ms = node.lease.restoring_ms()
+
+        assert held_back_ms > 0
+        assert await _renewals(redis) - calls_before <= 4
+
+
+async def test_a_node_that_starts_while_the_others_put_things_back_holds_back_with_them(
+    redis: Redis,
+) -> None:
+    """It finds a store that looks well, with half of its contents."""
+    async with Node(redis).running() as old:
+        await redis.flushdb()
+        await old.lease.look()
+        async with Node(redis).running() as new:
+            held_back_ms = new.lease.restoring_ms()
+            await new.lease.settled()
+
+            assert 0 < held_back_ms <= RESTORING_MS
+            assert new.registry.get_sample_value("minuet_restorations_total") == 0
+
+
+async def test_a_fresh_deployment_serves_at_once(redis: Redis) -> None:
+    """An empty store that nobody knows otherwise has lost nothing."""
+    async with Node(redis).running() as node:
+        assert node.lease.restoring_ms() == 0
 
 
 async def test_a_process_that_was_stopped_beyond_its_lease_comes_back_as_another(
@@ -307,4 +399,4 @@ async def test_a_killed_process_is_cleared_up_within_seconds(redis: Redis, redis
         assert online_before
         assert lost == [(UserId("eve"), DeviceId("phone"), session_id)]
         assert not await registry.is_online(UserId("eve"))
-        assert await redis.keys("test:*") == []
+        assert set(await redis.keys("test:*")) == {KEYS.epoch(0).encode()}
