@@ -134,6 +134,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="For how long consent logs are kept, unless a report about the call is open.",
         ),
     ] = 30
+    drain_notice_s: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            le=60,
+            description="For how long a hub that was told to stop says that it is not ready, before it sends its people "
+            "elsewhere: what your balancer needs to notice.",
+        ),
+    ] = 0.0
     max_sessions: Annotated[
         int, msgspec.Meta(ge=1, description="WebSocket sessions of one node; more are answered 503.")
     ] = 20_000

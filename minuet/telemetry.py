@@ -4,6 +4,7 @@ import logging
 import sys
 import traceback
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
@@ -34,8 +35,11 @@ _PRIVATE_KEYS = frozenset(
 )
 
 
-def configure_logs(settings: Settings) -> None:
-    """Sends structured events to standard error, in the format and from the level of the settings."""
+def configure_logs(settings: Settings, *, worker: int | None = None) -> None:
+    """Sends structured events to standard error, in the format and from the level of the settings.
+
+    `worker` is this process's number where it is one of several; each of its lines says so.
+    """
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -44,6 +48,8 @@ def configure_logs(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _drop_private,
     ]
+    if worker is not None:
+        shared.append(_numbered(worker))
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
@@ -94,6 +100,14 @@ def release() -> str:
         return version("minuet")
     except PackageNotFoundError:
         return "dev"
+
+
+def _numbered(worker: int) -> structlog.typing.Processor:
+    def number(_logger: Any, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.setdefault("worker", worker)
+        return event
+
+    return number
 
 
 def _without_request(record: logging.LogRecord) -> bool:

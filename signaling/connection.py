@@ -11,7 +11,7 @@ transport, without a task, a queue or a future. There is no timer but while the 
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Protocol
 
@@ -56,6 +56,13 @@ class ConnectionListener(Protocol):
         """
 
 
+@dataclass(slots=True)
+class Census:
+    """How many sockets are not gone yet, also those whose closing handshake is still under way."""
+
+    open: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
     """What all connections of a node share. Bytes, but for `close_timeout_s`."""
@@ -64,6 +71,7 @@ class ConnectionSettings:
     high_water_bytes: int = 64 * 1024
     low_water_bytes: int = 16 * 1024
     close_timeout_s: float = 5.0
+    census: Census = field(default_factory=Census)
 
 
 class Deaf:
@@ -127,6 +135,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._late_frames = 0
         transport.set_write_buffer_limits(settings.high_water_bytes, settings.low_water_bytes)
+        settings.census.open += 1
 
     # What the owner calls.
 
@@ -230,6 +239,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._writer = self._transport = None
         self._state = _State.CLOSED
+        self._settings.census.open -= 1
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

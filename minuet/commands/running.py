@@ -8,6 +8,7 @@ import uvloop
 
 from minuet.dev_state import beside_dev
 from minuet.settings import Settings, load
+from minuet.supervisor.lifeline import Post
 from minuet.telemetry import configure_logs
 from minuet.wiring.roles import Addresses, Parts, run_process
 
@@ -22,11 +23,11 @@ def settings_of_a_tool() -> Settings:
     return beside_dev(settings_from_environment())
 
 
-def serve_parts(parts: Parts) -> int:
+def serve_parts(parts: Parts, post: Post | None = None) -> int:
     """Runs a process of this role until it is told to stop."""
     settings = settings_from_environment()
-    configure_logs(settings)
-    uvloop.run(run_process(settings, parts, started=say))
+    configure_logs(settings, worker=None if post is None else post.number)
+    uvloop.run(run_process(settings, parts, started=say, post=post))
     return 0
 
 

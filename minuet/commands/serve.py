@@ -1,10 +1,18 @@
-"""`minuet serve`: a hub, with REST and pages."""
+"""`minuet serve`: a hub, with REST and pages; with `--workers`, several of them on one port."""
 
 import argparse
 from typing import Any
 
-from minuet.commands.running import serve_parts
+import uvloop
+
+from minuet.commands.running import say, serve_parts, settings_from_environment
+from minuet.settings import require
+from minuet.supervisor.lifeline import Post
+from minuet.supervisor.running import supervise
+from minuet.telemetry import configure_logs
 from minuet.wiring.roles import Parts
+
+_MOST = 256
 
 
 def add(commands: Any) -> None:
@@ -12,9 +20,34 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--all-in-one", action="store_true", help="also the matchmaker and the worker, in one process"
     )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="so many processes on one port, kept alive by a supervisor; SIGHUP replaces them one by one",
+    )
+    # How the supervisor starts its workers, and nobody else.
+    parser.add_argument("--post", type=Post.parse, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     everything = bool(options.all_in_one)
-    return serve_parts(Parts(hub=True, matchmaker=everything, worker=everything))
+    if options.workers is not None:
+        return _supervise(options.workers, ["serve", "--all-in-one"] if everything else ["serve"])
+    return serve_parts(Parts(hub=True, matchmaker=everything, worker=everything), options.post)
+
+
+def _supervise(workers: int, arguments: list[str]) -> int:
+    settings = settings_from_environment()
+    # Said once and here, and not by each worker in turn.
+    require(settings, "redis_url", "database_url", "auth_secret")
+    configure_logs(settings)
+    return uvloop.run(supervise(settings, workers, arguments, say))
+
+
+def _workers(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= _MOST:
+        raise argparse.ArgumentTypeError(f"between 1 and {_MOST}")
+    return number

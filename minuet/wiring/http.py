@@ -1,9 +1,6 @@
 """The public port and the admin port of a hub."""
 
-import socket
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -19,6 +16,7 @@ from minuet.settings import Settings
 from minuet.telemetry import release
 from minuet.wiring.foundation import Foundation
 from minuet.wiring.hub import HubSide
+from minuet.wiring.listening import Listening
 from minuet.wiring.node import Node, Stores
 from minuet.wiring.pages import add_pages
 from minuet.wiring.turn import check_turn, turn_admins
@@ -33,6 +31,7 @@ from rest.services import RestServices
 from rest.settings import Limits, Rate, RestSettings
 from safety.block_list import BlockList
 from signaling.admission import AddressLimit
+from signaling.connection import ConnectionSettings
 from signaling.feedback import Feedbacks
 from signaling.moderation import Moderation
 from signaling.session.limits import Rate as HandshakeRate
@@ -49,41 +48,7 @@ from storage.redis.safety import RedisSafetyLog
 from storage.redis.turn_visits import RedisTurnVisits
 
 MAX_SKEW_MS = 250
-_BACKLOG = 4096
 _FULL_RETRY_S = 2.0
-_SHUTDOWN_S = 2.0
-_KEEPALIVE_S = 75.0
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """A bound socket and the address to show for it."""
-
-    socket: socket.socket
-
-    @property
-    def url(self) -> str:
-        host, port = self.socket.getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def listen(host: str, port: int) -> Listening:
-    """Binds and listens, so that the port is known (and a taken one is told) before anything else starts.
-
-    Raises: OSError.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    bound.setblocking(False)
-    return Listening(bound)
-
-
-async def serve_app(stack: AsyncExitStack, app: web.Application, listening: Listening) -> None:
-    """Serves `app` on the socket until the stack closes."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S, keepalive_timeout=_KEEPALIVE_S)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listening.socket, backlog=_BACKLOG).start()
 
 
 def public_app(
@@ -93,7 +58,7 @@ def public_app(
     settings = foundation.settings
     proxies = TrustedProxies.parse(settings.trusted_proxies)
     allowed: frozenset[str] | Literal["*"] = "*" if "*" in origins else frozenset(origins)
-    upgrades = UpgradeSettings(allowed_origins=allowed)
+    upgrades = UpgradeSettings(allowed_origins=allowed, connection=ConnectionSettings(census=node.sockets))
     # In the one form that origins are compared in, for the WebSocket and for foreign pages' REST alike.
     pages = AllowedOrigins(upgrades.allowed_origins)
     app = build_app(_rest_services(foundation, node, side, accounts, proxies, pages))
@@ -112,6 +77,13 @@ def public_app(
     )
     declare(app, app.router.add_get("/v1/ws", upgrade, allow_head=False), Policy.PUBLIC)
     add_pages(app)
+
+    async def part(request: web.Request, response: web.StreamResponse) -> None:
+        # Whoever holds the connection open asks somewhere else next, before it is closed under a request.
+        if node.is_leaving:
+            response.force_close()
+
+    app.on_response_prepare.append(part)
     return app
 
 
@@ -217,6 +189,7 @@ def _limits(settings: Settings) -> Limits:
 
 def _checks(foundation: Foundation, node: Node) -> dict[str, Check]:
     return {
+        "staying": Check(required=True, probe=partial(_check_staying, node)),
         "redis": Check(required=True, probe=partial(_ping_redis, foundation)),
         # Calls go on and history waits while PostgreSQL is away: no reason to send everybody elsewhere.
         "postgres": Check(required=False, probe=partial(ping, foundation.database)),
@@ -236,6 +209,11 @@ def _checks(foundation: Foundation, node: Node) -> dict[str, Check]:
     }
 
 
+async def _check_staying(node: Node) -> None:
+    if node.is_leaving:
+        raise Draining
+
+
 async def _ping_redis(foundation: Foundation) -> None:
     await foundation.redis.ping()
 
@@ -253,6 +231,10 @@ async def _check_lease(node: Node) -> None:
 async def _check_bus(node: Node) -> None:
     if not node.bus.is_connected:
         raise Unavailable("the bus is not connected")
+
+
+class Draining(Exception):
+    """The process was told to end: it sends its people elsewhere."""
 
 
 class ClockSkewed(Exception):

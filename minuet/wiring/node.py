@@ -19,6 +19,7 @@ from presence.node_lease import NodeLease
 from presence.nodes import NodeStats, UserState
 from signaling.aftermath import Aftermath
 from signaling.calls import CallService
+from signaling.connection import Census
 from signaling.hub import Hub
 from signaling.local_call import LocalCalls
 from signaling.metrics import CallMetrics, LiveCollector, SessionMetrics
@@ -93,6 +94,10 @@ class Node:
         """Told when the process goes on as another incarnation; repeated while it raises."""
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = [self.calls.run]
         """What runs as long as the node does."""
+        self.sockets = Census()
+        """The clients' sockets that are not gone yet."""
+        self.is_leaving = False
+        """Whether the process was told to end: nobody is to be sent here any more."""
         self._listening: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self.lease.on_incarnation(self._reincarnated)

@@ -22,12 +22,15 @@ from jobs.sweep import Sweep
 from matchmaker.worker import run_matchmaker
 from matchmaker.worker_ports import WorkerPorts
 from minuet.settings import Settings
+from minuet.supervisor.lifeline import Post
 from minuet.turn import with_ip_privacy
 from minuet.wiring.accounts import open_accounts
 from minuet.wiring.chat import ChatPart
 from minuet.wiring.foundation import Foundation, open_foundation
-from minuet.wiring.http import admin_app, listen, own_origins, public_app, serve_app
+from minuet.wiring.http import admin_app, own_origins, public_app
 from minuet.wiring.hub import HubSide, open_tokens
+from minuet.wiring.leaving import Leaving
+from minuet.wiring.listening import Listening, listen, serve_app
 from minuet.wiring.node import Node, open_stores
 from minuet.wiring.turn import turn_admins
 from presence.reaper import Reaper
@@ -45,7 +48,7 @@ from storage.redis.turn_visits import RedisTurnVisits
 
 logger = structlog.get_logger(__name__)
 
-DRAIN_S = 2.0
+_OWN_ADMIN = ("127.0.0.1", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,12 @@ async def run_process(
     own_pages: bool = False,
     started: Callable[[Addresses], None] | None = None,
     limits: SessionLimits | None = None,
+    post: Post | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; `own_pages` lets the server's own pages open WebSockets.
 
-    `limits` bounds each session; what is not a benchmark leaves them as the protocol says.
+    `limits` bounds each session; what is not a benchmark leaves them as the protocol says. With a `post` the process is
+    one of several under a supervisor, which gave it its listening socket and asks it on a port that is its own.
 
     Raises: InvalidSettings, MigrationError where the schema is stale, OSError where a port is taken.
     """
@@ -93,8 +98,7 @@ async def run_process(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        public = listen(settings.host, settings.port) if parts.hub else None
-        admin = listen(settings.admin_host, settings.admin_port)
+        public, admin = _listening(settings, parts, post)
         foundation = await open_foundation(stack, settings, parts.role)
         await check_schema(foundation.database)
         stores = open_stores(foundation)
@@ -108,14 +112,19 @@ async def run_process(
             await running.until(ready, stop)
             if stop.is_set():
                 return
-            _start_jobs(running, foundation, node, parts, chat)
+            matchmaker = _start_jobs(running, foundation, node, parts, chat)
+            leaving: Leaving | None = None
             async with AsyncExitStack() as servers:
                 addresses = Addresses(public.url if public else None, admin.url)
                 await serve_app(servers, admin_app(foundation, node), admin)
                 if public is not None and tokens is not None and side is not None:
                     accounts = open_accounts(servers, foundation, stores, tokens)
                     origins = settings.allowed_origins or (own_origins(settings, public) if own_pages else ())
-                    await serve_app(servers, public_app(foundation, node, side, accounts, origins), public)
+                    app = public_app(foundation, node, side, accounts, origins)
+                    server = await serve_app(servers, app, public)
+                    leaving = Leaving(node, side.sessions, server, post)
+                    if post is not None:
+                        running.start(post.follow_orders(server, stop.set))
                 _settle_collector()
                 if started is not None:
                     started(addresses)
@@ -128,9 +137,20 @@ async def run_process(
                     pid=os.getpid(),
                 )
                 await running.until(stop)
-                if side is not None:
-                    await side.sessions.drain(DRAIN_S)
+                node.is_leaving = True
+                if matchmaker is not None:
+                    # No new claims: the others take the pools at once, while this one takes leave.
+                    matchmaker.cancel()
+                if leaving is not None:
+                    await leaving.leave(settings.drain_notice_s)
             await node.lease.release()
+
+
+def _listening(settings: Settings, parts: Parts, post: Post | None) -> tuple[Listening | None, Listening]:
+    if post is not None:
+        return Listening(post.own_door), listen(*_OWN_ADMIN)
+    public = listen(settings.host, settings.port) if parts.hub else None
+    return public, listen(settings.admin_host, settings.admin_port)
 
 
 def _settle_collector() -> None:
@@ -146,8 +166,10 @@ def _settle_collector() -> None:
 
 def _start_jobs(
     running: "_Running", foundation: Foundation, node: Node, parts: Parts, chat: ChatPart
-) -> None:
+) -> "asyncio.Task[None] | None":
+    """Starts what the process does beside its sessions; returns the matchmaker, where it is one."""
     stores = node.stores
+    matchmaker: asyncio.Task[None] | None = None
     if parts.matchmaker:
         ports = WorkerPorts(
             queues=stores.queues,
@@ -160,7 +182,7 @@ def _start_jobs(
             clock=foundation.clock,
             metrics=node.matchmaker_metrics,
         )
-        running.start(run_matchmaker(foundation.settings.intents, ports))
+        matchmaker = running.start(run_matchmaker(foundation.settings.intents, ports))
     if parts.worker:
         redis, keys, jitter = foundation.redis, foundation.keys, foundation.random.random
         made = MadeConnections(chat.blocks, chat.teller, foundation.clock.now_ms)
@@ -197,6 +219,7 @@ def _start_jobs(
         }
         running.start(Purge(expired, foundation.clock).run())
         running.start(Reaper(stores.nodes, node.lost, node.presence_metrics).run())
+    return matchmaker
 
 
 class _Running:
@@ -213,8 +236,10 @@ class _Running:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.add(asyncio.create_task(work))
+    def start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        return task
 
     async def until(self, *events: asyncio.Event) -> None:
         """Returns when one of the events is set. Raises what a task failed with, if one does before."""

@@ -1,0 +1,22 @@
+"""What a supervisor counts of its workers."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class SupervisorMetrics:
+    """Figures of the supervisor itself; those of its workers are their own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.wanted = Gauge("minuet_workers_wanted", "How many workers there should be.", registry=registry)
+        self.serving = Gauge("minuet_workers_serving", "How many workers serve.", registry=registry)
+        self.deaths = Counter(
+            "minuet_worker_deaths_total", "Workers that ended without being asked to.", registry=registry
+        )
+        self.rollings = Counter(
+            "minuet_rolling_restarts_total",
+            "Replacements of all workers (SIGHUP), by how they ended.",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("done", "broken_off"):
+            self.rollings.labels(result)
