@@ -48,6 +48,46 @@ class SessionTaken(msgspec.Struct, frozen=True, tag="taken", tag_field="kind"):
     """A device has a newer session elsewhere: close this one."""
 
     session_id: str
+    generation: int = 0
+    """Not where the session has this generation or a newer one by now; 0: whatever it has."""
+
+
+class SessionWanted(msgspec.Struct, frozen=True, tag="wanted", tag_field="kind"):
+    """A device is on `node_id` now, which has set its row to itself and this generation, and wants all of its session.
+
+    A session that is large comes in parts, each asked for.
+    """
+
+    session_id: str
+    generation: int
+    node_id: str
+    part: int = 0
+
+
+class SessionState(msgspec.Struct, frozen=True, tag="session", tag_field="kind"):
+    """A part of a session that its node has let go: the answer to whoever has that generation."""
+
+    session_id: str
+    generation: int
+    part: int
+    parts: int
+    piece: bytes
+
+
+class SessionGone(msgspec.Struct, frozen=True, tag="gone", tag_field="kind"):
+    """The session does not come: see `signaling.session.handover.Refusal`."""
+
+    session_id: str
+    generation: int
+    reason: str
+
+
+class SessionForwarded(msgspec.Struct, frozen=True, tag="late", tag_field="kind"):
+    """A frame that arrived where the session was, sent on to where it is."""
+
+    session_id: str
+    frame: bytes
+    hops: int
 
 
 class SessionsTold(msgspec.Struct, frozen=True, tag="told", tag_field="kind"):
@@ -65,7 +105,18 @@ class WatchEnded(msgspec.Struct, frozen=True, tag="unwatch", tag_field="kind"):
     connection_id: str
 
 
-NodeFrame = MatchAnnounced | CallCommitted | Relayed | SessionTaken | SessionsTold | WatchEnded
+NodeFrame = (
+    MatchAnnounced
+    | CallCommitted
+    | Relayed
+    | SessionTaken
+    | SessionsTold
+    | WatchEnded
+    | SessionWanted
+    | SessionState
+    | SessionGone
+    | SessionForwarded
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[NodeFrame] = msgspec.msgpack.Decoder(NodeFrame)
