@@ -9,6 +9,8 @@ a message: candidates pass here for every frame. How many candidates a generatio
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from base.errors import ErrorCode, MinuetError
 from base.policy import IntentPolicy
 from signaling import sdp
@@ -23,6 +25,14 @@ class BudgetSpent(MinuetError):
     """The total is spent: nothing that is sent later in this call can pass, so the call ends."""
 
     code = ErrorCode.RATE_LIMITED
+
+
+class BudgetFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget as it goes from node to node with its seat's session."""
+
+    spent: int
+    offers: float
+    reserved_offers: float
 
 
 class Budget:
@@ -71,6 +81,20 @@ class Budget:
     def answer(self, text: str, *, video_flows: bool) -> None:
         """Counts an answer. Raises: BudgetSpent."""
         self._describe(text, video_flows=video_flows)
+
+    def facts(self, now_ms: int) -> BudgetFacts:
+        """What is left of it."""
+        return BudgetFacts(
+            spent=self.spent,
+            offers=self._offers.left(now_ms),
+            reserved_offers=self._reserved_offers.left(now_ms),
+        )
+
+    def keep_to(self, facts: BudgetFacts, now_ms: int) -> None:
+        """Leaves no more than was left on the node that the seat comes from."""
+        self.spent = max(self.spent, facts.spent)
+        self._offers.keep_to(facts.offers, now_ms)
+        self._reserved_offers.keep_to(facts.reserved_offers, now_ms)
 
     def _describe(self, text: str, *, video_flows: bool) -> None:
         self.spent += MESSAGE_BYTES + len(text)

@@ -64,6 +64,38 @@ class Candidates(msgspec.Struct, frozen=True):
         return bool(self.candidates) or self.complete
 
 
+class OpenOfferFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer that waits for its answer, as it goes from node to node."""
+
+    seat: SeatName
+    number: int
+    description: sdp.Description
+    until_ms: int
+
+
+class TrickleFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the candidates of one seat for one negotiation, as it goes from node to node."""
+
+    seat: SeatName
+    offerer: SeatName
+    number: int
+    description: sdp.Description | None
+    count: int
+    waiting: list[IceCandidate]
+    complete: bool
+
+
+class NegotiationFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a node knows of the descriptions in a call, as it goes to the node that one of the two moves to."""
+
+    last: dict[SeatName, int]
+    open: list[OpenOfferFacts]
+    current: tuple[SeatName, int] | None
+    trickles: list[TrickleFacts]
+    answered: bool
+    has_video: bool
+
+
 class Negotiations:
     """Open offers and trickled candidates of one call."""
 
@@ -210,6 +242,47 @@ class Negotiations:
         if late:
             self._forget_trickles()
         return late
+
+    def facts(self) -> NegotiationFacts:
+        """What another node has to know to judge as this one would."""
+        return NegotiationFacts(
+            last=dict(self._last),
+            open=[
+                OpenOfferFacts(
+                    seat=seat, number=number, description=offer.description, until_ms=offer.until_ms
+                )
+                for (seat, number), offer in self._open.items()
+            ],
+            current=self._current,
+            trickles=[
+                TrickleFacts(
+                    seat=seat,
+                    offerer=offerer,
+                    number=number,
+                    description=trickle.description,
+                    count=trickle.count,
+                    waiting=trickle.waiting,
+                    complete=trickle.complete,
+                )
+                for (seat, (offerer, number)), trickle in self._trickles.items()
+            ],
+            answered=self.answered,
+            has_video=self.has_video,
+        )
+
+    def go_on(self, facts: NegotiationFacts) -> None:
+        """Judges from now on by what another node knew; what was known here before is forgotten."""
+        self._last = {"a": facts.last.get("a", -1), "b": facts.last.get("b", -1)}
+        self._open = {(one.seat, one.number): _OpenOffer(one.description, one.until_ms) for one in facts.open}
+        self._current = facts.current
+        self._trickles = {
+            (one.seat, (one.offerer, one.number)): _Trickle(
+                one.description, one.count, list(one.waiting), one.complete
+            )
+            for one in facts.trickles
+        }
+        self.answered = facts.answered
+        self.has_video = facts.has_video
 
     @property
     def may_have_video(self) -> bool:

@@ -3,6 +3,7 @@
 Pure: time is an argument, in milliseconds of a clock that never goes backwards.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from base.errors import ErrorCode, MinuetError
@@ -82,6 +83,15 @@ class TokenBucket:
         self._tokens = tokens
         return max(1, round((1 - tokens) * 1000 / rate.per_s))
 
+    def left(self, now_ms: int) -> float:
+        """How many there are."""
+        return min(self._rate.burst, self._tokens + (now_ms - self._at) * self._rate.per_s / 1000)
+
+    def keep_to(self, tokens: float, now_ms: int) -> None:
+        """Has no more than so many."""
+        self._tokens = min(self.left(now_ms), tokens)
+        self._at = now_ms
+
 
 class Limiter:
     """The buckets of one session."""
@@ -96,6 +106,27 @@ class Limiter:
         self._chat = TokenBucket(limits.chat, now_ms)
         self._typing = TokenBucket(limits.typing, now_ms)
         self._typing_flood = TokenBucket(limits.typing_flood, now_ms)
+
+    def left(self, now_ms: int) -> dict[str, float]:
+        """What is in the buckets."""
+        return {name: bucket.left(now_ms) for name, bucket in self._buckets()}
+
+    def keep_to(self, left: Mapping[str, float], now_ms: int) -> None:
+        """Goes on with what another limiter of this session had left; a bucket that it did not know is full."""
+        for name, bucket in self._buckets():
+            if name in left:
+                bucket.keep_to(left[name], now_ms)
+
+    def _buckets(self) -> tuple[tuple[str, TokenBucket], ...]:
+        return (
+            ("messages", self._messages),
+            ("candidates", self._candidates),
+            ("joins", self._joins),
+            ("presence", self._presence),
+            ("chat", self._chat),
+            ("typing", self._typing),
+            ("typing_flood", self._typing_flood),
+        )
 
     def check(self, message: ClientMessage, now_ms: int) -> bool:
         """Counts the message; false where it is to be dropped without a word.

@@ -5,6 +5,7 @@ the session.
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 
 class OutboxOverflow(Exception):
@@ -37,6 +38,18 @@ class Outbox:
         self.last_seq += 1
         self._frames.append((self.last_seq, frame))
         self._bytes += len(frame)
+
+    def refill(self, frames: Iterable[bytes], last_seq: int) -> None:
+        """Holds from now on what another outbox of this session held; `last_seq` is the number of the last frame."""
+        waiting = list(frames)
+        first = last_seq - len(waiting) + 1
+        self._frames = deque(enumerate(waiting, first))
+        self._bytes = sum(map(len, waiting))
+        self.last_seq = last_seq
+
+    def waiting(self) -> list[bytes]:
+        """All that is not acknowledged, oldest first."""
+        return [frame for _, frame in self._frames]
 
     def acknowledge(self, seq: int) -> None:
         """Forgets everything up to `seq`; a number never sent counts as the last one sent."""

@@ -5,7 +5,10 @@ outlives its sockets, so that a client can come back to it.
 """
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
+
+import msgspec
 
 from base.errors import CloseCode, MinuetError
 from base.ids import SessionId
@@ -22,6 +25,20 @@ class SessionBroken(Exception):
         super().__init__(reason)
         self.close_code = close_code
         self.reason = reason
+
+
+class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A session as it goes from node to node; fields of a newer release are ignored."""
+
+    subprotocol: str
+    last_id: int
+    last_seq: int
+    frames: list[bytes]
+    """The last that were numbered, not acknowledged yet."""
+    tokens: dict[str, float] = {}
+    control_tokens: float = inf
+    malformed: int = 0
+    refusals: int = 0
 
 
 class Session:
@@ -99,6 +116,28 @@ class Session:
     ) -> bytes:
         """As `frame`, of a type and plain data. Raises: OutboxOverflow."""
         return self._frame(type_, data, request_id, reliable=reliable)
+
+    def facts(self, now_ms: int) -> SessionFacts:
+        """All that another node needs to go on with this session."""
+        return SessionFacts(
+            subprotocol=self.codec.subprotocol,
+            last_id=self.last_id,
+            last_seq=self.outbox.last_seq,
+            frames=self.outbox.waiting(),
+            tokens=self._limiter.left(now_ms),
+            control_tokens=self._controls.left(now_ms),
+            malformed=self._malformed,
+            refusals=self._refusals,
+        )
+
+    def go_on(self, facts: SessionFacts, now_ms: int) -> None:
+        """Goes on where the session was on another node."""
+        self.last_id = facts.last_id
+        self.outbox.refill(facts.frames, facts.last_seq)
+        self._limiter.keep_to(facts.tokens, now_ms)
+        self._controls.keep_to(facts.control_tokens, now_ms)
+        self._malformed = facts.malformed
+        self._refusals = facts.refusals
 
     def _frame(self, type_: str, data: object, request_id: int | None, *, reliable: bool) -> bytes:
         codec = self.codec
