@@ -84,7 +84,7 @@ def decide(change: Change, reason: EndReason) -> None:
     """Asks who decides whether the two stay in touch; for a guest the call is over, for that reason."""
     _close(change)
     deadline_at = change.now_ms + ms(change.call.policy.deciding_s)
-    change.set(state=State.DECIDING, deadline_at=deadline_at)
+    change.set(state=State.DECIDING, deadline_at=deadline_at, closed_for=reason)
     for seat in SEATS:
         record = change.call.seat(seat)
         if record.role is Role.GUEST:

@@ -152,6 +152,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     live_since: int | None = None
     closed_at: int | None = None
     """When media was over: on entering `deciding`, or at the end."""
+    closed_for: EndReason | None = None
+    """Why, where it was on entering `deciding`: what a guest was told. A process of an older release leaves it out."""
     ended_at: int | None = None
     reason: EndReason | None = None
 
