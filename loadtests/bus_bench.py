@@ -23,7 +23,8 @@ from base.clock import ServerClock, SystemClock
 from base.ids import IdFactory, NodeId
 from minuet.embedded import EmbeddedValkey
 from presence.metrics import BusMetrics
-from storage.redis.bus import BusLimits, RedisBus
+from storage.redis.bus import RedisBus
+from storage.redis.bus_limits import BusLimits
 from storage.redis.client import connect
 from storage.redis.keys import Keys
 
@@ -47,9 +48,14 @@ async def measure(frames: int, work: Callable[[], Awaitable[None]]) -> Cost:
     return Cost(cpu / frames * 1e6, wall / frames * 1e6)
 
 
+def _ignore(_: bytes) -> None:
+    pass
+
+
 async def bench(url: str, frames: int, batch: int) -> None:
     redis, keys, clock = connect(url), Keys("bench:"), ServerClock(SystemClock())
-    node = NodeId(IdFactory(clock.now_ms, os.urandom).new())
+    ids = IdFactory(clock.now_ms, os.urandom)
+    node, another = NodeId(ids.new()), NodeId(ids.new())
     limits = BusLimits(needs_canary=False)
     sender, receiver = (
         RedisBus(redis, keys, clock, BusMetrics(CollectorRegistry()), limits) for _ in range(2)
@@ -82,7 +88,10 @@ async def bench(url: str, frames: int, batch: int) -> None:
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(bus.run()) for bus in (sender, receiver)]
         running.append(tasks.create_task(receiver.listen(node, receive)))
+        # As every node it has an inbox, so that it can be asked for what was lost.
+        running.append(tasks.create_task(sender.listen(another, _ignore)))
         await receiver.subscribed(node)
+        await sender.subscribed(another)
         await batched()  # warm
         few = max(1, frames // 10)
         one_by_one = await measure(few, lambda: awaited(few))

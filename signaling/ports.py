@@ -45,6 +45,18 @@ class CallStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames to `node_id` did not arrive, and will not: those of `sender`, or, where that is None, nobody knows whose."""
+
+    node_id: NodeId
+    sender: NodeId | None = None
+    missed: int = 0
+    """How many; 0 where nobody knows."""
+    asked: frozenset[NodeId] = frozenset()
+    """Of these nothing is lost yet: they have been asked for what was missed, and another gap is told if it cannot be had."""
+
+
 class Bus(Protocol):
     """Frames from node to node: at most once, in order from one sender, never awaited."""
 

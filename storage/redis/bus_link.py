@@ -40,6 +40,10 @@ class LinkListener(Protocol):
         """The server refused a command."""
         ...
 
+    def on_moved(self) -> None:
+        """A channel is another server's, or is becoming so."""
+        ...
+
     def on_writable(self) -> None:
         """What was unsent has drained."""
         ...
