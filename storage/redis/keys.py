@@ -111,6 +111,11 @@ class Keys:
         """Set for as long as nodes are asked to hold back, because this part of the store lost something."""
         return f"{self.prefix}{{k:{partition}}}:restoring"
 
+    def calls_untold(self, partition: int) -> str:
+        """Sorted set: `<call> <version> <committed at> <node>` of changes that a node has not acknowledged, scored by the
+        Unix ms from which they are told again."""
+        return f"{self.prefix}{{k:{partition}}}:untold"
+
     def calls_to_visit(self, partition: int) -> str:
         """Sorted set: `<call> <due>` of calls whose media is over, scored by the Unix ms of the next try to end what
         they hold at the TURN servers."""
