@@ -15,7 +15,6 @@ written to history.
 import argparse
 import asyncio
 import platform
-import sys
 import threading
 import time
 from collections import Counter
@@ -30,6 +29,7 @@ import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
+from loadtests.capacity_model import Crowd, Prices, load_of
 from loadtests.edge.server_process import ServerProcess
 from loadtests.hub.processes import cpu_seconds, prepare, running_part
 from loadtests.hub.swarm import Swarm
@@ -37,6 +37,8 @@ from loadtests.hub.talk import HubTalk
 from loadtests.hub.world import World, opened_world
 
 ROLES = ("serve", "matchmaker", "worker")
+SIZES = (10_000, 100_000, 1_000_000)
+_LABELS = {"serve": "hub"}
 _RECORDED_WITHIN_S = 30.0
 _CUT_AT_ONCE = 50
 
@@ -208,8 +210,10 @@ def opened_site(world: World) -> Iterator[Site]:
 class Figures:
     """All that was measured."""
 
+    alone: Cost
+    """One second of all processes with the callers idle."""
     idle: Cost
-    """One second of all processes with everybody idle."""
+    """One second of them with everybody idle."""
     connect: Cost
     call: Cost
     session_kb: float
@@ -263,7 +267,7 @@ def measure(site: Site, plan: Plan) -> Figures:
     detached_kb = (hub.resident_bytes() - resident) / plan.idle / 1024
     idlers.close()
     swarm.close()
-    return Figures(idle, connect, call, session_kb, detached_kb, session_redis_bytes, seconds)
+    return Figures(alone, idle, connect, call, session_kb, detached_kb, session_redis_bytes, seconds)
 
 
 def _wait(seconds: float, *swarms: Swarm) -> None:
@@ -281,13 +285,13 @@ def report(figures: Figures, plan: Plan) -> str:
         f"a second with {plan.idle + 2 * plan.calls:,} idle sessions": figures.idle,
         "a call": figures.call,
     }
-    processes = list(figures.call.cpu_us)
     lines = [f"| | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
     lines.append(_row("Redis commands", [sum(each.commands.values()) for each in columns.values()]))
     lines.append(_row("PostgreSQL transactions", [each.transactions for each in columns.values()]))
-    for name in processes:
-        label = {"serve": "hub"}.get(name, name)
-        lines.append(_row(f"{label}: CPU us", [each.cpu_us[name] for each in columns.values()]))
+    lines += [
+        _row(f"{_LABELS.get(name, name)}: CPU us", [each.cpu_us[name] for each in columns.values()])
+        for name in figures.call.cpu_us
+    ]
     lines += ["", f"| commands | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
     names = sorted({name for each in columns.values() for name in each.commands})
     for name in names:
@@ -303,8 +307,41 @@ def report(figures: Figures, plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _row(label: str, numbers: Sequence[float]) -> str:
-    return f"| {label} | {' | '.join(f'{n:,.0f}' if n >= 100 else f'{n:.1f}' for n in numbers)} |"
+def prices(figures: Figures, plan: Plan, relay_us: float) -> Prices:
+    """The figures as the model wants them."""
+    names = figures.call.cpu_us
+    more = {name: (figures.idle.cpu_us[name] - figures.alone.cpu_us[name]) / plan.idle for name in names}
+    return Prices(
+        nobody={name: max(0.0, figures.alone.cpu_us[name] - 2 * plan.calls * more[name]) for name in names},
+        session={name: max(0.0, more[name]) for name in names},
+        connect=figures.connect.cpu_us,
+        call=figures.call.cpu_us,
+        relay_us=relay_us,
+        connect_commands=sum(figures.connect.commands.values()),
+        call_commands=sum(figures.call.commands.values()),
+        session_kb=figures.session_kb,
+    )
+
+
+def crowds(found: Prices, sizes: Sequence[int]) -> str:
+    """What crowds of these sizes take, by the model."""
+    loads = [load_of(Crowd(size), found) for size in sizes]
+    lines = [
+        f"| people connected | {' | '.join(f'{size:,}' for size in sizes)} |",
+        "| --- |" + " ---: |" * len(sizes),
+        _row("calls/s", [Crowd(size).calls_per_s for size in sizes]),
+        _row("session starts/s", [Crowd(size).connects_per_s for size in sizes]),
+        _row("Redis commands/s", [load.commands_per_s for load in loads]),
+    ]
+    lines += [
+        _row(f"{_LABELS.get(name, name)}: cores kept busy", [load.cores[name] for load in loads], 2)
+        for name in found.call
+    ]
+    return "\n".join([*lines, _row("hubs: GB of sessions", [load.sessions_gb for load in loads], 2)])
+
+
+def _row(label: str, numbers: Sequence[float], digits: int = 1) -> str:
+    return f"| {label} | {' | '.join(f'{n:,.0f}' if n >= 100 else f'{n:.{digits}f}' for n in numbers)} |"
 
 
 def main() -> None:
@@ -312,14 +349,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="few of everything, to see that all works")
-    plan = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument(
+        "--relay-us", type=float, default=30.0, help="CPU us of a relayed message, from relay_bench"
+    )
+    options = parser.parse_args()
+    plan = QUICK if options.quick else FULL
     with opened_world(plan.people) as world:
         prepare(plan.people)
         with opened_site(world) as site:
             figures = measure(site, plan)
     print(f"Python {platform.python_version()}; {plan.calls} calls, {plan.idle:,} idle sessions\n")
     print(report(figures, plan))
-    sys.stdout.flush()
+    print(f"\n{crowds(prices(figures, plan, options.relay_us), SIZES)}")
 
 
 if __name__ == "__main__":

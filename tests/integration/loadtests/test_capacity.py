@@ -1,10 +1,12 @@
 """The measurement behind the capacity model runs on real servers, and counts what it says it counts."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from loadtests.capacity import Cost, Plan, Reading, cost, measure, opened_site, report
+from loadtests.capacity_model import Crowd, Prices, load_of
 from loadtests.hub.world import opened_world
 
 TINY = Plan(calls=4, idle=10, idle_s=1.0, settle_s=1.0)
@@ -34,3 +36,29 @@ def test_what_runs_anyway_is_taken_off() -> None:
     idle = Cost({"GET": 10.0}, {"serve": 100.0}, 1.0)
 
     assert cost(before, after, 2, idle) == Cost({"GET": 5.0}, {"serve": pytest.approx(400.0)}, 2.0)
+
+
+def test_twice_the_people_take_twice_as_much_but_for_what_runs_anyway() -> None:
+    """The model adds up what it says it adds up, with no figure of its own."""
+    prices = Prices(
+        nobody={"serve": 1_000.0},
+        session={"serve": 2.0},
+        connect={"serve": 600.0},
+        call={"serve": 1_800.0},
+        relay_us=30.0,
+        connect_commands=4.0,
+        call_commands=28.0,
+        session_kb=5.0,
+    )
+    crowd = Crowd(
+        36_000, in_call=0.5, call_s=180.0, relays_per_call=40.0, stay_s=1_200.0, matches_per_call=2.0
+    )
+    load, double = load_of(crowd, prices), load_of(replace(crowd, people=72_000), prices)
+
+    assert crowd.calls_per_s == 50
+    assert load.cores["serve"] == pytest.approx(
+        (1_000 + 36_000 * 2 + 30 * 600 + 100 * 1_800 + 50 * 40 * 30) / 1e6
+    )
+    assert load.commands_per_s == pytest.approx(30 * 4 + 100 * 28)
+    assert double.cores["serve"] - load.cores["serve"] == pytest.approx(load.cores["serve"] - 0.001)
+    assert double.sessions_gb == pytest.approx(2 * load.sessions_gb)
