@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import (
+    BlockingConnectionPool,
+    Connection,
+    ConnectionPool,
+    Redis,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -19,6 +26,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from base.errors import Unavailable
+from storage.redis.cluster import ClusterRedis
+from storage.redis.cluster_url import ClusterUrl
 from storage.redis.multiplexed import MultiplexedRedis
 
 RETRY_AFTER_MS = 1_000
@@ -74,8 +83,22 @@ def unavailable_when_away() -> Iterator[None]:
         raise Unavailable(f"Redis: {type(error).__name__}", retry_after_ms=RETRY_AFTER_MS) from error
 
 
-def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0) -> Redis:
-    """A client whose commands wait at most `timeout_s` for a connection and for an answer."""
+def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0, cluster: bool = False) -> Redis:
+    """A client whose commands wait at most `timeout_s` for a connection and for an answer.
+
+    With `cluster` the URL leads to any nodes of one, several of them separated by commas; each node has a pool of its own.
+
+    Raises: ValueError for a URL that leads to no server.
+    """
+    if not cluster:
+        return MultiplexedRedis.from_pool(_pool(url, max_connections, timeout_s))
+    nodes = ClusterUrl.parse(url)
+    return ClusterRedis(
+        nodes.seeds, lambda node: _pool(nodes.of(node), max_connections, timeout_s), patience_s=timeout_s
+    )
+
+
+def _pool(url: str, max_connections: int, timeout_s: float) -> ConnectionPool:
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,
@@ -88,7 +111,7 @@ def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0) -> R
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
     pool.connection_class = _CANCELLABLE[pool.connection_class]
-    return MultiplexedRedis.from_pool(pool)
+    return pool
 
 
 def load_script(redis: Redis, name: str) -> AsyncScript:

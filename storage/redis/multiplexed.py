@@ -30,30 +30,36 @@ _HIGH_BYTES: Final = 4 << 20
 _LOOKS_PER_TIMEOUT: Final = 8
 
 # Whatever keeps the server from answering those behind it, or changes the connection for them.
-_ALONE: Final = frozenset(
+ALONE: Final = frozenset(
     {"XREAD", "XREADGROUP", "BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP"}
     | {"WAIT", "WAITAOF", "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "MONITOR", "RESET", "QUIT"}
     | {"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "AUTH", "HELLO", "SELECT", "CLIENT", "SHUTDOWN", "FAILOVER"}
 )
 _INCOMPLETE: Final = object()
 # Its stub knows tuples of bytes only.
-_pack: Final = cast("Any", hiredis.pack_command)
+pack: Final = cast("Any", hiredis.pack_command)
 
 
 class MultiplexedRedis(Redis):
     """As `redis.asyncio.Redis`, quicker where many ask at once."""
 
-    _link: "_Link | None" = None
-    _opening: "asyncio.Task[_Link] | None" = None
+    _link: "Link | None" = None
+    _opening: "asyncio.Task[Link] | None" = None
+
+    @property
+    def live(self) -> "Link | None":
+        """The shared connection, where it is open."""
+        link = self._link
+        return None if link is None or link.is_lost else link
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Raises: what `redis.asyncio.Redis` raises."""
         name = args[0]
         # The library gives some commands in two words, which the server wants as two arguments.
         words = tuple(name.split(" ")) if " " in name else (name,)
-        if words[0] in _ALONE:
+        if words[0] in ALONE:
             return await cast("Any", super()).execute_command(*args, **options)
-        command = _pack((*words, *args[1:]))
+        command = pack((*words, *args[1:]))
         try:
             reply = await self._ask(command)
         except (RedisConnectionError, RedisTimeoutError):
@@ -74,17 +80,20 @@ class MultiplexedRedis(Redis):
     async def _ask(self, command: bytes) -> Any:
         link = self._link
         if link is None or link.is_lost:
-            link = await self._opened()
+            link = await self.opened()
         return await link.ask(command)
 
-    async def _opened(self) -> "_Link":
-        """A link that works; those who come together wait for the same one."""
+    async def opened(self) -> "Link":
+        """A fresh shared connection; those who come together wait for the same one.
+
+        Raises: what redis-py raises when it cannot connect.
+        """
         if self._opening is None:
             self._opening = asyncio.get_running_loop().create_task(self._open())
             self._opening.add_done_callback(self._opening_done)
         return await asyncio.shield(self._opening)
 
-    async def _open(self) -> "_Link":
+    async def _open(self) -> "Link":
         pool = self.connection_pool
         settings = {**pool.connection_kwargs, "retry": Retry(NoBackoff(), 0), "retry_on_error": []}
         settings["health_check_interval"] = 0
@@ -93,19 +102,19 @@ class MultiplexedRedis(Redis):
         writer: asyncio.StreamWriter | None = connection._writer
         if writer is None:
             raise RedisConnectionError("the connection was closed while it was opened")
-        link = _Link(connection, cast("asyncio.Transport", writer.transport))
+        link = Link(connection, cast("asyncio.Transport", writer.transport))
         if self._link is not None:
             await self._link.close()
         self._link = link
         return link
 
-    def _opening_done(self, task: "asyncio.Task[_Link]") -> None:
+    def _opening_done(self, task: "asyncio.Task[Link]") -> None:
         self._opening = None
         if not task.cancelled():
             task.exception()  # whoever waits for it is told; nobody may be waiting any more
 
 
-class _Link(asyncio.Protocol):
+class Link(asyncio.Protocol):
     """One connection: commands out in order, answers in the same order."""
 
     def __init__(self, connection: Any, transport: asyncio.Transport) -> None:
