@@ -5,7 +5,7 @@ between two steps leaves something that the next caller, the hub's check or the 
 know sockets and messages.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -17,6 +17,7 @@ from matchmaker.matches import Match, Seat, SeatRef
 from matchmaker.metrics import MatchmakerMetrics
 from matchmaker.ports import (
     Activities,
+    Caller,
     CallStage,
     CallStages,
     Declined,
@@ -50,6 +51,14 @@ class JoinRequest:
     intent: str
     preferences: Preferences
     person: Person
+    generation: int | None = None
+    """That of the session's row, which the user's slot has to have; None where that is not known."""
+
+    @property
+    def caller(self) -> Caller:
+        if self.generation is None:
+            return Caller(self.device_id)
+        return Caller(self.device_id, self.session_id, self.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,8 @@ class Lobby:
         self._ids = ids
         self._policies = policies
         self._metrics = metrics
+        self.restoring_ms: Callable[[], int] = lambda: 0
+        """For how much longer nothing may be granted, because the store has lost something; set by whoever knows."""
 
     # --- coming and going ----------------------------------------------------------------------------------------
 
@@ -108,7 +119,11 @@ class Lobby:
         Raises:
             MinuetError: `unknown_intent`, `invalid_message` (nobody left to meet), `wrong_device`, `in_call`,
                 `already_matched` (in another queue), `cooldown` (after declining repeatedly), `unavailable`.
+            UnknownSession: the user's slot does not know the session that asks.
         """
+        if wait_ms := self.restoring_ms():
+            # What this user was in may not stand there yet.
+            raise Unavailable("what the store has lost is being put back", retry_after_ms=wait_ms)
         policy = self._policies.get(request.intent)
         if policy is None:
             raise MinuetError(code=ErrorCode.UNKNOWN_INTENT)
@@ -117,7 +132,7 @@ class Lobby:
         over: Queued | InCall | None = None
         for _ in range(_JOIN_ATTEMPTS):
             taken = await self._activities.join(
-                request.user_id, request.device_id, queued, replaces=over, met_s=policy.recent_penalty_s
+                request.user_id, request.caller, queued, replaces=over, met_s=policy.recent_penalty_s
             )
             if taken.pause_ms:
                 raise MinuetError(
@@ -150,16 +165,23 @@ class Lobby:
             over = await self._find_over(request, taken.slot)
         raise Unavailable("the user's slot kept changing")
 
-    async def leave(self, user_id: UserId, device_id: DeviceId | None) -> TicketId | None:
+    async def leave(
+        self, user_id: UserId, device_id: DeviceId | None, ticket: Ticket | None = None
+    ) -> TicketId | None:
         """Ends a user's wait; the ticket that left, or `None` if there was none.
 
         A session's end must come here whatever the session believes: a join that failed as `unavailable` may have
-        happened. `device_id` is `None` for a moderator.
+        happened. `device_id` is `None` for a moderator. `ticket` is what the session believes to wait with: it leaves
+        its pool also where the slot has lost it.
 
         Raises:
             MinuetError: `wrong_device`, `already_matched`, `unavailable`.
         """
         slot = await self._activities.read(user_id)
+        if slot.activity is None and ticket is not None:
+            if await self._queues.leave(ticket.intent, ticket.ticket_id) is Left.MATCHED:
+                raise MinuetError(code=ErrorCode.ALREADY_MATCHED)
+            return ticket.ticket_id
         match slot.activity:
             case None:
                 return None
@@ -201,18 +223,24 @@ class Lobby:
             case _:
                 return Standing.WAITING
 
-    async def verify(self, ticket: Ticket) -> Standing:
-        """Puts back whatever is missing of a ticket whose user is attached and believes to wait.
+    async def verify(self, ticket: Ticket, caller: Caller | None = None, *, paused: bool = False) -> Standing:
+        """Puts back whatever is missing of a ticket whose user believes to wait.
 
-        The ticket must name the session and node of now: a paused one waits again.
+        The ticket must name the session and node of now. It waits, even if it was paused; or, with `paused`, because its
+        user is away or has lost the connection, it is paused.
+
+        Raises:
+            UnknownSession: the user's slot does not know the caller.
+            Unavailable: the store, or the pool, did not answer in time.
         """
         queued = Queued(ticket.intent, ticket.ticket_id)
         slot = await self._activities.read(ticket.user_id)
-        if slot.activity != queued and not await self._reclaim(ticket, slot, queued):
+        caller = caller or Caller(ticket.device_id)
+        if slot.activity != queued and not await self._reclaim(ticket, slot, caller):
             # The slot moves into a call before the hub hears of it: a ticket that is matched is not lost.
             state = await self._queues.state(ticket.intent, ticket.ticket_id)
             return Standing.MATCHED if state is TicketState.MATCHED else Standing.LEFT
-        match await self._queues.put(ticket, issued_at=slot.now_ms):
+        match await self._queues.put(ticket, issued_at=slot.now_ms, paused=paused):
             case Put.MATCHED:
                 return Standing.MATCHED
             case Put.STORED:
@@ -220,17 +248,20 @@ class Lobby:
             case Put.LATE:
                 raise Unavailable("the pool answered too late")
             case _:
-                return Standing.WAITING
+                return Standing.PAUSED if paused else Standing.WAITING
 
     # --- from match to call, and back ----------------------------------------------------------------------------
 
-    async def accept_match(self, match: Match, seat: Seat) -> Entered:
+    async def accept_match(self, match: Match, seat: Seat, caller: Caller | None = None) -> Entered:
         """Moves one side's user into the call, which must have been created, and acknowledges the match.
 
         `BLOCKED` or `GONE`: the call is to be ended. After `BLOCKED` both sides are released with `returns`, after
         `GONE` this side without and the other with it.
+
+        Raises:
+            UnknownSession: the user's slot does not know the caller, if there is one.
         """
-        entered = await self._activities.enter_call(match.ref(seat))
+        entered = await self._activities.enter_call(match.ref(seat), caller)
         if entered is Entered.ENTERED:
             await self._queues.acknowledge(match.intent, match.call_id, seat)
         return entered
@@ -275,6 +306,17 @@ class Lobby:
             await self.remember_pair(match.user_id, match.peer_id, policy.recent_partner_s)
         if first:
             self._metrics.matches.labels(match.intent, "live").inc()
+
+    async def stay_in_call(self, ref: SeatRef, caller: Caller, queued_at: int) -> bool:
+        """Puts back that a user is in a call, after the store has lost it; false if they do something else by now.
+
+        Raises:
+            UnknownSession: the user's slot does not know the caller.
+        """
+        came_from = Queued(ref.intent, ref.ticket_id)
+        return await self._activities.restore_call(
+            ref.user_id, caller, InCall(ref.call_id), came_from=came_from, queued_at=queued_at
+        )
 
     async def free(self, user_id: UserId, call_id: CallId) -> bool:
         """The user is done with a call that was live; false if they do something else already."""
@@ -324,7 +366,8 @@ class Lobby:
         outcome = await self._calls.stage(call_id)
         return outcome.stage in (CallStage.ABSENT, CallStage.ENDED)
 
-    async def _reclaim(self, ticket: Ticket, slot: Slot, queued: Queued) -> bool:
+    async def _reclaim(self, ticket: Ticket, slot: Slot, caller: Caller) -> bool:
+        queued = Queued(ticket.intent, ticket.ticket_id)
         match slot.activity:
             case Queued():
                 return False
@@ -334,7 +377,7 @@ class Lobby:
                 if state not in (TicketState.WAITING, TicketState.PAUSED) or not await self._is_over(call_id):
                     return False
         taken = await self._activities.join(
-            ticket.user_id, ticket.device_id, queued, replaces=slot.activity, queued_at=ticket.queued_at
+            ticket.user_id, caller, queued, replaces=slot.activity, queued_at=ticket.queued_at
         )
         return taken.taken
 

@@ -9,14 +9,34 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Protocol
 
+from base.errors import Unavailable
 from base.ids import CallId, DeviceId, NodeId, SessionId, TicketId, UserId
 from base.policy import Gender
-from matchmaker.activity import Activity, Queued
+from matchmaker.activity import Activity, InCall, Queued
 from matchmaker.matches import Match, MatchRecord, Seat, SeatRef
 from matchmaker.outlook import Outlook
 from matchmaker.ticket import Ticket
 
 # --- the user's slot ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a user's slot is changed: a device, and the session that it has as far as its node knows.
+
+    Where a session is named, the slot has to have its row, under that generation.
+    """
+
+    device_id: DeviceId
+    session_id: SessionId | None = None
+    generation: int = 0
+
+
+class UnknownSession(Unavailable):
+    """The slot has no row of the session on whose behalf it was to be changed; it was left alone.
+
+    The store has lost the row, or the device has another session by now: register the session again, then ask again.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +82,17 @@ class Entered(Enum):
 
 
 class Activities(Protocol):
-    """The `activity` of users: the last word about who is in what."""
+    """The `activity` of users: the last word about who is in what.
+
+    Whatever takes a caller that names a session raises `UnknownSession` where the slot does not know it.
+    """
 
     async def read(self, user_id: UserId) -> Slot: ...
 
     async def join(
         self,
         user_id: UserId,
-        device_id: DeviceId,
+        caller: Caller,
         queued: Queued,
         *,
         replaces: Activity | None = None,
@@ -86,12 +109,21 @@ class Activities(Protocol):
         """Makes the user idle if the slot still says `activity`; who `talked` is forgiven for declining before."""
         ...
 
-    async def enter_call(self, ref: SeatRef) -> Entered:
+    async def enter_call(self, ref: SeatRef, caller: Caller | None = None) -> Entered:
         """From the match's ticket to its call, unless the peer is blocked; again: the same answer."""
         ...
 
-    async def return_from_call(self, ref: SeatRef, *, apart_s: float) -> bool:
+    async def return_from_call(self, ref: SeatRef, *, apart_s: float, caller: Caller | None = None) -> bool:
         """From the call back to the ticket; for `apart_s` the peer is not met by a new ticket."""
+        ...
+
+    async def restore_call(
+        self, user_id: UserId, caller: Caller, in_call: InCall, *, came_from: Queued | None, queued_at: int
+    ) -> bool:
+        """Puts back that the user is in a call, where the slot is idle or has fallen back to the ticket before it.
+
+        False where it says something else: that stands.
+        """
         ...
 
     async def free(self, ref: SeatRef, *, apart_s: float, declined: Declined | None = None) -> bool:
@@ -236,9 +268,12 @@ class OutlookSource(Protocol):
 class QueueStore(OutlookSource, Protocol):
     """The pools: tickets, their events, matches until resolved, and the owner's lease."""
 
-    async def put(self, ticket: Ticket, *, issued_at: int | None = None, create: bool = True) -> Put:
+    async def put(
+        self, ticket: Ticket, *, issued_at: int | None = None, create: bool = True, paused: bool = False
+    ) -> Put:
         """Lets a ticket wait: stored if absent (and `create`), else as put; a matched one is left alone.
 
+        With `paused` it is stored so, or paused where it waits; one that is paused already goes on with its pause.
         Refused as `LATE` when `issued_at` (Unix ms) is more than 5 s ago.
         """
         ...
@@ -354,6 +389,22 @@ class Announcer(Protocol):
     """Tells both seats' nodes of a match; may be told twice, must not wait for the nodes."""
 
     async def announce(self, match: Match) -> None: ...
+
+
+class StoreHealth(Protocol):
+    """Knows whether the store has lost something that is being put back right now."""
+
+    def restoring_ms(self) -> int:
+        """For how much longer nothing may be granted; 0 when it may."""
+        ...
+
+    async def look(self) -> None:
+        """Has the store asked, and returns when it was, or could not be: something is missing that should be there."""
+        ...
+
+    async def settled(self) -> None:
+        """Returns as soon as something may be granted."""
+        ...
 
 
 class NodeLiveness(Protocol):

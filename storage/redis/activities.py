@@ -10,10 +10,11 @@ from redis.asyncio import Redis
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from matchmaker.activity import Activity, InCall, Queued, parse_activity
 from matchmaker.matches import SeatRef
-from matchmaker.ports import Activities, Declined, Entered, Slot, Taken
+from matchmaker.ports import Activities, Caller, Declined, Entered, Slot, Taken, UnknownSession
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import Keys
 
+_STRANGER = b"stranger"
 _ENTERED = {b"entered": Entered.ENTERED, b"blocked": Entered.BLOCKED, b"gone": Entered.GONE}
 
 
@@ -28,6 +29,7 @@ class RedisActivities:
         self._leave = load_script(redis, "user_leave")
         self._enter_call = load_script(redis, "user_enter_call")
         self._return = load_script(redis, "user_return")
+        self._restore_call = load_script(redis, "user_restore_call")
         self._free = load_script(redis, "user_free")
         self._remember = load_script(redis, "user_remember")
 
@@ -39,7 +41,7 @@ class RedisActivities:
     async def join(
         self,
         user_id: UserId,
-        device_id: DeviceId,
+        caller: Caller,
         queued: Queued,
         *,
         replaces: Activity | None = None,
@@ -51,12 +53,15 @@ class RedisActivities:
                 keys=[self._keys.user(user_id), self._keys.blocks(user_id), self._keys.recent(user_id)],
                 args=[
                     str(queued),
-                    device_id,
+                    caller.device_id,
                     "" if replaces is None else str(replaces),
                     "" if queued_at is None else queued_at,
                     round(met_s * 1000),
+                    *_caller_args(caller),
                 ],
             )
+        if reply == _STRANGER:
+            raise UnknownSession
         taken, now_ms, activity, device, since, blocked, recent, met, pause_ms = reply
         return Taken(
             taken=bool(taken),
@@ -70,20 +75,46 @@ class RedisActivities:
         with unavailable_when_away():
             return bool(await self._leave(keys=[self._keys.user(user_id)], args=[str(activity), int(talked)]))
 
-    async def enter_call(self, ref: SeatRef) -> Entered:
+    async def enter_call(self, ref: SeatRef, caller: Caller | None = None) -> Entered:
         with unavailable_when_away():
             reply = await self._enter_call(
                 keys=[self._keys.user(ref.user_id), self._keys.blocks(ref.user_id)],
-                args=[*_activities(ref), ref.peer_id],
+                args=[*_activities(ref), ref.peer_id, *_device_and_caller_args(caller)],
             )
+        if reply == _STRANGER:
+            raise UnknownSession
         return _ENTERED[reply]
 
-    async def return_from_call(self, ref: SeatRef, *, apart_s: float) -> bool:
+    async def return_from_call(self, ref: SeatRef, *, apart_s: float, caller: Caller | None = None) -> bool:
         with unavailable_when_away():
             reply = await self._return(
                 keys=[self._keys.user(ref.user_id), self._keys.recent(ref.user_id)],
-                args=[*_activities(ref), ref.peer_id, round(apart_s * 1000)],
+                args=[
+                    *_activities(ref),
+                    ref.peer_id,
+                    round(apart_s * 1000),
+                    *_device_and_caller_args(caller),
+                ],
             )
+        if reply == _STRANGER:
+            raise UnknownSession
+        return bool(reply)
+
+    async def restore_call(
+        self, user_id: UserId, caller: Caller, in_call: InCall, *, came_from: Queued | None, queued_at: int
+    ) -> bool:
+        with unavailable_when_away():
+            reply = await self._restore_call(
+                keys=[self._keys.user(user_id)],
+                args=[
+                    str(in_call),
+                    "" if came_from is None else str(came_from),
+                    queued_at,
+                    *_device_and_caller_args(caller),
+                ],
+            )
+        if reply == _STRANGER:
+            raise UnknownSession
         return bool(reply)
 
     async def free(self, ref: SeatRef, *, apart_s: float, declined: Declined | None = None) -> bool:
@@ -116,6 +147,14 @@ class RedisActivities:
             return None
         node, session, *_ = row.decode().split(" ")
         return NodeId(node), SessionId(session)
+
+
+def _caller_args(caller: Caller) -> list[str | int]:
+    return [] if caller.session_id is None else [caller.session_id, caller.generation]
+
+
+def _device_and_caller_args(caller: Caller | None) -> list[str | int]:
+    return [] if caller is None else [caller.device_id, *_caller_args(caller)]
 
 
 def _activities(ref: SeatRef) -> tuple[str, str]:

@@ -74,7 +74,9 @@ class RedisQueues:
         self._keys = keys
         self._scripts = {name: load_script(redis, f"queue_{name}") for name in _SCRIPTS}
 
-    async def put(self, ticket: Ticket, *, issued_at: int | None = None, create: bool = True) -> Put:
+    async def put(
+        self, ticket: Ticket, *, issued_at: int | None = None, create: bool = True, paused: bool = False
+    ) -> Put:
         reply = await self._run(
             "put",
             self._ticket_keys(ticket.intent),
@@ -84,6 +86,7 @@ class RedisQueues:
             "" if issued_at is None else issued_at,
             int(create),
             _EVENTS_AT_MOST,
+            int(paused),
         )
         return Put(reply.decode())
 

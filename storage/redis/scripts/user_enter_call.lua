@@ -2,7 +2,16 @@
 --
 -- KEYS[1] {u}:user    KEYS[2] {u}:blocks
 -- ARGV[1] activity of the ticket    ARGV[2] activity of the call    ARGV[3] the peer's user id
--- Result: 'entered' (again: the same), 'blocked', or 'gone' when the user does something else by now
+-- ARGV[4] device, ARGV[5] its session and ARGV[6] that one's generation, if its row has to be there
+-- Result: 'entered' (again: the same), 'blocked', 'gone' when the user does something else by now, or 'stranger' where that
+-- row is missing or another's
+if ARGV[5] then
+  local row = redis.call('HGET', KEYS[1], 'session:' .. ARGV[4])
+  local session, generation = string.match(row or '', '^%S+ (%S+) (%S+)')
+  if session ~= ARGV[5] or generation ~= ARGV[6] then
+    return 'stranger'
+  end
+end
 local held = redis.call('HGET', KEYS[1], 'activity')
 if held == ARGV[2] then
   return 'entered'

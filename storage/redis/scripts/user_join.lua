@@ -4,8 +4,16 @@
 -- ARGV[1] activity to store    ARGV[2] device    ARGV[3] activity that may be replaced, or ''
 -- ARGV[4] Unix ms since when the ticket counts, or '' for now    ARGV[5] for how long a partner who may be met again
 -- comes last, ms, at most a day
--- Result: {taken 0|1, now ms, activity, device, queued_at ms, {blocked users}, {partners not to be met}, {partners to come last},
+-- ARGV[6] session of the device, if its row has to be there    ARGV[7] its generation
+-- Result: 'stranger' where that row is missing or another's; else {taken 0|1, now ms, activity, device, queued_at ms, {blocked users}, {partners not to be met}, {partners to come last},
 --   ms until the user may queue again, after declines}
+if ARGV[6] then
+  local row = redis.call('HGET', KEYS[1], 'session:' .. ARGV[2])
+  local session, generation = string.match(row or '', '^%S+ (%S+) (%S+)')
+  if session ~= ARGV[6] or generation ~= ARGV[7] then
+    return 'stranger'
+  end
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local held = redis.call('HGET', KEYS[1], 'activity')

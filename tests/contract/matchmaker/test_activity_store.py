@@ -10,7 +10,7 @@ from base.errors import Unavailable
 from base.ids import CallId, DeviceId, NodeId, SessionId, TicketId, UserId
 from matchmaker.activity import InCall, Queued
 from matchmaker.matches import SeatRef
-from matchmaker.ports import Entered
+from matchmaker.ports import Caller, Entered
 from presence.sessions import Registered, Registration
 from storage.redis.activities import RedisActivities
 from storage.redis.client import connect
@@ -31,7 +31,7 @@ DAY = 86_400.0
 async def test_an_idle_user_can_be_queued(activities: RedisActivities) -> None:
     """The slot names ticket and device, and since when, on the server's clock."""
     before_ms = time.time_ns() // 1_000_000
-    taken = await activities.join(ANN, PHONE, QUEUED)
+    taken = await activities.join(ANN, Caller(PHONE), QUEUED)
     slot = await activities.read(ANN)
 
     assert taken.taken
@@ -49,8 +49,8 @@ async def test_a_user_nobody_heard_of_is_idle(activities: RedisActivities) -> No
 
 async def test_a_busy_user_is_not_queued_again(activities: RedisActivities) -> None:
     """What stands there is told, and stays."""
-    await activities.join(ANN, PHONE, QUEUED)
-    taken = await activities.join(ANN, LAPTOP, Queued("dating", TicketId("ticket-2")))
+    await activities.join(ANN, Caller(PHONE), QUEUED)
+    taken = await activities.join(ANN, Caller(LAPTOP), Queued("dating", TicketId("ticket-2")))
 
     assert not taken.taken
     assert (taken.slot.activity, taken.slot.device_id) == (QUEUED, PHONE)
@@ -59,17 +59,17 @@ async def test_a_busy_user_is_not_queued_again(activities: RedisActivities) -> N
 async def test_what_is_over_can_be_replaced_and_nothing_else(activities: RedisActivities) -> None:
     """The caller says what it found to be over; if the slot says something else by now, that stands."""
     other = Queued("dating", TicketId("ticket-2"))
-    await activities.join(ANN, PHONE, QUEUED)
+    await activities.join(ANN, Caller(PHONE), QUEUED)
 
-    assert not (await activities.join(ANN, PHONE, other, replaces=IN_CALL)).taken
-    assert (await activities.join(ANN, PHONE, other, replaces=QUEUED)).taken
+    assert not (await activities.join(ANN, Caller(PHONE), other, replaces=IN_CALL)).taken
+    assert (await activities.join(ANN, Caller(PHONE), other, replaces=QUEUED)).taken
     assert (await activities.read(ANN)).activity == other
 
 
 async def test_taking_the_slot_for_the_same_ticket_again_changes_nothing(activities: RedisActivities) -> None:
     """A repeated request is answered like the first; the seniority is the old one."""
-    await activities.join(ANN, PHONE, QUEUED, queued_at=1_000)
-    again = await activities.join(ANN, PHONE, QUEUED)
+    await activities.join(ANN, Caller(PHONE), QUEUED, queued_at=1_000)
+    again = await activities.join(ANN, Caller(PHONE), QUEUED)
 
     assert again.taken
     assert again.slot.queued_at == 1_000
@@ -78,7 +78,7 @@ async def test_taking_the_slot_for_the_same_ticket_again_changes_nothing(activit
 async def test_of_two_joins_at_once_one_wins(activities: RedisActivities) -> None:
     """Two devices, one slot."""
     tickets = [Queued("friends", TicketId(f"ticket-{n}")) for n in range(8)]
-    answers = await asyncio.gather(*(activities.join(ANN, PHONE, queued) for queued in tickets))
+    answers = await asyncio.gather(*(activities.join(ANN, Caller(PHONE), queued) for queued in tickets))
 
     assert sum(answer.taken for answer in answers) == 1
     assert len({str(answer.slot.activity) for answer in answers}) == 1
@@ -92,8 +92,8 @@ async def test_blocks_and_recent_partners_are_told_at_join(
     await activities.remember_partner(ANN, BOB, apart_s=MINUTE)
     await activities.remember_partner(ANN, UserId("dora"), apart_s=0.001)
     await asyncio.sleep(0.005)
-    taken = await activities.join(ANN, PHONE, QUEUED, met_s=MINUTE)
-    forgiving = await activities.join(ANN, PHONE, QUEUED)
+    taken = await activities.join(ANN, Caller(PHONE), QUEUED, met_s=MINUTE)
+    forgiving = await activities.join(ANN, Caller(PHONE), QUEUED)
 
     assert (taken.exclusions, taken.met) == ({"carl", "bob"}, {"dora"})
     assert (forgiving.exclusions, forgiving.met) == ({"carl", "bob"}, frozenset())
@@ -116,7 +116,7 @@ async def test_nor_does_the_end_of_a_match(
 ) -> None:
     """Whoever goes back or is freed keeps the longer time, too."""
     await activities.remember_partner(ANN, BOB, apart_s=10 * MINUTE)
-    await activities.join(ANN, PHONE, QUEUED)
+    await activities.join(ANN, Caller(PHONE), QUEUED)
     if how == "free":
         assert await activities.free(REF, apart_s=MINUTE)
     else:
@@ -127,7 +127,7 @@ async def test_nor_does_the_end_of_a_match(
 
 async def test_leaving_frees_only_what_is_named(activities: RedisActivities) -> None:
     """A late request about an older ticket changes nothing."""
-    await activities.join(ANN, PHONE, QUEUED)
+    await activities.join(ANN, Caller(PHONE), QUEUED)
 
     assert not await activities.leave(ANN, Queued("friends", TicketId("ticket-0")))
     assert await activities.leave(ANN, QUEUED)
@@ -140,7 +140,7 @@ async def test_a_session_row_survives_what_happens_to_the_activity(
 ) -> None:
     """Presence keeps its rows in the same hash."""
     await redis.hset(keys.user(ANN), "session:phone", "node-1 session-1 7")
-    await activities.join(ANN, PHONE, QUEUED)
+    await activities.join(ANN, Caller(PHONE), QUEUED)
     await activities.leave(ANN, QUEUED)
 
     assert await redis.hgetall(keys.user(ANN)) == {b"session:phone": b"node-1 session-1 7"}
@@ -150,7 +150,7 @@ async def test_a_session_row_survives_what_happens_to_the_activity(
 
 async def test_a_matched_user_enters_the_call(activities: RedisActivities) -> None:
     """The step may be repeated; seniority and device stay known, in case it fails."""
-    await activities.join(ANN, PHONE, QUEUED, queued_at=1_000)
+    await activities.join(ANN, Caller(PHONE), QUEUED, queued_at=1_000)
 
     assert await activities.enter_call(REF) is Entered.ENTERED
     assert await activities.enter_call(REF) is Entered.ENTERED
@@ -160,7 +160,7 @@ async def test_a_matched_user_enters_the_call(activities: RedisActivities) -> No
 
 async def test_a_block_refuses_the_call(activities: RedisActivities, redis: Redis, keys: Keys) -> None:
     """Also one that was made after the ticket was queued."""
-    await activities.join(ANN, PHONE, QUEUED)
+    await activities.join(ANN, Caller(PHONE), QUEUED)
     await redis.sadd(keys.blocks(ANN), BOB)
 
     assert await activities.enter_call(REF) is Entered.BLOCKED
@@ -171,7 +171,7 @@ async def test_who_left_or_went_elsewhere_does_not_enter(activities: RedisActivi
     """An idle user, and one with another ticket."""
     assert await activities.enter_call(REF) is Entered.GONE
 
-    await activities.join(ANN, PHONE, Queued("dating", TicketId("ticket-2")))
+    await activities.join(ANN, Caller(PHONE), Queued("dating", TicketId("ticket-2")))
     assert await activities.enter_call(REF) is Entered.GONE
 
 
@@ -180,7 +180,7 @@ async def test_a_user_returns_to_the_ticket_and_not_to_the_call(
     activities: RedisActivities, entered: bool
 ) -> None:
     """A late step into the call they came back from is refused; another call may take them."""
-    await activities.join(ANN, PHONE, QUEUED, queued_at=1_000)
+    await activities.join(ANN, Caller(PHONE), QUEUED, queued_at=1_000)
     if entered:
         await activities.enter_call(REF)
 
@@ -205,7 +205,7 @@ async def test_a_user_returns_to_the_ticket_and_not_to_the_call(
 
 async def test_who_returned_is_not_freed_by_the_same_call(activities: RedisActivities) -> None:
     """Two processes may finish the same match; the ticket that waits again is not over."""
-    await activities.join(ANN, PHONE, QUEUED)
+    await activities.join(ANN, Caller(PHONE), QUEUED)
     await activities.return_from_call(REF, apart_s=MINUTE)
 
     assert not await activities.free(REF, apart_s=MINUTE)
@@ -215,13 +215,13 @@ async def test_who_returned_is_not_freed_by_the_same_call(activities: RedisActiv
 @pytest.mark.parametrize("entered", [True, False])
 async def test_who_does_not_return_is_idle(activities: RedisActivities, entered: bool) -> None:
     """Whether the slot named the ticket still or the call already; the two are kept apart."""
-    await activities.join(ANN, PHONE, QUEUED)
+    await activities.join(ANN, Caller(PHONE), QUEUED)
     if entered:
         await activities.enter_call(REF)
 
     assert await activities.free(REF, apart_s=MINUTE)
     assert not await activities.return_from_call(REF, apart_s=MINUTE)
-    taken = await activities.join(ANN, PHONE, QUEUED)
+    taken = await activities.join(ANN, Caller(PHONE), QUEUED)
     assert taken.exclusions == {BOB}
 
 
@@ -231,7 +231,7 @@ async def test_a_server_that_is_away_is_said_to_be_unavailable(keys: Keys) -> No
     activities = RedisActivities(away, keys)
     for attempt in (
         activities.read(ANN),
-        activities.join(ANN, PHONE, QUEUED),
+        activities.join(ANN, Caller(PHONE), QUEUED),
         activities.leave(ANN, QUEUED),
         activities.enter_call(REF),
         activities.return_from_call(REF, apart_s=1),
@@ -256,7 +256,7 @@ async def test_who_is_away_is_known_from_the_device_that_waits(
     assert isinstance(on_phone, Registered)
     assert isinstance(on_laptop, Registered)
     nobody = await activities.is_away(BOB)
-    await activities.join(ANN, PHONE, QUEUED)
+    await activities.join(ANN, Caller(PHONE), QUEUED)
     await sessions.note_away(laptop, on_laptop.generation, True)
     elsewhere = await activities.is_away(ANN)
     await sessions.note_away(phone, on_phone.generation, True)

@@ -87,6 +87,41 @@ async def test_putting_a_changed_ticket_replaces_it(queues: RedisQueues) -> None
     assert len(await heard(queues)) == 2
 
 
+async def test_a_ticket_can_be_put_back_without_waiting_for_a_moment(queues: RedisQueues) -> None:
+    """Its user is away, or has no connection: it keeps its place, and nobody is matched with it."""
+    assert await queues.put(ANN, paused=True) is Put.STORED
+    (stored,) = await queues.scan(POOL)
+    (event,) = await heard(queues)
+
+    assert (stored.ticket, stored.state) == (ANN, TicketState.PAUSED)
+    assert event == Paused(ANN.ticket_id, stored.paused_at)
+    assert (await queues.depths(POOL))[ANN.side] == {
+        TicketState.WAITING: 0,
+        TicketState.PAUSED: 1,
+        TicketState.MATCHED: 0,
+    }
+    assert await queues.put(ANN) is Put.UPDATED
+    assert await standing(queues, ANN) == [TicketState.WAITING]
+
+
+async def test_putting_a_paused_ticket_paused_does_not_begin_its_pause_anew(queues: RedisQueues) -> None:
+    """Else whoever checks it would keep it for ever; one that waits is paused from now on."""
+    await queues.put(ANN)
+    await queues.pause(POOL, [ANN.ticket_id])
+    (before,) = await queues.scan(POOL)
+    await asyncio.sleep(0.01)
+    moved = msgspec.structs.replace(ANN, node_id=NodeId("node-2"))
+
+    assert await queues.put(ANN, paused=True) is Put.UNCHANGED
+    assert await queues.put(moved, paused=True) is Put.UPDATED
+    (after,) = await queues.scan(POOL)
+    assert (after.ticket, after.paused_at) == (moved, before.paused_at)
+    assert (await queues.depths(POOL))[ANN.side][TicketState.PAUSED] == 1
+    await queues.put(BOB)
+    assert await queues.put(BOB, paused=True) is Put.UPDATED
+    assert await standing(queues, BOB) == [TicketState.PAUSED]
+
+
 async def test_a_ticket_that_must_exist_is_not_created(queues: RedisQueues) -> None:
     """A resumed session does not bring back what was dropped meanwhile."""
     assert await queues.put(ANN, create=False) is Put.ABSENT

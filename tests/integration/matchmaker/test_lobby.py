@@ -11,7 +11,7 @@ from base.policy import Gender
 from matchmaker.activity import InCall, Queued
 from matchmaker.lobby import Joined, Standing
 from matchmaker.matches import SEATS, Match, Progress, seated
-from matchmaker.ports import CallStage, Declined, Entered, Left, Put, TicketState
+from matchmaker.ports import Caller, CallStage, Declined, Entered, Left, Put, TicketState
 from matchmaker.ticket import Preferences, Ticket
 from tests.integration.matchmaker.scene import Scene
 from tests.unit.matchmaker.people import Somebody
@@ -138,7 +138,7 @@ async def test_a_join_that_is_on_its_way_is_not_taken_for_gone(scene: Scene) -> 
 
 async def test_a_join_that_broke_off_in_the_middle_is_completed_by_the_next(scene: Scene) -> None:
     """The slot names a ticket that never reached the pool; it gets there with its seniority."""
-    await scene.activities.join(ANN, PHONE, Queued("friends", "ticket-1"), queued_at=1_000)
+    await scene.activities.join(ANN, Caller(PHONE), Queued("friends", "ticket-1"), queued_at=1_000)
     joined = await scene.join("ann")
     (stored,) = await scene.queues.scan("friends")
 
@@ -432,8 +432,8 @@ def hold_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on every put reaches the pool six seconds after its issue, by the pool's clock."""
     real = scene.queues.put
 
-    async def late(ticket: Ticket, *, issued_at: int, create: bool = True) -> Put:
-        return await real(ticket, issued_at=issued_at - 6_000, create=create)
+    async def late(ticket: Ticket, *, issued_at: int, create: bool = True, paused: bool = False) -> Put:
+        return await real(ticket, issued_at=issued_at - 6_000, create=create, paused=paused)
 
     monkeypatch.setattr(scene.queues, "put", late)
 
