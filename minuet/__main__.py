@@ -1,6 +1,7 @@
 """The command line: `minuet <command>`; one file for each command in `minuet.commands`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ from minuet.commands import (
     token,
     worker,
 )
+from minuet.commands.flags import into_environment
 from minuet.embedded.errors import EmbeddedServerError
 from minuet.settings import InvalidSettings
 from storage.postgres.migrations import MigrationError
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in _COMMANDS:
         command.add(commands)
     options = parser.parse_args(arguments)
+    into_environment(options, os.environ)
     try:
         status: int = options.run(options)
     except (InvalidSettings, MigrationError, EmbeddedServerError) as error:

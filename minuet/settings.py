@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from base.policy import IntentPolicy, default_intents
+from storage.redis.cluster_url import ClusterUrl, names_several
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 PREFIX = "MINUET_"
@@ -52,8 +53,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ".minuet"
     redis_url: Annotated[
         str | None,
-        msgspec.Meta(description="Redis 7 or Valkey 8; embedded where unset in `dev`, needed elsewhere."),
+        msgspec.Meta(
+            description="Redis 7 or Valkey 8; embedded where unset in `dev`, needed elsewhere. "
+            "With `redis_cluster` it may name several nodes: `redis://:password@one:6379,two:6379`."
+        ),
     ] = None
+    redis_cluster: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Redis is a cluster; `redis_url` leads to any of its nodes. Also the flag `--redis-cluster`."
+        ),
+    ] = False
     redis_prefix: Annotated[
         str, msgspec.Meta(description="Starts every key, so that deployments can share a server.")
     ] = "minuet:"
@@ -191,6 +201,7 @@ def load(environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None) 
         raise InvalidSettings(f"auth_secret: at least {_MIN_SECRET_LENGTH} characters")
     if not settings.intents:
         raise InvalidSettings("intents: at least one is needed")
+    _check_redis(settings)
     return settings
 
 
@@ -199,6 +210,18 @@ def require(settings: Settings, *names: str) -> None:
     missing = [f"{PREFIX}{name.upper()}" for name in names if getattr(settings, name) is None]
     if missing:
         raise InvalidSettings(f"not set: {', '.join(missing)}")
+
+
+def _check_redis(settings: Settings) -> None:
+    if settings.redis_url is None:
+        return
+    try:
+        if settings.redis_cluster:
+            ClusterUrl.parse(settings.redis_url)
+        elif names_several(settings.redis_url):
+            raise ValueError("names several servers, which needs redis_cluster")
+    except ValueError as error:
+        raise InvalidSettings(f"redis_url: {error}") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from typing import Any
 
 import msgspec
 
+from minuet.commands.flags import add_redis_flags
 from minuet.commands.running import settings_from_environment
 from minuet.settings import SECRETS
 from minuet.turn import with_ip_privacy
 
 
 def add(commands: Any) -> None:
-    commands.add_parser(
-        "check-config", help="read the configuration and print what it comes to"
-    ).set_defaults(run=run)
+    parser = commands.add_parser("check-config", help="read the configuration and print what it comes to")
+    add_redis_flags(parser)
+    parser.set_defaults(run=run)
 
 
 def run(_options: argparse.Namespace) -> int:

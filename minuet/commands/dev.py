@@ -14,12 +14,13 @@ import msgspec
 import uvloop
 
 from base.policy import IpPrivacy
+from minuet.commands.flags import add_redis_flags
 from minuet.commands.running import settings_from_environment
 from minuet.dev_state import Running, announced, kept_secret
 from minuet.embedded.coturn import TurnAccess, coturn_if_there_is
 from minuet.embedded.errors import EmbeddedServerError
 from minuet.embedded.servers import embedded_servers
-from minuet.settings import Settings, dev_defaults
+from minuet.settings import InvalidSettings, Settings, dev_defaults
 from minuet.telemetry import configure_logs
 from minuet.wiring.roles import Addresses, Parts, run_process
 from storage.postgres import migrations
@@ -28,13 +29,17 @@ EVERYTHING = Parts(hub=True, matchmaker=True, worker=True)
 
 
 def add(commands: Any) -> None:
-    commands.add_parser(
+    parser = commands.add_parser(
         "dev", help="everything on this machine, with embedded servers where no URL is given"
-    ).set_defaults(run=run)
+    )
+    add_redis_flags(parser)
+    parser.set_defaults(run=run)
 
 
 def run(_options: argparse.Namespace) -> int:
     settings = settings_from_environment(dev_defaults())
+    if settings.redis_cluster and settings.redis_url is None:
+        raise InvalidSettings("redis_cluster: the embedded server is none; name yours in redis_url")
     configure_logs(settings)
     uvloop.run(_dev(settings, Path(settings.state_dir).resolve()))
     return 0

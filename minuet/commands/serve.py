@@ -5,6 +5,7 @@ from typing import Any
 
 import uvloop
 
+from minuet.commands.flags import add_redis_flags
 from minuet.commands.running import say, serve_parts, settings_from_environment
 from minuet.settings import require
 from minuet.supervisor.lifeline import Post
@@ -17,6 +18,7 @@ _MOST = 256
 
 def add(commands: Any) -> None:
     parser = commands.add_parser("serve", help="a hub: WebSocket, REST and pages")
+    add_redis_flags(parser)
     parser.add_argument(
         "--all-in-one", action="store_true", help="also the matchmaker and the worker, in one process"
     )

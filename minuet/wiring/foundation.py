@@ -40,7 +40,9 @@ async def open_foundation(stack: AsyncExitStack, settings: Settings, role: str) 
     """Opens everything; `stack` closes it. Raises: InvalidSettings where an address is missing."""
     require(settings, "redis_url", "database_url")
     clock = ServerClock(SystemClock())
-    redis = connect(str(settings.redis_url), max_connections=_REDIS_CONNECTIONS)
+    redis = connect(
+        str(settings.redis_url), max_connections=_REDIS_CONNECTIONS, cluster=settings.redis_cluster
+    )
     stack.push_async_callback(redis.aclose)
     database = await open_pool(
         str(settings.database_url), max_size=_DATABASE_CONNECTIONS, name=f"minuet-{role}"
