@@ -14,6 +14,7 @@ from base.ids import DeviceId, SessionId, UserId
 from base.wheel import TimerWheel
 from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
+from signaling.standstill import Standstill
 
 TURN_S = 0.25
 _AFTER_FAILURE_MS = 1_000
@@ -27,6 +28,8 @@ class Hub:
     def __init__(self, clock: Clock, metrics: SessionMetrics) -> None:
         self._clock = clock
         self._metrics = metrics
+        self.standstill = Standstill(clock.monotonic_ms, metrics)
+        """Whether this node may act, after its own loop stood still."""
         self._by_id: dict[SessionId, LiveSession] = {}
         self._by_device: dict[tuple[UserId, DeviceId], LiveSession] = {}
         self._wheel: TimerWheel[LiveSession] = TimerWheel(round(TURN_S * 1000), clock.monotonic_ms())
@@ -73,7 +76,9 @@ class Hub:
             await asyncio.sleep(TURN_S)
             now_ms = self._clock.monotonic_ms()
             self._metrics.loop_lag.observe(max(0.0, (now_ms - before) / 1000 - TURN_S))
-            self.turn(now_ms, self._clock.wall_ms())
+            # After a gap nobody is to be judged by a silence that was ours.
+            if self.standstill.beat(now_ms):
+                self.turn(now_ms, self._clock.wall_ms())
 
     def turn(self, now_ms: int, wall_ms: int) -> None:
         """Asks every session that is due."""

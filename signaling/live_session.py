@@ -248,6 +248,9 @@ class LiveSession:
 
     def message_received(self, payload: bytes, binary: bool, /) -> None:
         now_ms = self._shell.clock.monotonic_ms()
+        if now_ms >= self._shell.standstill.stale_at:
+            self._wait_with(payload, binary)
+            return
         self._heartbeat.heard(now_ms)
         try:
             request = self.session.receive(payload, binary, now_ms)
@@ -335,6 +338,19 @@ class LiveSession:
         return None
 
     # How it goes on inside.
+
+    def _wait_with(self, payload: bytes, binary: bool) -> None:
+        """The node does not know whether this session is still its own."""
+        connection = self._connection
+
+        def deliver() -> None:
+            # Whoever has gone elsewhere meanwhile asked there, and is answered there.
+            if connection is not None and self._connection is connection:
+                self.message_received(payload, binary)
+
+        if not self._shell.standstill.hold(deliver, len(payload)):
+            # Not handled, so asked again after the client has come back.
+            self.close(CloseCode.DRAIN, "too much to keep")
 
     def _answer(self, type_: str, data: Mapping[str, Any] | None, request_id: int | None) -> None:
         try:

@@ -73,6 +73,17 @@ class SessionMetrics:
             ["type"],
             registry=registry,
         )
+        self.standstills = Counter(
+            "minuet_standstills_total",
+            "Gaps of seconds in the node's own loop, after which it looked again at its lease and sessions.",
+            registry=registry,
+        )
+        self._stalled = Counter(
+            "minuet_standstill_frames_total",
+            "Frames that came after a standstill: held until the node knew where it stood, or dropped.",
+            ["result"],
+            registry=registry,
+        )
         self.loop_lag = Histogram(
             "minuet_event_loop_lag_seconds",
             "How late the hub's timer fires.",
@@ -87,6 +98,9 @@ class SessionMetrics:
 
     def refused(self, code: str) -> None:
         self._refused.labels(str(code)).inc()
+
+    def stalled_frames(self, result: str, count: int) -> None:
+        self._stalled.labels(result).inc(count)
 
     def dropped(self, type_: str) -> None:
         self._dropped.labels(type_).inc()

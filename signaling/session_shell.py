@@ -8,6 +8,7 @@ from base.clock import Clock
 from signaling.metrics import SessionMetrics
 from signaling.protocol.codec import Request
 from signaling.session.limits import SessionLimits
+from signaling.standstill import Standstill
 
 if TYPE_CHECKING:  # a session is made of these, so that its module imports this one
     from signaling.live_session import LiveSession
@@ -57,3 +58,4 @@ class SessionShell:
     metrics: SessionMetrics
     strict: bool
     """Refuse unknown fields instead of counting them."""
+    standstill: Standstill

@@ -99,7 +99,9 @@ class Sessions:
         self._clock = clock
         self._ids = ids
         self._random = random
-        self._shell = SessionShell(clock, policy.limits, dispatcher, self, metrics, policy.strict)
+        self._shell = SessionShell(
+            clock, policy.limits, dispatcher, self, metrics, policy.strict, hub.standstill
+        )
         self._tasks: asyncio.TaskGroup | None = None
         self._draining = False
         self._working = 0
@@ -126,6 +128,7 @@ class Sessions:
         self.run_soon(self._open(greeting, first))
 
     async def _open(self, greeting: Greeting, first: FirstMessage) -> None:
+        await self._hub.standstill.passed()
         try:
             identity = await self._authentication.identify(first.token or greeting.info.bearer_token)
             live = None

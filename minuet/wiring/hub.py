@@ -1,6 +1,7 @@
 """A hub: sessions, their messages and what arrives for them, on top of a node."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from accounts.directory import Directory
 from accounts.keys import KeyRing
@@ -134,8 +135,9 @@ class HubSide:
             courier=chat.courier,
             watches=chat.watches,
         )
-        node.receive = inbox.receive
+        node.receive = node.hub.standstill.guard(inbox.receive)
         node.returned = self.sessions.reassert_all
         control = Control(node.hub, stores.revocations)
         node.services += (self.sessions.run, control.watch, safety.run, owed.run, chat.watches.run)
         node.services.append(QueueStatuses(node.hub, stores.queues, clock).run)
+        node.services.append(partial(node.hub.standstill.run, node.look_again))

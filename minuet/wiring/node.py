@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from matchmaker.lobby import Lobby
 from matchmaker.metrics import MatchmakerMetrics
@@ -115,6 +116,16 @@ class Node:
             for service in self.services:
                 tasks.create_task(service())
             ready.set()
+
+    async def look_again(self) -> None:
+        """Makes sure of the lease and of every session, after this process stood still. Raises: Unavailable."""
+        before = self.lease.node_id
+        await self.lease.look()
+        if not self.lease.is_settled:
+            raise Unavailable("the node has no lease")
+        if self.lease.node_id == before:
+            # As another incarnation it has done so already.
+            await self.returned()
 
     async def lost(self, user_id: UserId, device_id: DeviceId, session_id: SessionId) -> None:
         """A session died with its node: its call waits for the device. Raises: Unavailable."""

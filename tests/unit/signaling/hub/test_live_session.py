@@ -22,6 +22,7 @@ from signaling.protocol.messages.session import Ping, SessionDrain
 from signaling.session.limits import SessionLimits
 from signaling.session.session import Session
 from signaling.session_shell import DETACHED_MS, SessionShell
+from signaling.standstill import Standstill
 
 CALL = "01890000-0000-7000-8000-000000000000"
 
@@ -104,8 +105,10 @@ class Scene:
         self.clock = ManualClock()
         self.services = Services()
         limits = limits or SessionLimits()
+        metrics = SessionMetrics(CollectorRegistry())
+        self.standstill = Standstill(self.clock.monotonic_ms, metrics)
         shell = SessionShell(
-            self.clock, limits, self.services, self.services, SessionMetrics(CollectorRegistry()), False
+            self.clock, limits, self.services, self.services, metrics, False, self.standstill
         )
         expires_at = self.clock.now_ms + 900_000
         identity = Identity("user", Role.USER, Gender.FEMALE, "family", self.clock.now_ms, expires_at)

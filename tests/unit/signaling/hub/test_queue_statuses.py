@@ -33,8 +33,8 @@ class NoPools:
 def full_hub(clock: ManualClock) -> Hub:
     """A node whose people do all kinds of things, but for waiting."""
     metrics, services, limits = SessionMetrics(CollectorRegistry()), Services(), SessionLimits()
-    shell = SessionShell(clock, limits, services, services, metrics, False)
     hub = Hub(clock, metrics)
+    shell = SessionShell(clock, limits, services, services, metrics, False, hub.standstill)
     for number in range(SESSIONS):
         identity = Identity(
             UserId(f"user-{number}"), Role.USER, Gender.FEMALE, "family", clock.now_ms, clock.now_ms + 900_000
