@@ -1,0 +1,268 @@
+"""The history put in order for the rules: sessions, requests with their answers, calls as each of their people saw them.
+
+Judges nothing. What a session numbered counts once: the first time, in order, as a good client takes it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.history import NOBODY, Entry, History, Message
+
+
+@dataclass(slots=True)
+class Ask:
+    """A request: when it was first sent in its session, and what came of it."""
+
+    sent: Entry
+    reply: Entry | None = None
+
+    @property
+    def type(self) -> str:
+        return self.sent.type
+
+    @property
+    def done(self) -> bool:
+        return self.reply is not None and self.reply.type == "ok"
+
+    @property
+    def code(self) -> str:
+        """How it was refused; empty where it was not."""
+        return str(self.reply.body["code"]) if self.reply is not None and self.reply.type == "error" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A call as one of its people was told it."""
+
+    entry: Entry
+    data: Message
+    in_snapshot: bool
+
+    @property
+    def version(self) -> int:
+        return int(self.data["version"])
+
+    @property
+    def state(self) -> str:
+        return str(self.data["state"])
+
+
+@dataclass(slots=True)
+class Tale:
+    """One call as one person lived it."""
+
+    who: int
+    call: str
+    heard: list[Entry] = field(default_factory=list)
+    """Every message about it, and the first messages of sessions that had it in their snapshot."""
+    views: list[View] = field(default_factory=list)
+    found: Message | None = None
+    """What was first told of seat, role and peer."""
+    ended: Entry | None = None
+    """`call.ended`, the first."""
+    over: Entry | None = None
+    """What made an end of it for this person: `call.ended`, or a snapshot without it."""
+    asks: list[Ask] = field(default_factory=list)
+
+    @property
+    def seat(self) -> str:
+        return str((self.found or {}).get("seat", ""))
+
+    @property
+    def role(self) -> str:
+        return str((self.found or {}).get("role", ""))
+
+    @property
+    def began(self) -> Entry:
+        return self.heard[0]
+
+
+class Story:
+    """Everything the rules ask for, from one pass over the history."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.asks: list[Ask] = []
+        self.asked: dict[tuple[int, str, int], Ask] = {}
+        self.accepted: dict[int, list[Entry]] = defaultdict(list)
+        """By person: what was heard for the first time, and what was sent, in order."""
+        self.numbering: list[tuple[str, Entry, int]] = []
+        """What was heard out of order: `gap` or `repeat`, with the number that was expected."""
+        self.second_replies: list[Entry] = []
+        self.tales: dict[tuple[int, str], Tale] = {}
+        self.attached: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        """By person: from when to when there was a session on a socket. The history's milliseconds."""
+        self._seqs: dict[tuple[int, str], int] = {}
+        self._since: dict[int, float] = {}
+        self._skew_ms: float | None = None
+        for entry in history:
+            if entry.who != NOBODY:
+                self._read(entry)
+        end_ms = history.entries[-1].at_ms if history.entries else 0.0
+        for who, since in self._since.items():
+            self.attached[who].append((since, end_ms))
+
+    def server_ms(self, at_ms: float) -> float:
+        """The server's clock at a moment of the history. By the quickest message of all, so never ahead of it."""
+        return at_ms + (self._skew_ms or 0.0)
+
+    def local_ms(self, server_ms: float) -> float:
+        """The moment of the history at which the server's clock showed a time."""
+        return server_ms - (self._skew_ms or 0.0)
+
+    def was_attached(self, who: int, from_ms: float, to_ms: float) -> bool:
+        """Whether a person had one session's socket for the whole time."""
+        return any(since <= from_ms and until >= to_ms for since, until in self.attached[who])
+
+    def calls(self) -> dict[str, list[Tale]]:
+        """The tales by call."""
+        by_call: dict[str, list[Tale]] = defaultdict(list)
+        for tale in self.tales.values():
+            by_call[tale.call].append(tale)
+        return by_call
+
+    def tales_of(self, who: int) -> Iterator[Tale]:
+        return (tale for tale in self.tales.values() if tale.who == who)
+
+    # How it is read.
+
+    def _read(self, entry: Entry) -> None:
+        if entry.kind == "sent":
+            self._read_sent(entry)
+        elif entry.kind == "heard":
+            self._read_heard(entry)
+        else:
+            if entry.kind in ("opened", "shut"):
+                self._detach(entry)
+            self.accepted[entry.who].append(entry)
+
+    def _read_sent(self, entry: Entry) -> None:
+        number = entry.data.get("id")
+        if number is not None:
+            key = (entry.who, entry.session, number)
+            if key in self.asked:
+                return  # sent again after a resume
+            ask = self.asked[key] = Ask(entry)
+            self.asks.append(ask)
+            if entry.call:
+                self._tale(entry.who, entry.call).asks.append(ask)
+        self.accepted[entry.who].append(entry)
+
+    def _read_heard(self, entry: Entry) -> None:
+        now = entry.body.get("server_now")
+        if now is not None:
+            skew_ms = now - entry.at_ms
+            self._skew_ms = skew_ms if self._skew_ms is None else max(self._skew_ms, skew_ms)
+        if not self._is_next(entry):
+            return
+        self.accepted[entry.who].append(entry)
+        number = entry.data.get("id")
+        if number is not None and entry.type in ("ok", "error"):
+            ask = self.asked.get((entry.who, entry.session, number))
+            if ask is None or ask.reply is not None:
+                self.second_replies.append(entry)
+            else:
+                ask.reply = entry
+        if entry.type in ("session.ready", "session.resumed"):
+            self._since.setdefault(entry.who, entry.at_ms)
+        if entry.type == "session.ready":
+            self._read_snapshot(entry)
+        elif entry.call:
+            self._read_call(entry)
+
+    def _is_next(self, entry: Entry) -> bool:
+        seq = entry.data.get("seq")
+        key = (entry.who, entry.session)
+        if entry.type == "session.ready":
+            self._seqs[key] = seq or 0
+            return True
+        if seq is None:
+            return True
+        expected = self._seqs.get(key, 0) + 1
+        if seq == expected:
+            self._seqs[key] = seq
+            return True
+        self.numbering.append(("gap" if seq > expected else "repeat", entry, expected))
+        if seq > expected:
+            self._seqs[key] = seq
+        return False
+
+    def _read_snapshot(self, entry: Entry) -> None:
+        view = entry.body["snapshot"].get("call")
+        for tale in self.tales_of(entry.who):
+            if tale.over is None and tale.heard and (view is None or view["call_id"] != tale.call):
+                tale.over = entry
+        if view is not None:
+            tale = self._tale(entry.who, view["call_id"])
+            tale.heard.append(entry)
+            tale.found = tale.found or view
+            tale.views.append(View(entry, view, in_snapshot=True))
+
+    def _read_call(self, entry: Entry) -> None:
+        tale = self._tale(entry.who, entry.call)
+        tale.heard.append(entry)
+        if entry.type == "match.found":
+            tale.found = tale.found or entry.body
+        elif entry.type == "call.state":
+            tale.found = tale.found or entry.body
+            tale.views.append(View(entry, entry.body, in_snapshot=False))
+        elif entry.type == "call.ended":
+            tale.ended = tale.ended or entry
+            tale.over = tale.over or entry
+
+    def _detach(self, entry: Entry) -> None:
+        since = self._since.pop(entry.who, None)
+        if since is not None:
+            self.attached[entry.who].append((since, entry.at_ms))
+
+    def _tale(self, who: int, call: str) -> Tale:
+        return self.tales.setdefault((who, call), Tale(who, call))
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What a run may excuse. Spans are of the history's milliseconds."""
+
+    away: Sequence[tuple[float, float]] = ()
+    """Redis could not be reached, or a process was paused: nothing was decided in time."""
+    lossy: Sequence[tuple[float, float]] = ()
+    """Acknowledged writes were lost."""
+    sessions_survive: bool = False
+    """No hub died and no outbox ran over."""
+    late_ms: float = 1500.0
+    """How long after its deadline a state may be told to be over: a second, and what the machine needs."""
+
+    def was_away(self, from_ms: float, to_ms: float) -> bool:
+        return _meets(self.away, from_ms, to_ms) or self.lost(from_ms, to_ms)
+
+    def lost(self, from_ms: float, to_ms: float) -> bool:
+        return _meets(self.lossy, from_ms, to_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken, with the lines that show it."""
+
+    rule: str
+    what: str
+    lines: tuple[Entry, ...] = ()
+
+    def as_text(self) -> str:
+        return "\n".join([f"[{self.rule}] {self.what}", *(f"    {line.as_text()}" for line in self.lines)])
+
+
+def lines(*entries: Entry | None) -> tuple[Entry, ...]:
+    """Those that there are, in order."""
+    return tuple(sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.number))
+
+
+def snapshot_of(entry: Entry) -> dict[str, Any]:
+    """The snapshot in `session.ready`."""
+    snapshot: dict[str, Any] = entry.body["snapshot"]
+    return snapshot
+
+
+def _meets(spans: Sequence[tuple[float, float]], from_ms: float, to_ms: float) -> bool:
+    return any(since <= to_ms and until >= from_ms for since, until in spans)

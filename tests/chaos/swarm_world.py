@@ -1,0 +1,179 @@
+"""Who there is: accounts written straight into PostgreSQL, and the intents that the people's scripts are made for.
+
+Every name is given once, so that what the two of a call are shown of each other says whom they met.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Final
+
+import asyncpg
+
+from accounts.keys import KeyRing
+from accounts.model import Role, User
+from accounts.tokens import TokenIssuer, TokenScope
+from base.clock import SystemClock
+from base.ids import IdFactory
+from base.policy import Gender
+
+_TOKEN_S: Final = 86_400
+
+CONFIG: Final = """
+# Everything short, so that many calls fit into a run; nobody waits because of whom they met before.
+[intents.dating]
+call_seconds = 6.0
+proposed_s = 5.0
+connecting_s = 8.0
+reconnecting_s = 8.0
+deciding_s = 4.0
+decide_after_s = 1.0
+video_request_s = 2.0
+video_cooldown_s = 0.5
+revoke_window_s = 3.0
+extend_request_s = 2.0
+negotiation_s = 5.0
+max_offers = 40
+offers_s = 5.0
+recent_partner_s = 0.0
+recent_penalty_s = 0.0
+decline_pause_s = [0]
+[intents.friends]
+control = "mutual"
+call_seconds = 4.0
+proposed_s = 5.0
+connecting_s = 8.0
+reconnecting_s = 8.0
+deciding_s = 4.0
+decide_after_s = 1.0
+video_request_s = 2.0
+video_cooldown_s = 0.5
+revoke_window_s = 3.0
+extend_request_s = 2.0
+negotiation_s = 5.0
+max_offers = 40
+offers_s = 5.0
+recent_partner_s = 0.0
+recent_penalty_s = 0.0
+decline_pause_s = [0]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who can sign in."""
+
+    user_id: str
+    token: str
+    first_name: str
+    gender: str
+
+
+@dataclass(slots=True)
+class World:
+    """The people, and where hubs are to be found: base addresses (`http://...`), which may change at any time."""
+
+    people: Sequence[Account]
+    addresses: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What the people are like. Shares are from 0 to 1, times in seconds."""
+
+    codec_json: float = 0.5
+    friends: float = 0.3
+    """Share of joins for `friends`; the others are for `dating`."""
+    declines: float = 0.06
+    never_answers: float = 0.02
+    hangs_up: float = 0.35
+    asks_video: float = 0.5
+    approves: float = 0.7
+    revokes: float = 0.4
+    extends: float = 0.3
+    connects: float = 0.5
+    blocks: float = 0.02
+    patience_s: tuple[float, float] = (4.0, 15.0)
+    """How long somebody waits before leaving the queue, drawn evenly."""
+    rests_s: tuple[float, float] = (0.1, 1.5)
+    """Between two things that somebody does."""
+    cuts_every_s: float = 0.0
+    """How often, on the average, each person's own network is cut; 0: never."""
+    reloads: float = 0.02
+    """Share of what people do between calls that is beginning a new session without a word."""
+    leaves: float = 0.03
+    """Share that is ending the session, and coming again."""
+    goes_away: float = 0.05
+    chats: float = 0.3
+    idles: float = 0.0
+    """Share of the people who hold a session and do nothing with it."""
+
+
+async def settle_people(database_url: str, secret: str, number: int) -> list[Account]:
+    """Writes accounts, women and men by turns, and signs a token of a day for each. Sign-ups are not what is tried here."""
+    clock = SystemClock()
+    ids = IdFactory(clock.wall_ms, os.urandom)
+    issuer = TokenIssuer(KeyRing.parse(secret), TokenScope(), access_s=_TOKEN_S)
+    now_ms = clock.wall_ms()
+    users = [_user(ids.new(), index, now_ms) for index in range(number)]
+    connection = await asyncpg.connect(database_url, timeout=10)
+    try:
+        await connection.copy_records_to_table(
+            "users", schema_name="accounts", columns=_COLUMNS, records=map(_row, users)
+        )
+    finally:
+        await connection.close()
+    return [
+        Account(user.id, issuer.issue(user, ids.new(), ids.new(), now_ms).token, user.first_name, user.gender)
+        for user in users
+    ]
+
+
+def _user(user_id: str, index: int, now_ms: int) -> User:
+    return User(
+        id=user_id,
+        email=f"{user_id}@example.org",
+        email_verified_at=None,
+        role=Role.USER,
+        first_name=f"Person {index}",
+        gender=Gender.MALE if index % 2 else Gender.FEMALE,
+        birth_date=date(1995, 4, 1),
+        languages=("en",),
+        region=None,
+        locale=None,
+        terms_version=None,
+        privacy_version=None,
+        created_at=now_ms,
+        updated_at=now_ms,
+    )
+
+
+_COLUMNS: Final = (
+    "id",
+    "email",
+    "password_hash",
+    "role",
+    "first_name",
+    "gender",
+    "birth_date",
+    "languages",
+    "created_at",
+    "updated_at",
+)
+
+
+def _row(user: User) -> tuple[object, ...]:
+    created = datetime.fromtimestamp(user.created_at / 1000, UTC)
+    return (
+        user.id,
+        user.email,
+        "nobody signs in with a password here",
+        user.role,
+        user.first_name,
+        user.gender,
+        user.birth_date,
+        list(user.languages),
+        created,
+        created,
+    )
