@@ -160,6 +160,22 @@ class CallMetrics:
         )
 
 
+class LinkMetrics:
+    """What lost frames between nodes did to calls."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.looked_at = Counter(
+            "minuet_call_links_lost_total",
+            "Calls brought up to date because frames between their two nodes were lost for good.",
+            registry=registry,
+        )
+        self.resets = Counter(
+            "minuet_call_links_reset_total",
+            "Of these, calls whose negotiation began anew, since some of it may have been lost.",
+            registry=registry,
+        )
+
+
 class LiveCounts(Protocol):
     """What is there at this moment, counted when somebody asks."""
 

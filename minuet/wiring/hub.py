@@ -24,6 +24,8 @@ from signaling.dispatch.presence import PresenceCommands
 from signaling.dispatch.queue import QueueCommands
 from signaling.dispatch.safety import SafetyCommands
 from signaling.inbox import Inbox
+from signaling.links import Links
+from signaling.metrics import LinkMetrics
 from signaling.owed_commands import OwedCommands
 from signaling.queue_status import QueueStatuses
 from signaling.relays import Relays
@@ -137,7 +139,11 @@ class HubSide:
         )
         node.receive = node.hub.standstill.guard(inbox.receive)
         node.returned = self.sessions.reassert_all
+        links = Links(
+            node.calls, node.local, node.router, LinkMetrics(foundation.registry), foundation.random
+        )
+        node.bus.on_gap(links.lost)
         control = Control(node.hub, stores.revocations)
-        node.services += (self.sessions.run, control.watch, safety.run, owed.run, chat.watches.run)
+        node.services += (self.sessions.run, control.watch, safety.run, owed.run, chat.watches.run, links.run)
         node.services.append(QueueStatuses(node.hub, stores.queues, clock).run)
         node.services.append(partial(node.hub.standstill.run, node.look_again))

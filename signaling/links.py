@@ -1,0 +1,115 @@
+"""What it means for calls that frames between two nodes were lost for good.
+
+Decides which calls are concerned (one side here, the other where the frames came from), how soon each is looked at, and
+that both sides begin their negotiation anew where a description or candidates may be among what was lost. What the
+record says is loaded anew, since commits may have been among it as well; whatever is due by it follows as ever.
+"""
+
+import asyncio
+from random import Random
+from typing import Final
+
+import msgspec
+import structlog
+
+from base.errors import MinuetError, Unavailable
+from base.ids import CallId
+from signaling.call import events
+from signaling.call.states import RELAYING, SEATS, Seat, State
+from signaling.calls import CallService
+from signaling.local_call import LocalCall, LocalCalls
+from signaling.metrics import LinkMetrics
+from signaling.ports import Gap
+from signaling.router import Router
+
+SPREAD_S: Final = 0.2
+"""The nodes that lost the same server begin within this time, each at a moment of its own."""
+AT_ONCE: Final = 16
+PAUSE_S: Final = 0.02
+"""Between each so many: 5,000 calls of one node are 5,000 loads, and all nodes look at the same time."""
+_AWAY_S: Final = 1.0
+
+logger = structlog.get_logger(__name__)
+
+
+class Links:
+    """The calls of this node that go by links to others."""
+
+    def __init__(
+        self, calls: CallService, local: LocalCalls, router: Router, metrics: LinkMetrics, random: Random
+    ) -> None:
+        self._calls = calls
+        self._local = local
+        self._router = router
+        self._metrics = metrics
+        self._random = random
+        self._due: dict[CallId, int] = {}  # how often the call had been reset when the loss was told
+        self._woken = asyncio.Event()
+
+    def lost(self, gap: Gap) -> None:
+        """Takes the news of a loss; to be hooked to the bus."""
+        concerned = [call for call in self._local if self._is_concerned(call, gap)]
+        # Who cannot hear each other at this moment comes first.
+        concerned.sort(key=_is_unsettled, reverse=True)
+        for call in concerned:
+            self._due.setdefault(call.id, call.view.resets)
+        if concerned:
+            logger.warning("frames lost", sender=gap.sender, missed=gap.missed, calls=len(concerned))
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Looks at what is concerned, until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            await asyncio.sleep(self._random.uniform(0, SPREAD_S))
+            while self._due:
+                now = [(call_id, self._due.pop(call_id)) for call_id in tuple(self._due)[:AT_ONCE]]
+                answered = await asyncio.gather(*(self._look_at(call_id, resets) for call_id, resets in now))
+                away = not all(answered)
+                await asyncio.sleep(_AWAY_S * self._random.uniform(0.5, 1) if away else PAUSE_S)
+
+    def _is_concerned(self, call: LocalCall, gap: Gap) -> bool:
+        view = call.view
+        if view.state is State.ENDED or self._seat_here(call) is None:
+            return False
+        others = {view.seat(seat).node_id for seat in SEATS} - {self._router.node_id}
+        return gap.sender in others if gap.sender is not None else not others <= gap.asked
+
+    def _seat_here(self, call: LocalCall) -> Seat | None:
+        """The side that is on this node, None unless it is one of the two."""
+        here = [seat for seat in SEATS if call.view.seat(seat).node_id == self._router.node_id]
+        return here[0] if len(here) == 1 else None
+
+    async def _look_at(self, call_id: CallId, resets: int) -> bool:
+        """Brings a call up to date, and begins its negotiation anew where that may be stuck; False to be asked again."""
+        self._metrics.looked_at.inc()
+        try:
+            await self._calls.catch_up(call_id)
+            call = self._local.get(call_id)
+            seat = None if call is None else self._seat_here(call)
+            # Reset meanwhile: by the other node, which has lost something too, or by a client.
+            if call is None or seat is None or call.view.resets != resets or not _is_unsettled(call):
+                return True
+            await self._calls.decide(call, events.MediaFailed(seat))
+            self._metrics.resets.inc()
+        except Unavailable:
+            self._due[call_id] = resets
+            return False
+        except MinuetError as error:
+            logger.debug("call did not care", call_id=call_id, code=error.code)
+        except msgspec.MsgspecError as error:
+            # Of a release that this one cannot read.
+            logger.warning("call could not be looked at", call_id=call_id, error=type(error).__name__)
+        except Exception:
+            # One call's failure must not keep the others waiting.
+            logger.exception("call could not be looked at", call_id=call_id)
+        return True
+
+
+def _is_unsettled(call: LocalCall) -> bool:
+    """Whether the two are still finding each other: where media flows both ways, nobody waits for what was lost."""
+    view = call.view
+    if view.state not in RELAYING:
+        return False
+    return call.negotiations.is_open or not (view.a.media_connected and view.b.media_connected)
