@@ -80,6 +80,14 @@ bench-peers:  ## install the relays on Node that bench-relay compares with
 bench-match: $(TEST)  ## measure the way from queue.join to match.found
 	@exec $(BIN)/python -m loadtests.match_bench $(ARGS)
 
+.PHONY: bench-resume
+bench-resume: $(TEST)  ## measure a storm of resumes, on the same node and on another
+	@exec $(BIN)/python -m loadtests.resume_bench $(ARGS)
+
+.PHONY: bench-capacity
+bench-capacity: $(TEST)  ## measure what sessions and calls cost, and reckon what a crowd takes
+	@exec $(BIN)/python -m loadtests.capacity $(ARGS)
+
 .PHONY: bench-index
 bench-index: $(TEST)  ## measure pairing, with the index by bitsets beside a plain scan
 	@exec $(BIN)/python -m loadtests.index_bench $(ARGS)

@@ -1,15 +1,16 @@
 """From joining a queue to `match.found`, over real sockets: how long it takes, and what it costs.
 
-    python -m loadtests.match_bench            50, 150 and 300 matches a second, both layouts, three rounds: four minutes
+    python -m loadtests.match_bench            50, 150 and 300 matches a second, all layouts, three rounds: six minutes
     python -m loadtests.match_bench --quick    30 a second, briefly
 
 Women and men with sessions join one after the other at a rate that is kept (exponential gaps), and everybody finds
 somebody. A match counts from the moment when the later of the two sent `queue.join` until both have `match.found`:
 the user's slot, the ticket, the claim, the call's record and the way to two sockets are all in it.
 
-Two layouts: hub, matchmaker and worker in one process (`minuet serve --all-in-one`), and the matchmaker in a process of
-its own. The hub runs on core 0, the clients on core 1, the matchmaker of its own, Valkey and PostgreSQL where there
-is room (Linux). CPU is what the kernel charges to each process, user and system, per match.
+Three layouts: hub, matchmaker and worker in one process (`minuet serve --all-in-one`); the matchmaker in a process of
+its own; and four hubs beside one matchmaker, people spread over them, so that most pairs are of two nodes. A single hub runs
+on core 0, the clients on core 1, four hubs, the matchmaker of its own, Valkey and PostgreSQL where there is room (Linux). CPU is
+what the kernel charges to each process, user and system, per match.
 """
 
 import argparse
@@ -25,13 +26,15 @@ from statistics import median, quantiles
 
 import orjson
 
+from loadtests.edge.server_process import ServerProcess
 from loadtests.hub.processes import SERVER_CORE, cpu_seconds, prepare, running_part
 from loadtests.hub.swarm import Client, Swarm, frame
 from loadtests.hub.talk import PING, PONG, HubTalk
 from loadtests.hub.world import Account, World, opened_world
 
 PATIENCE_S = 20.0
-PROCESSES = ("hub", "matchmaker", "Valkey", "PostgreSQL")
+MATCHMAKER = "matchmaker"
+PROCESSES = ("hubs", "matchmaker", "Valkey", "PostgreSQL")
 CONFIG = """
 # A match stays what it is until the end of the measurement.
 [intents.dating]
@@ -39,7 +42,8 @@ proposed_s = 3600.0
 """
 LAYOUTS: Mapping[str, Sequence[str]] = {
     "one process": ("all",),
-    "matchmaker apart": ("hub", "matchmaker"),
+    "matchmaker apart": ("hub", MATCHMAKER),
+    "four hubs": ("hub", "serve", "serve", "serve", MATCHMAKER),
 }
 
 
@@ -160,19 +164,14 @@ def measure_layout(name: str, world: World, plan: Plan, prefix: str) -> list[Mat
     """Starts the processes of a layout on keys of their own, and goes through the rates."""
     environment = {**world.environment, "MINUET_REDIS_PREFIX": prefix}
     with ExitStack() as running:
-        servers = [
-            running.enter_context(
-                running_part(parts, None if parts == "matchmaker" else SERVER_CORE, environment)
-            )
-            for parts in LAYOUTS[name]
-        ]
+        hubs, apart = _started(running, LAYOUTS[name], environment)
         cpu: dict[str, Callable[[], float]] = {
-            "hub": lambda: servers[0].usage().cpu_s,
-            "matchmaker": lambda: servers[-1].usage().cpu_s if len(servers) > 1 else 0.0,
+            "hubs": lambda: sum(server.usage().cpu_s for server in hubs),
+            "matchmaker": lambda: sum(server.usage().cpu_s for server in apart),
             "Valkey": lambda: cpu_seconds(world.valkey_pid),
             "PostgreSQL": lambda: cpu_seconds(world.postgres_pid),
         }
-        swarm = Swarm(servers[0].port)
+        swarm = Swarm(*(server.port for server in hubs))
         running.callback(swarm.close)
         swarm.connect([Seeker(account) for account in world.people])
         waiting = swarm.clients
@@ -186,6 +185,20 @@ def measure_layout(name: str, world: World, plan: Plan, prefix: str) -> list[Mat
             if results[-1].missing:
                 break  # what is too much here will be so at a higher rate
         return results
+
+
+def _started(
+    running: ExitStack, layout: Sequence[str], environment: Mapping[str, str]
+) -> tuple[list[ServerProcess], list[ServerProcess]]:
+    """The hubs, a single one on its own core, and the matchmakers that are processes of their own."""
+    hubs: list[ServerProcess] = []
+    apart: list[ServerProcess] = []
+    is_alone = sum(parts != MATCHMAKER for parts in layout) == 1
+    for parts in layout:
+        is_hub = parts != MATCHMAKER
+        core = SERVER_CORE if is_hub and is_alone else None
+        (hubs if is_hub else apart).append(running.enter_context(running_part(parts, core, environment)))
+    return hubs, apart
 
 
 def table(rounds: Mapping[str, Sequence[Sequence[Matched]]]) -> str:

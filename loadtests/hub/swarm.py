@@ -3,6 +3,7 @@
 While something is measured the generator spins: it never sleeps, so that no wake-up of it is charged to the server.
 """
 
+import itertools
 import select
 import socket
 import struct
@@ -88,10 +89,10 @@ class Relayed:
 
 
 class Swarm:
-    """Clients of one server."""
+    """Clients of one server, or of several that stand for one, by turns."""
 
-    def __init__(self, port: int, handshake: bytes = HANDSHAKE) -> None:
-        self._port = port
+    def __init__(self, *ports: int, handshake: bytes = HANDSHAKE) -> None:
+        self._ports = itertools.cycle(ports)
         self._handshake = handshake
         self._clients: dict[int, Client] = {}
         self._leaders: list[Client] = []
@@ -289,7 +290,7 @@ class Swarm:
         return client.sock.fileno()
 
     def _open(self, talk: Talk) -> int:
-        sock = socket.create_connection(("127.0.0.1", self._port))
+        sock = socket.create_connection(("127.0.0.1", next(self._ports)))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._clients[sock.fileno()] = Client(sock, talk)
         self._epoll.register(sock.fileno(), select.EPOLLIN)

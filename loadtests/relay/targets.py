@@ -124,7 +124,7 @@ class Peer:
             yield server
 
     def swarm(self, server: ServerProcess) -> Swarm:
-        return Swarm(server.port, self.handshake)
+        return Swarm(server.port, handshake=self.handshake)
 
     def talks(self, people: Sequence[Account], *, meets: bool) -> list[Talk]:
         return [self.talk(account, number % 2, meets=meets) for number, account in enumerate(people)]
