@@ -27,7 +27,7 @@ TOOLS := $(VENV)/.installed-tools
 
 .PHONY: help
 help:  ## say what there is
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo "  PYTHON=python3.13 chooses another Python, ARGS='...' goes to pytest or the command"
 
 .PHONY: run
