@@ -17,6 +17,7 @@ from presence.continuity import Mark
 from presence.nodes import LEASE_TTL_MS, RENEW_EVERY_MS, Incarnation, NodeInfo, NodeStats, Renewal, UserState
 from presence.sessions import LostSession
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
+from storage.redis.cluster import ClusterRedis
 from storage.redis.keys import Keys
 
 # Whoever renewed its lease within this time has one for at least as long again.
@@ -31,6 +32,8 @@ class RedisNodes:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
+        # As the bus does it, see `bus_wires`.
+        self._publish = "SPUBLISH" if isinstance(redis, ClusterRedis) else "PUBLISH"
         self._renew = load_script(redis, "node_renew")
         self._enlist = load_script(redis, "node_enlist")
         self._listed = load_script(redis, "node_listed")
@@ -86,6 +89,7 @@ class RedisNodes:
                     f"{node.role} {node.started_at}",
                     LEASE_TTL_MS,
                     LIST_TTL_MS,
+                    self._publish,
                     keys.node_inbox(node_id),
                     *_encode_stats(stats),
                 ],
