@@ -1,9 +1,11 @@
-"""The sweep: fires the timers of calls whose nodes are gone, within a second.
+"""The sweep: does for calls what the nodes that should have done it did not.
 
-Decides only which calls are overdue, by the store's clock; what becomes of them is up to the call.
+Fires the timers of calls whose nodes are gone, within a second, and has nodes told of changes that they have not
+acknowledged. Decides only how often it looks; what is overdue is the store's to say, and what becomes of it the call's.
 """
 
 import asyncio
+from itertools import count
 from typing import Final, Protocol
 
 import structlog
@@ -17,6 +19,8 @@ EVERY_S: Final = 0.25
 OVERDUE_MS: Final = 400
 """A living node fires its own timers well within this."""
 AT_ONCE: Final = 200
+TELLS_EVERY: Final = 2
+"""Sweeps: what is to be told again has waited for a second already, and half a second more is soon enough."""
 
 
 class DueCalls(Protocol):
@@ -26,23 +30,31 @@ class DueCalls(Protocol):
 
 
 class Sweeper(Protocol):
-    """Fires what is due in a call. Raises MinuetError, Unavailable."""
+    """What is done for calls."""
 
-    async def sweep(self, call_id: CallId) -> None: ...
+    async def sweep(self, call_id: CallId) -> None:
+        """Fires what is due in a call. Raises: MinuetError, Unavailable."""
+        ...
+
+    async def tell_again(self, limit: int) -> int:
+        """Tells nodes of changes that they have not acknowledged; of how many. Raises: Unavailable."""
+        ...
 
 
 class Sweep:
-    """Looks for overdue calls until cancelled."""
+    """Looks for what was left undone until cancelled."""
 
     def __init__(self, store: DueCalls, calls: Sweeper) -> None:
         self._store = store
         self._calls = calls
 
     async def run(self) -> None:
-        while True:
+        for number in count():
             await asyncio.sleep(EVERY_S)
             try:
                 await self.sweep_once()
+                if number % TELLS_EVERY == 0:
+                    await self._calls.tell_again(AT_ONCE)
             except Unavailable:
                 logger.debug("sweep waits for the store")
             except Exception:

@@ -1,7 +1,7 @@
-"""What follows a committed change of a call: telling its seats, moving tickets, waking the other node.
+"""What follows a committed change of a call: telling its seats and moving tickets.
 
-Decides only the order: sessions of this node hear the new state, then the effects are done one by one, then the
-peers' nodes get the record and what their seats have to hear. All of it may be repeated.
+Decides only the order: sessions of this node hear the new state, then the effects are done one by one. What seats on
+other nodes have to hear is handed back: `signaling.telling` brings it there. All of it may be repeated.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,14 @@ from base.ids import NodeId
 from matchmaker.lobby import Lobby
 from matchmaker.matches import SeatRef
 from signaling.call import effects as do
-from signaling.call.record import Call, encode
+from signaling.call.news import news
+from signaling.call.record import Call
 from signaling.call.states import SEATS, TALKING, EndReason, Seat, State
 from signaling.call.view import call_state, must_hear
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall
-from signaling.node_frames import CallCommitted, Told
+from signaling.node_frames import Told
 from signaling.ports import StoredCall
 from signaling.protocol.messages.call import CallIceServers
 from signaling.protocol.messages.family import ServerMessage
@@ -55,8 +56,11 @@ class Aftermath:
         effects: Sequence[do.Effect],
         *,
         told_here: bool = False,
-    ) -> None:
-        """Does everything that a commit of this node asks for; `told_here` where its own sessions know already."""
+    ) -> list[Told]:
+        """Does everything that a commit of this node asks for; `told_here` where its own sessions know already.
+
+        Returns: what seats elsewhere have to hear.
+        """
         call = stored.call
         if not told_here:
             self.show(before, call)
@@ -68,7 +72,7 @@ class Aftermath:
                     told.append(Told(seat, message.TYPE, msgspec.to_builtins(message)))
                 elif not told_here:
                     live.push(message)
-        self._wake_peers(stored, told)
+        return told
 
     def hear(self, before: Call | None, call: Call, told: Sequence[Told]) -> None:
         """Tells the seats of this node what another node committed."""
@@ -77,10 +81,22 @@ class Aftermath:
             live = self.session_of(call, item.seat)
             if live is not None:
                 live.push_raw(item.type, item.data)
+        self._settle_all(call)
+
+    def catch_up(self, before: Call | None, call: Call) -> None:
+        """Tells the seats of this node what the record says that they have missed."""
+        self.show(before, call)
         for seat in SEATS:
             live = self.session_of(call, seat)
-            if live is not None and call.seat(seat).requeued:
-                live.run_soon(self._settle_in(call, seat))
+            if live is None or before is None:
+                continue
+            for effect in news(before, call, seat):
+                if isinstance(effect, do.Send):
+                    live.push(effect.message)
+                else:
+                    for _, message in self._mint(call, seat):
+                        live.push(message)
+        self._settle_all(call)
 
     def show(self, before: Call | None, call: Call) -> None:
         """Lets the sessions of this node see the call as it stands now."""
@@ -173,6 +189,12 @@ class Aftermath:
             # The pool's owner reviews matches until they are resolved, and a stale activity is repaired when met.
             logger.warning("could not move a ticket", call_id=call.call_id, step=type(effect).__name__)
 
+    def _settle_all(self, call: Call) -> None:
+        for seat in SEATS:
+            live = self.session_of(call, seat)
+            if live is not None and call.seat(seat).requeued:
+                live.run_soon(self._settle_in(call, seat))
+
     async def _settle_in(self, call: Call, seat: Seat) -> None:
         """A returned ticket names the session that had it; where that is another by now, or away, the pool is told.
 
@@ -188,12 +210,6 @@ class Aftermath:
         if ticket != live.ticket:
             live.ticket = ticket
             await self._lobby.resume(ticket)
-
-    def _wake_peers(self, stored: StoredCall, told: Sequence[Told]) -> None:
-        call = stored.call
-        for node_id in {call.seat(seat).node_id for seat in SEATS} - {self._router.node_id}:
-            theirs = [item for item in told if call.seat(item.seat).node_id == node_id]
-            self._router.forward(node_id, CallCommitted(call.call_id, encode(call), stored.rev, theirs))
 
 
 def _may_not_be_matched(live: LiveSession) -> bool:

@@ -31,7 +31,7 @@ from signaling.deadlines import Deadlines
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics
-from signaling.node_frames import CallCommitted
+from signaling.node_frames import CallCommitted, CallHeard
 from signaling.ports import CallStore, StoredCall
 from signaling.protocol.messages.call import CallState
 from signaling.router import Router
@@ -161,13 +161,28 @@ class CallService:
         return await self._commits.decide(call, event)
 
     def committed(self, frame: CallCommitted) -> None:
-        """Takes note of what another node committed."""
+        """Takes note of what another node committed, and acknowledges it."""
         known = self._local.get(CallId(frame.call_id))
         before = None if known is None else known.view
         stored = StoredCall(decode(frame.record), frame.rev)
-        if known is None or stored.call.version > known.stored.call.version:
-            known = self._commits.keep(stored)
-        self._aftermath.hear(before, known.view, frame.told)
+        if known is None or before is None or (stored.call.version == before.version + 1 and not frame.again):
+            self._aftermath.hear(before, self._commits.keep(stored).view, frame.told)
+        elif stored.call.version > before.version:
+            # What lies between was lost, or is on its way and will be old when it comes.
+            self._aftermath.catch_up(before, self._commits.keep(stored).view)
+        self._commits.telling.heard(frame, stored.call.version)
+
+    def acknowledged(self, frame: CallHeard) -> None:
+        """A node knows what this one committed."""
+        self._commits.telling.acknowledged(frame)
+
+    async def tell_again(self, limit: int) -> int:
+        """Tells nodes of changes that nobody seems to tell them; of how many. Raises: Unavailable."""
+        return await self._commits.telling.sweep(limit)
+
+    def receive(self, payload: bytes) -> None:
+        """The inbox of a process without sessions."""
+        self._commits.telling.receive(payload)
 
     async def catch_up(self, call_id: CallId) -> None:
         """Loads the record anew, because a peer's node is ahead of this one. Raises: Unavailable."""
@@ -175,7 +190,7 @@ class CallService:
         if stored is not None:
             known = self._local.get(call_id)
             before = None if known is None else known.view
-            self._aftermath.show(before, self._commits.keep(stored).view)
+            self._aftermath.catch_up(before, self._commits.keep(stored).view)
 
     async def sweep(self, call_id: CallId) -> None:
         """Fires what is due in a call that no living node fires. Raises: Unavailable."""

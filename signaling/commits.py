@@ -24,6 +24,7 @@ from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics
 from signaling.ports import CallStore, StoredCall
 from signaling.router import Router
+from signaling.telling import Telling
 
 logger = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class Commits:
         self._aftermath = aftermath
         self._clock = clock
         self._metrics = metrics
+        self.telling = Telling(store, local, router, clock, metrics)
         self._tasks: asyncio.TaskGroup | None = None
         self.retime: Callable[[LocalCall], None] = lambda _call: None
         """Told when a call's earliest timer may be another; set by whoever fires timers."""
@@ -58,7 +60,7 @@ class Commits:
         """Does what is owed, and what was asked for `soon`, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            await asyncio.Event().wait()
+            await self.telling.run()
 
     def soon(self, work: Coroutine[Any, Any, None]) -> None:
         """Does a call's work beside everything else; what it fails with is logged."""
@@ -108,14 +110,14 @@ class Commits:
             before = call.stored
             decision = receive(before.call, event, self._clock.now_ms())
             if decision.call is before.call:
-                await self._repeat_effects(call, decision)
                 return decision
             narrowed = restrict(before.call, event, self._clock.now_ms())
             if narrowed is not before.call:
                 # On top of what is owed already.
                 call.view = restrict(call.view, event, self._clock.now_ms())
+            untold = self.telling.concerned(before.call, decision.call)
             try:
-                stored = await self._store.commit(before, decision.call)
+                stored = await self._store.commit(before, decision.call, untold=untold)
                 if stored is None:
                     await self._reload(call)
                     continue
@@ -126,17 +128,14 @@ class Commits:
                 self._owe(call, event, decision)
                 return decision
             self._took(call, stored)
-            await self._aftermath.follow(before.call, stored, decision.effects, told_here=told)
+            theirs = await self._aftermath.follow(before.call, stored, decision.effects, told_here=told)
+            self.telling.tell(stored, theirs, untold)
             return decision
         raise Unavailable("the call kept changing")
 
     def _unbind(self, call: LocalCall, event: events.Event) -> None:
         call.release(event, self._clock.now_ms())
         self.retime(call)
-
-    async def _repeat_effects(self, call: LocalCall, decision: Decision) -> None:
-        if decision.effects:
-            await self._aftermath.follow(call.view, call.stored, decision.effects)
 
     async def _reload(self, call: LocalCall) -> None:
         self._metrics.conflicts.inc()
@@ -146,7 +145,7 @@ class Commits:
         before = call.view
         self._took(call, fresh)
         # Somebody else's commit may be news to the sessions here; its frame, arriving later, finds nothing newer.
-        self._aftermath.show(before, call.stored.call)
+        self._aftermath.catch_up(before, call.view)
 
     def _took(self, call: LocalCall, stored: StoredCall) -> None:
         ended = call.stored.call.state is not State.ENDED and stored.call.state is State.ENDED

@@ -18,6 +18,7 @@ from signaling.courier import Courier
 from signaling.local_call import LocalCalls
 from signaling.node_frames import (
     CallCommitted,
+    CallHeard,
     MatchAnnounced,
     Relayed,
     SessionsTold,
@@ -67,6 +68,8 @@ class Inbox:
                     self._run_soon(self._arrivals.announced(match))
                 case CallCommitted():
                     self._calls.committed(frame)
+                case CallHeard():
+                    self._calls.acknowledged(frame)
                 case Relayed():
                     self._relayed(frame)
                 case SessionTaken(session_id):

@@ -6,7 +6,7 @@ from itertools import accumulate
 from math import inf
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -53,7 +53,10 @@ class SessionMetrics:
             "minuet_session_starts_total", "First messages by result.", ["result"], registry=registry
         )
         self.resumes = Counter(
-            "minuet_resume_total", "Attempts to resume a session by result.", ["result"], registry=registry
+            "minuet_resume_total",
+            "Attempts to resume a session: `here`, `elsewhere` (on another node, from where it came), or why not.",
+            ["result"],
+            registry=registry,
         )
         self._closed = Counter(
             "minuet_ws_closed_total", "Closed connections by close code.", ["code"], registry=registry
@@ -109,6 +112,29 @@ class SessionMetrics:
         self._unknown.labels(type_).inc(count)
 
 
+class HandoverMetrics:
+    """Sessions that move between nodes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.seconds = Histogram(
+            "minuet_handover_seconds",
+            "From the claim of a session that was on another node until it was here.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+            registry=registry,
+        )
+        self.given = Counter(
+            "minuet_sessions_given_total", "Sessions that went to other nodes.", registry=registry
+        )
+        self.forwarded = Counter(
+            "minuet_handover_forwarded_total",
+            "Frames sent on to where a session went.",
+            registry=registry,
+        )
+        self.awaited = Gauge(
+            "minuet_handovers_awaited", "Sessions that are on their way to this node.", registry=registry
+        )
+
+
 class CallMetrics:
     """Calls and what is relayed in them."""
 
@@ -150,6 +176,27 @@ class CallMetrics:
         self.conflicts = Counter(
             "minuet_call_commit_conflicts_total",
             "Commits that lost a race and were decided again.",
+            registry=registry,
+        )
+        self.untold = Gauge(
+            "minuet_calls_untold",
+            "Changes of calls that this process has told another node, and that are not acknowledged yet.",
+            registry=registry,
+        )
+        self.told_again = Counter(
+            "minuet_call_told_again_total",
+            "Changes of calls told once more, because a node had not acknowledged them in a second.",
+            registry=registry,
+        )
+        self.upheld = Counter(
+            "minuet_call_upheld_total",
+            "Ends and revocations that were told, then lost by the store, and committed again.",
+            registry=registry,
+        )
+        self.merges = Counter(
+            "minuet_call_merges_total",
+            "Call records put back or merged after the store had lost something, by what was found there.",
+            ["found"],
             registry=registry,
         )
         self.late_timers = Histogram(

@@ -32,6 +32,17 @@ class CallCommitted(msgspec.Struct, frozen=True, tag="call", tag_field="kind"):
     record: bytes
     rev: str
     told: list[Told]
+    sender: str = ""
+    """Who wants to hear that it arrived: `CallHeard`. A process of an older release asks for nothing."""
+    again: bool = False
+    """Nobody said that it arrived: what has to be heard is not in `told`, but follows from the record."""
+
+
+class CallHeard(msgspec.Struct, frozen=True, tag="heard", tag_field="kind"):
+    """`sender` knows these calls as they stood in these versions, or later ones."""
+
+    sender: str
+    versions: list[tuple[str, int]]
 
 
 class Relayed(msgspec.Struct, frozen=True, tag="relay", tag_field="kind"):
@@ -108,6 +119,7 @@ class WatchEnded(msgspec.Struct, frozen=True, tag="unwatch", tag_field="kind"):
 NodeFrame = (
     MatchAnnounced
     | CallCommitted
+    | CallHeard
     | Relayed
     | SessionTaken
     | SessionsTold

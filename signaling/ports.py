@@ -1,6 +1,6 @@
 """What the hub needs from outside, as the hub wants it; `storage` fits these, `minuet.wiring` joins them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,16 @@ class StoredCall:
     rev: str
 
 
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A change that a node has not acknowledged: version `version` of a call, committed `at` that Unix ms."""
+
+    call_id: CallId
+    version: int
+    at: int
+    node_id: NodeId
+
+
 class CallStore(Protocol):
     """Call records, changed by compare-and-set. Every method raises `base.errors.Unavailable`."""
 
@@ -28,11 +38,24 @@ class CallStore(Protocol):
 
     async def load(self, call_id: CallId) -> StoredCall | None: ...
 
-    async def commit(self, before: StoredCall, call: Call) -> StoredCall | None:
+    async def commit(
+        self, before: StoredCall, call: Call, *, untold: Sequence[Untold] = ()
+    ) -> StoredCall | None:
         """Replaces `before` by `call`; None when somebody else was quicker.
 
         In the same step: the earliest timer goes into the deadlines index, an ended call goes out of it and into
-        the list that the recorder reads.
+        the list that the recorder reads, and `untold` is noted until it is `told`.
+        """
+        ...
+
+    async def told(self, changes: Collection[Untold]) -> None:
+        """These need not be told again: acknowledged, or nobody's business any more."""
+        ...
+
+    async def untold(self, *, limit: int) -> list[Untold]:
+        """Takes changes that nobody acknowledged for a second or longer, the longest waiting first.
+
+        A change that was taken is due again a second later, and later each time.
         """
         ...
 

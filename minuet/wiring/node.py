@@ -89,8 +89,8 @@ class Node:
         self.local = LocalCalls(clock, settings.intents)
         aftermath = Aftermath(self.hub, self.router, self.lobby, clock, self.ice)
         self.calls = CallService(stores.calls, self.local, self.router, aftermath, clock, self.call_metrics)
-        self.receive: Callable[[bytes], None] = _ignore
-        """Takes the frames that other processes send to this one."""
+        self.receive: Callable[[bytes], None] = self.calls.receive
+        """Takes the frames that other processes send to this one; where there are no sessions, few mean anything."""
         self.returned: Callable[[], Awaitable[None]] = _nothing_to_do
         """Told when the process goes on as another incarnation; repeated while it raises."""
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = [self.calls.run]
@@ -150,10 +150,6 @@ class Node:
             users={state: counts.get(state.value, 0) for state in UserState},
             calls=self.local.count_by_state(),
         )
-
-
-def _ignore(_frame: bytes) -> None:
-    """A process without sessions is sent nothing but canaries, which the bus keeps to itself."""
 
 
 async def _nothing_to_do() -> None:

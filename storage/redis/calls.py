@@ -6,13 +6,12 @@ partition only. What a call may do next is decided by `signaling.call`, never he
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
 
 from base.ids import CallId
 from jobs.ports import EndedCalls, Loaded, Waiting, WaitingCall
@@ -20,11 +19,11 @@ from matchmaker.matches import SEATS
 from matchmaker.ports import CallOutcome, CallStage, CallStages
 from signaling.call.record import Call, decode, encode
 from signaling.call.states import RELAYING, State
-from signaling.ports import CallStore, StoredCall
+from signaling.ports import CallStore, StoredCall, Untold
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
-
-_Item = TypeVar("_Item")
+from storage.redis.partitions import ask_each, store_ms
+from storage.redis.untold import UntoldChanges, as_member
 
 CLAIM_AGE_MS = 10_000
 """For how long after its claim a match may become a call: nobody is rung later than that."""
@@ -35,8 +34,6 @@ READABLE_AFTER_MS = 600_000
 _REV_BYTES = 8
 # Of each partition at once: 256 of these bound what one reading of the recorder's list brings.
 _SHARE = 8
-# Commands in one pipeline: packing and parsing them blocks the event loop, which has frames to relay.
-_AT_ONCE = 32
 
 _STAGES = {
     State.PROPOSED: CallStage.SETTING_UP,
@@ -58,6 +55,7 @@ class RedisCallStore:
         self._visits_after_ms = tuple(visits_after_ms)
         self._create = load_script(redis, "call_create")
         self._commit = load_script(redis, "call_commit")
+        self._untold = UntoldChanges(redis, keys)
         self._deadline_keys = [keys.call_deadlines(n) for n in range(CALL_PARTITIONS)]
         self._state_keys = [keys.call_states(n) for n in range(CALL_PARTITIONS)]
 
@@ -89,7 +87,9 @@ class RedisCallStore:
             row: Any = await self._redis.hmget(self._keys.call(call_id), ["rev", "payload"])
         return None if row[0] is None else _stored(*row)
 
-    async def commit(self, before: StoredCall, call: Call) -> StoredCall | None:
+    async def commit(
+        self, before: StoredCall, call: Call, *, untold: Sequence[Untold] = ()
+    ) -> StoredCall | None:
         deadline_at = None if call.state is State.ENDED else _deadline_of(call)
         partition = call_partition(call.call_id)
         # Made here and not in the script: a request that is sent twice after a lost answer is known by it.
@@ -103,6 +103,7 @@ class RedisCallStore:
                     self._keys.calls_ended(partition),
                     self._state_keys[partition],
                     self._keys.calls_to_visit(partition),
+                    self._keys.calls_untold(partition),
                 ],
                 args=[
                     call.call_id,
@@ -112,17 +113,25 @@ class RedisCallStore:
                     call.version,
                     "" if deadline_at is None else deadline_at,
                     encode(call),
+                    len(untold),
+                    *map(as_member, untold),
                     *(self._visits_after_ms if media_over else ()),
                 ],
             )
         return StoredCall(call, rev) if committed else None
 
+    async def told(self, changes: Collection[Untold]) -> None:
+        await self._untold.remove(changes)
+
+    async def untold(self, *, limit: int) -> list[Untold]:
+        return await self._untold.take(limit)
+
     async def due(self, *, overdue_ms: int, limit: int) -> list[CallId]:
         """See the port; the longest overdue first, over all partitions."""
         with unavailable_when_away():
             # Asked first: time that passes until the partitions are read makes a timer late, never early.
-            latest = await _now_ms(self._redis) - overdue_ms
-            replies: list[list[tuple[bytes, float]]] = await _ask(
+            latest = await store_ms(self._redis) - overdue_ms
+            replies: list[list[tuple[bytes, float]]] = await ask_each(
                 self._redis,
                 self._deadline_keys,
                 lambda pipe, key: pipe.zrangebyscore(
@@ -134,7 +143,7 @@ class RedisCallStore:
 
     async def count_by_state(self) -> dict[str, int]:
         with unavailable_when_away():
-            replies: list[dict[bytes, bytes]] = await _ask(
+            replies: list[dict[bytes, bytes]] = await ask_each(
                 self._redis, self._state_keys, lambda pipe, key: pipe.hgetall(key)
             )
         counts = {state.value: 0 for state in State if state is not State.ENDED}
@@ -167,10 +176,10 @@ class RedisEndedCalls:
         """See the port; at most `_SHARE` calls of each partition."""
         beside = Counter(call_partition(call_id) for call_id in passing_over)
         with unavailable_when_away():
-            now_ms = await _now_ms(self._redis)
+            now_ms = await store_ms(self._redis)
             # As many more as are passed over, so that these cannot hide the others.
             shares = [_SHARE + beside[n] for n in range(CALL_PARTITIONS)]
-            replies: list[list[tuple[bytes, float]]] = await _ask(
+            replies: list[list[tuple[bytes, float]]] = await ask_each(
                 self._redis,
                 list(zip(self._ended_keys, shares, strict=True)),
                 lambda pipe, asked: pipe.zrange(asked[0], 0, asked[1] - 1, withscores=True),
@@ -178,7 +187,7 @@ class RedisEndedCalls:
             total = sum(map(len, replies))
             full = [n for n, reply in enumerate(replies) if len(reply) == shares[n]]
             if full:
-                sizes = await _ask(self._redis, full, lambda pipe, n: pipe.zcard(self._ended_keys[n]))
+                sizes = await ask_each(self._redis, full, lambda pipe, n: pipe.zcard(self._ended_keys[n]))
                 total += sum(sizes) - sum(shares[n] for n in full)
         found = sorted((int(score), CallId(member.decode())) for reply in replies for member, score in reply)
         calls = [WaitingCall(call_id, since) for since, call_id in found if call_id not in passing_over]
@@ -186,13 +195,13 @@ class RedisEndedCalls:
 
     async def load(self, call_ids: Sequence[CallId]) -> Loaded:
         with unavailable_when_away():
-            records = await _ask(
+            records = await ask_each(
                 self._redis,
                 call_ids,
                 lambda pipe, call_id: pipe.hmget(self._keys.call(call_id), "rev", "payload"),
             )
             # After the records: a call that is still on the list now was on it when its record was read.
-            waits = await _ask(
+            waits = await ask_each(
                 self._redis,
                 call_ids,
                 lambda pipe, call_id: pipe.zscore(self._ended_keys[call_partition(call_id)], call_id),
@@ -242,24 +251,6 @@ def _deadline_of(call: Call) -> int:
 
 def _new_rev() -> str:
     return token_hex(_REV_BYTES)
-
-
-async def _ask(
-    redis: Redis, items: Sequence[_Item], command: Callable[[Pipeline, _Item], object]
-) -> list[Any]:
-    """The replies to one command for each item, in order."""
-    replies: list[Any] = []
-    for start in range(0, len(items), _AT_ONCE):
-        async with redis.pipeline(transaction=False) as pipe:
-            for item in items[start : start + _AT_ONCE]:
-                command(pipe, item)
-            replies += await pipe.execute()
-    return replies
-
-
-async def _now_ms(redis: Redis) -> int:
-    seconds, micros = await redis.time()
-    return seconds * 1000 + micros // 1000
 
 
 if TYPE_CHECKING:  # says that the ports are met; the owners of the ports never import this module

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,10 @@ class OutOfReach(RedisCallStore):
             raise Unavailable
         return await super().load(call_id)
 
-    async def commit(self, before: StoredCall, call: Call) -> StoredCall | None:
+    async def commit(self, before: StoredCall, call: Call, **more: Any) -> StoredCall | None:
         if self.no_commit:
             raise Unavailable
-        return await super().commit(before, call)
+        return await super().commit(before, call, **more)
 
 
 class Elsewhere:

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -42,12 +43,12 @@ class Interruptible(RedisCallStore):
     away = False
     slow: asyncio.Event | None = None
 
-    async def commit(self, before: StoredCall, call: Call) -> StoredCall | None:
+    async def commit(self, before: StoredCall, call: Call, **more: Any) -> StoredCall | None:
         if self.slow is not None:
             await self.slow.wait()
         if self.away:
             raise Unavailable
-        return await super().commit(before, call)
+        return await super().commit(before, call, **more)
 
 
 class NoBus:
