@@ -14,6 +14,7 @@ from presence.nodes import LEASE_TTL_MS, Incarnation, NodeInfo, NodeStats, UserS
 from presence.reaper import BATCH, Reaper
 from presence.sessions import Registered, Registration
 from storage.redis.client import connect
+from storage.redis.cluster import ClusterRedis
 from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
 from storage.redis.presence import RedisSessions
@@ -150,19 +151,22 @@ async def test_each_renewal_sends_the_inbox_a_canary(
     nodes: RedisNodes, incarnation: MakeNode, redis: Redis, keys: Keys
 ) -> None:
     """It carries the store's time in microseconds, so that its lag is known where it arrives."""
-    hub = incarnation()
-    async with redis.pubsub() as inbox:
-        await inbox.subscribe(keys.node_inbox(hub.node_id))
-        await inbox.get_message(timeout=1)
+    hub, server, subscribe = incarnation(), redis, "SUBSCRIBE"
+    channel = keys.node_inbox(hub.node_id)
+    if isinstance(redis, ClusterRedis):
+        await redis.topology.refresh()
+        primary = redis.topology.primary_of(channel)
+        assert primary is not None
+        server, subscribe = redis.node(primary), "SSUBSCRIBE"
+    async with server.pubsub() as inbox:
+        await inbox.execute_command(subscribe, channel)
+        await inbox.parse_response(timeout=1)
         acquired = await nodes.acquire(hub, STATS)
         renewed = await nodes.renew(hub, STATS)
-        canaries = [await inbox.get_message(timeout=1) for _ in range(2)]
+        canaries = [(await inbox.parse_response(timeout=1))[2] for _ in range(2)]
 
-    assert [canary["data"][:1] for canary in canaries if canary] == [b"~", b"~"]
-    assert [int(canary["data"][1:]) // 1000 for canary in canaries if canary] == [
-        acquired.store_ms,
-        renewed.store_ms,
-    ]
+    assert [canary[:1] for canary in canaries] == [b"~", b"~"]
+    assert [int(canary[1:]) // 1000 for canary in canaries] == [acquired.store_ms, renewed.store_ms]
 
 
 async def test_a_released_node_is_gone_at_once(
