@@ -38,7 +38,11 @@ class Layout:
     hubs: int = 2
     matchmakers: int = 2
     workers: int = 2
+    hub_workers: int = 0
+    """So many processes in each hub, under a supervisor; 0: one process and no supervisor."""
     cluster: bool = False
+    max_sessions: int = 300
+    """Room in each hub."""
     config: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -46,6 +50,13 @@ class Layout:
     def names(self) -> tuple[str, ...]:
         counts = (("hub", self.hubs), ("matchmaker", self.matchmakers), ("worker", self.workers))
         return tuple(f"{role}-{number}" for role, count in counts for number in range(1, count + 1))
+
+    def arguments_of(self, name: str) -> tuple[str, ...]:
+        """What `minuet` is told to be."""
+        role = name.partition("-")[0]
+        if role != "hub":
+            return (role,)
+        return ("serve", "--workers", str(self.hub_workers)) if self.hub_workers else ("serve",)
 
     def of(self, role: str) -> tuple[str, ...]:
         return tuple(name for name in self.names if name.startswith(f"{role}-"))
@@ -56,6 +67,7 @@ class Member:
     """One process of the deployment, through all its lives."""
 
     name: str
+    arguments: tuple[str, ...]
     environment: dict[str, str]
     log: Path
     process: Process | None = None
@@ -65,8 +77,7 @@ class Member:
 
     @property
     def role(self) -> str:
-        kind = self.name.partition("-")[0]
-        return "serve" if kind == "hub" else kind
+        return self.name.partition("-")[0]
 
     @property
     def running(self) -> Process:
@@ -83,7 +94,7 @@ class Member:
 
     async def start(self) -> None:
         """Starts it, or starts it again, and waits until it serves."""
-        process = await launch(self.role, environment=self.environment, log=self.log)
+        process = await launch(*self.arguments, environment=self.environment, log=self.log)
         self.lives += 1
         self.process, self.meant_to_be_dead = process, False
         await process.started()
@@ -183,9 +194,15 @@ class Deployment:
                 await self._redis_url_of(name),
                 self.database_url,
                 self.layout.config,
-                {"MINUET_REDIS_PREFIX": PREFIX, **self.layout.settings},
+                {
+                    "MINUET_REDIS_PREFIX": PREFIX,
+                    "MINUET_REDIS_CLUSTER": str(self.layout.cluster).lower(),
+                    "MINUET_MAX_SESSIONS": str(self.layout.max_sessions),
+                    **self.layout.settings,
+                },
             )
-            self.members[name] = Member(name, environment, self.folder / f"{name}.log")
+            log = self.folder / f"{name}.log"
+            self.members[name] = Member(name, self.layout.arguments_of(name), environment, log)
         # Two at a time: a machine of two processors starts them no quicker all at once.
         names = list(self.layout.names)
         for first in range(0, len(names), 2):

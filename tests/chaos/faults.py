@@ -6,13 +6,14 @@ returns what it saw of both; where the proof is missing it raises `NotSeen`, and
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from tests.chaos.deployment import CANARY, Deployment
 from tests.chaos.swarm import Swarm
+from tests.chaos.swarm_world import Account
 
 Facts = Mapping[str, Any]
 
@@ -29,6 +30,8 @@ class Scene:
 
     deployment: Deployment
     swarm: Swarm
+    strangers: Sequence[Account] = ()
+    """Who else may come, and is not of the swarm."""
 
     def now_ms(self) -> float:
         return self.swarm.history.now_ms()

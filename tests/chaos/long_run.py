@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.deployment import Layout
+from tests.chaos.faults_load import CROWD
 from tests.chaos.run import Plan, Report, run
 from tests.chaos.schedule import draw, groups
 from tests.chaos.swarm_world import CONFIG
@@ -47,7 +48,7 @@ async def _round(options: argparse.Namespace, seed: int, folder: Path, *, cluste
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    layout = Layout(cluster=cluster, config=CONFIG)
+    layout = Layout(cluster=cluster, config=CONFIG + CROWD, max_sessions=3 * options.people // 2)
     kinds = groups(layout, postgres_s=options.postgres_s)
     if options.only:
         kinds = {name: draws for name, draws in kinds.items() if any(part in name for part in options.only)}
@@ -57,20 +58,22 @@ async def _round(options: argparse.Namespace, seed: int, folder: Path, *, cluste
 
 def _line(report: Report) -> str:
     faults = ", ".join(type(done.fault).__name__ for done in report.done)
-    return (
-        f"seed {report.plan.seed} passed: {report.counts['calls live']} calls live, {len(report.done)} faults: {faults}"
-    )
+    return f"seed {report.plan.seed} passed: {report.counts['calls live']} calls live, {len(report.done)} faults: {faults}"
 
 
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests.chaos.long_run", description="break a deployment for minutes")
+    parser = argparse.ArgumentParser(
+        prog="tests.chaos.long_run", description="break a deployment for minutes"
+    )
     parser.add_argument("--minutes", type=float, default=20.0, help="begin no further round after so long")
     parser.add_argument("--people", type=int, default=200)
     seed = os.environ.get("MINUET_CHAOS_SEED")
     parser.add_argument("--seed", type=int, default=int(seed) if seed else secrets.randbelow(1_000_000))
     parser.add_argument("--rounds", type=int, default=3, help="faults of each group in a round")
     parser.add_argument("--postgres-s", type=float, default=POSTGRES_S, help="how long PostgreSQL is away")
-    parser.add_argument("--only", nargs="*", default=(), help="groups of faults whose names contain one of these")
+    parser.add_argument(
+        "--only", nargs="*", default=(), help="groups of faults whose names contain one of these"
+    )
     parser.add_argument("--folder", type=Path, default=Path("chaos-runs"))
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--cluster", action="store_true", help="every round on a Redis Cluster")

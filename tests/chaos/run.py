@@ -23,6 +23,7 @@ RECOVERY_S = 30.0
 # Clocks restart and people come back: so long after a fault its traces may still be seen.
 AFTERMATH_MS = 5_000.0
 LATE_MS = 1_500.0
+STRANGERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,12 @@ async def run(plan: Plan, folder: Path) -> Report:
     """Makes a run; its histories, logs and report are left in the folder."""
     report = Report(plan, folder)
     async with Deployment(folder, plan.layout) as deployment:
-        people = await settle_people(deployment.database_url, SECRET, plan.people)
+        accounts = await settle_people(deployment.database_url, SECRET, plan.people + STRANGERS)
+        people, strangers = accounts[: plan.people], accounts[plan.people :]
         world = World(people, addresses=[deployment.url])
         swarm = Swarm(world, seed=plan.seed, habits=plan.habits)
-        scene = Scene(deployment, swarm)
+        # Of one side: nobody of them is to meet anybody.
+        scene = Scene(deployment, swarm, [account for account in strangers if account.gender == "female"])
         try:
             await _live(plan, scene, report)
         finally:

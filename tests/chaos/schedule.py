@@ -10,6 +10,7 @@ from functools import partial
 
 from tests.chaos.deployment import Layout
 from tests.chaos.faults import Fault
+from tests.chaos.faults_load import Overload
 from tests.chaos.faults_network import Cut, Refuse, Reset, Slow, Stall
 from tests.chaos.faults_processes import KillProcess, PauseProcess
 from tests.chaos.faults_stores import FlushRedis, KillRedis, LoseFailover, PauseRedis, StopPostgres
@@ -27,6 +28,7 @@ def groups(layout: Layout, *, postgres_s: float) -> Mapping[str, Sequence[Draw]]
         "a process stands still": [partial(PauseProcess.draw, role=role) for role in (*ROLES, "hub")],
         "the database is away": [partial(StopPostgres.draw, seconds=postgres_s)],
         "all clients are cut": [Reset.of_clients],
+        "far too many come": [Overload.draw],
         "the way to clients is bad": [Stall.of_clients, Cut.of_clients, Slow.of_clients, Refuse.of_clients],
     }
     if layout.cluster:
