@@ -369,8 +369,12 @@ class Lobby:
     async def _reclaim(self, ticket: Ticket, slot: Slot, caller: Caller) -> bool:
         queued = Queued(ticket.intent, ticket.ticket_id)
         match slot.activity:
-            case Queued():
-                return False
+            case Queued(pool, other):
+                # An older ticket of the same device: the store has fallen back to a moment before this one.
+                if slot.device_id != ticket.device_id or slot.queued_at >= ticket.queued_at:
+                    return False
+                if await self._queues.leave(pool, other) is Left.MATCHED:
+                    return False
             case InCall(call_id):
                 # A match's own steps bring this user back, if they do; only a ticket that waits all the same is ours.
                 state = await self._queues.state(ticket.intent, ticket.ticket_id)

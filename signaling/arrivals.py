@@ -14,7 +14,7 @@ from base.errors import MinuetError, Unavailable
 from base.policy import IntentPolicy
 from matchmaker.lobby import Lobby
 from matchmaker.matches import SEATS, Match, Seat
-from matchmaker.ports import Entered
+from matchmaker.ports import Entered, UnknownSession
 from signaling.call import events
 from signaling.call.states import State
 from signaling.call.view import call_state, match_found
@@ -22,7 +22,9 @@ from signaling.calls import CallService
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall
+from signaling.node_frames import MatchAnnounced
 from signaling.router import Router
+from signaling.rows import Rows, caller_of
 
 logger = structlog.get_logger(__name__)
 
@@ -38,6 +40,7 @@ class Arrivals:
         lobby: Lobby,
         policies: Mapping[str, IntentPolicy],
         clock: ServerClock,
+        rows: Rows,
     ) -> None:
         self._hub = hub
         self._router = router
@@ -45,6 +48,7 @@ class Arrivals:
         self._lobby = lobby
         self._policies = policies
         self._clock = clock
+        self._rows = rows
 
     async def announced(self, match: Match) -> None:
         """Does what this node has to do for a match; errors are logged, the matchmaker's review finishes it."""
@@ -52,10 +56,16 @@ class Arrivals:
         if policy is None:
             logger.error("match of an intent that is not configured here", intent=match.intent)
             return
+        if self._rows.health.restoring_ms() > 0:
+            # Of what these two were in, not everything may stand there yet. It is announced again.
+            logger.info("match waits until all is put back", call_id=match.call_id)
+            return
         try:
             call = await self._calls.open(match, policy)
             if call is not None:
                 await asyncio.gather(*(self._bring_in(match, call, seat) for seat in SEATS))
+        except UnknownSession:
+            logger.warning("match waits until its people are known again", call_id=match.call_id)
         except Unavailable:
             logger.warning("match waits for the store", call_id=match.call_id)
 
@@ -64,17 +74,19 @@ class Arrivals:
         live = self._hub.on_device(person.user_id, person.device_id)
         if live is None:
             if person.node_id == self._router.node_id:
+                if self._router.stray(person.session_id, MatchAnnounced(match)):
+                    return
                 # It ended while the match was made: the other side need not wait for it.
                 await self._decide(call, events.PartnerUnavailable(seat))
             return
         if live.call_id == match.call_id:
-            await self._lobby.accept_match(match, seat)
+            await self._accept(match, seat, live)
             return
         if live.away:
             # Matched while the ticket was on its way into a pause: it goes back there, and nobody is shown anything.
             await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
             return
-        match await self._lobby.accept_match(match, seat):
+        match await self._accept(match, seat, live):
             case Entered.ENTERED:
                 await self._enter(call, seat, live)
                 self._lobby.found(match, self._clock.now_ms())
@@ -82,6 +94,16 @@ class Arrivals:
                 await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
             case Entered.GONE:
                 await self._decide(call, events.PartnerUnavailable(seat))
+
+    async def _accept(self, match: Match, seat: Seat, live: LiveSession) -> Entered:
+        try:
+            return await self._lobby.accept_match(match, seat, caller_of(live))
+        except UnknownSession:
+            # Not tried again at once: a slot that has lost the session has lost that it waits, too, and would say that
+            # the user is gone. It is announced again, and by then all is put back.
+            await self._rows.health.look()
+            await self._rows.register_again(live)
+            raise
 
     async def _enter(self, call: LocalCall, seat: Seat, live: LiveSession) -> None:
         if live.is_over:

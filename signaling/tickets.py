@@ -7,6 +7,7 @@ its node to die, the place would go as fast as that of any device that is lost.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.queue import QueueLeft
 from signaling.router import Router
+from signaling.rows import Rows
 
 logger = structlog.get_logger(__name__)
 
@@ -44,8 +46,15 @@ class Tickets:
     """Tells the pool where a waiting device is, and the device when its place is gone."""
 
     def __init__(
-        self, hub: Hub, router: Router, lobby: Lobby, policies: Mapping[str, IntentPolicy], clock: Clock
+        self,
+        hub: Hub,
+        router: Router,
+        lobby: Lobby,
+        policies: Mapping[str, IntentPolicy],
+        clock: Clock,
+        rows: Rows,
     ) -> None:
+        self._rows = rows
         self._hub = hub
         self._router = router
         self._lobby = lobby
@@ -62,14 +71,37 @@ class Tickets:
         ticket = live.ticket
         if ticket is None or live.call_id is not None:
             return
-        live.ticket = ticket = msgspec.structs.replace(
-            ticket, session_id=live.id, node_id=self._router.node_id
-        )
+        live.ticket = ticket = self._as_of_now(live, ticket)
         if live.away:
             await self.keep(live)
             return
-        if await self._lobby.resume(ticket) is Standing.LEFT and live.ticket is ticket:
-            _lose(live, "expired")
+        if await self._lobby.resume(ticket) is Standing.LEFT:
+            await self._missed(live, ticket)
+
+    async def restore(self, live: LiveSession) -> bool:
+        """Puts back what the store has lost of the device's ticket, at its place; whether there was one to put back.
+
+        A ticket that the device has given up, and that stands there again, goes. Raises: Unavailable.
+        """
+        ticket = live.ticket
+        if live.call_id is not None or live.is_over:
+            return False
+        if ticket is None:
+            # Whoever is just joining has a ticket there that the session does not know of yet.
+            if not live.is_busy:
+                await self.leave(live)
+            return False
+        live.ticket = ticket = self._as_of_now(live, ticket)
+        paused = _may_not_be_matched(live)
+        standing = await self._rows.act(live, partial(self._lobby.verify, ticket, paused=paused))
+        if _has_left(live, ticket):
+            # While it was put back.
+            await self._lobby.leave(live.user_id, live.device_id, ticket)
+        elif standing is Standing.LEFT:
+            _lose(live, ticket, "expired")
+        elif paused is not _may_not_be_matched(live):
+            await (self.resume(live) if paused else self.pause(live))
+        return standing is Standing.RESTORED
 
     async def pause(self, live: LiveSession) -> None:
         """The device has lost its socket; the place is kept for a while. Raises: Unavailable."""
@@ -88,13 +120,13 @@ class Tickets:
         now_ms = self._clock.monotonic_ms()
         self._kept.setdefault(ticket.ticket_id, _Kept(now_ms, now_ms)).paused_ms = now_ms
         standing = await self._lobby.pause(ticket, anew=True)
-        if standing is Standing.LEFT and live.away and live.ticket is ticket:
-            _lose(live, "expired")
+        if standing is Standing.LEFT and live.away:
+            await self._missed(live, ticket)
 
     async def leave(self, live: LiveSession) -> None:
         """The device has left for good. Raises: Unavailable."""
         try:
-            await self._lobby.leave(live.user_id, live.device_id)
+            await self._lobby.leave(live.user_id, live.device_id, live.ticket)
         except Unavailable:
             raise
         except MinuetError as error:
@@ -163,31 +195,53 @@ class Tickets:
             if not live.away or live.ticket is not ticket:
                 # Back while we asked: what it did then may have come before this pause.
                 await self.resume(live)
-            elif standing is Standing.LEFT:
-                # The pool has lost it. For a moment it waits again; a match that comes of that is refused.
-                if await self._lobby.verify(ticket) is Standing.LEFT:
-                    _lose(live, "expired")
-                else:
-                    await self.keep(live)
+            elif standing is Standing.LEFT and await self._is_over(ticket):
+                await self._missed(live, ticket)
 
     async def _give_up(self, live: LiveSession) -> None:
         ticket = live.ticket
         await self.leave(live)
-        if live.ticket is ticket and live.call_id is None:
-            _lose(live, "away")
+        if ticket is not None:
+            _lose(live, ticket, "away")
 
     async def _verify(self, live: LiveSession) -> None:
         ticket = live.ticket
         if ticket is None:
             return
-        if await self._lobby.verify(ticket) is Standing.LEFT and live.ticket is ticket and not live.call_id:
-            _lose(live, "expired")
+        standing = await self._rows.act(live, partial(self._lobby.verify, ticket))
+        if standing is Standing.LEFT:
+            await self._missed(live, ticket)
         elif live.away:
             # Meanwhile the user went away, and this has let the ticket wait again.
             await self.keep(live)
 
+    async def _is_over(self, ticket: Ticket) -> bool:
+        """Whether a ticket that the pool does not have could not be put back either."""
+        return await self._lobby.verify(ticket, paused=True) is Standing.LEFT
 
-def _lose(live: LiveSession, reason: str) -> None:
-    ticket, live.ticket = live.ticket, None
-    if ticket is not None:
+    async def _missed(self, live: LiveSession, ticket: Ticket) -> None:
+        """The pool does not have the ticket: its time was over, or the store has lost it, and then it is put back."""
+        await self._rows.health.look()
+        if self._rows.health.restoring_ms() > 0:
+            return
+        _lose(live, ticket, "expired")
+
+    def _as_of_now(self, live: LiveSession, ticket: Ticket) -> Ticket:
+        return msgspec.structs.replace(ticket, session_id=live.id, node_id=self._router.node_id)
+
+
+def _may_not_be_matched(live: LiveSession) -> bool:
+    return live.away or not live.is_attached
+
+
+def _has_left(live: LiveSession, ticket: Ticket) -> bool:
+    """Whether the device has given up this place, and not for a call."""
+    held = None if live.ticket is None else live.ticket.ticket_id
+    return held != ticket.ticket_id and live.call_id is None
+
+
+def _lose(live: LiveSession, ticket: Ticket, reason: str) -> None:
+    """Tells the device that its place is gone, if that is still its place."""
+    if live.ticket is ticket and live.call_id is None:
+        live.ticket = None
         live.push(QueueLeft(intent=ticket.intent, reason=reason))

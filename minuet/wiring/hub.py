@@ -23,12 +23,16 @@ from signaling.dispatch.ice import IceServersCommand
 from signaling.dispatch.presence import PresenceCommands
 from signaling.dispatch.queue import QueueCommands
 from signaling.dispatch.safety import SafetyCommands
+from signaling.handover import Handovers
 from signaling.inbox import Inbox
 from signaling.links import Links
-from signaling.metrics import LinkMetrics
+from signaling.metrics import HandoverMetrics, LinkMetrics
+from signaling.moving_calls import MovingCalls
 from signaling.owed_commands import OwedCommands
 from signaling.queue_status import QueueStatuses
 from signaling.relays import Relays
+from signaling.restoring import Restoration
+from signaling.rows import Rows
 from signaling.session.limits import SessionLimits
 from signaling.sessions import Sessions
 from signaling.tickets import Tickets
@@ -97,19 +101,28 @@ class HubSide:
             stores.nodes,
             restore_blocks=safety.restore_blocks,
         )
-        tickets = Tickets(node.hub, node.router, node.lobby, settings.intents, clock)
+        rows = Rows(registry, node.router, node.lease)
+        tickets = Tickets(node.hub, node.router, node.lobby, settings.intents, clock, rows)
         presence = PresenceCommands(tickets, registry, node.router)
         dispatcher = MessageDispatcher(
             relays,
             authentication,
             Commands(
-                queue=QueueCommands(node.lobby, node.calls, directory, presence, node.router, clock),
+                queue=QueueCommands(node.lobby, node.calls, directory, presence, rows, clock),
                 calls=self.commands,
                 ice=self.ice_servers,
                 safety=self.safety,
                 presence=presence,
                 chat=chat.commands,
             ),
+        )
+        handovers = Handovers(
+            node.hub,
+            node.router,
+            clock,
+            MovingCalls(node.hub, node.local, node.calls, clock),
+            watches=chat.watches,
+            metrics=HandoverMetrics(foundation.registry),
         )
         self.sessions = Sessions(
             node.hub,
@@ -122,18 +135,24 @@ class HubSide:
             lobby=node.lobby,
             tickets=tickets,
             calls=node.calls,
+            handovers=handovers,
             unread=chat.service.unread,
             clock=clock,
             ids=ids,
             random=foundation.random,
         )
-        arrivals = Arrivals(node.hub, node.router, node.calls, node.lobby, settings.intents, clock)
+        arrivals = Arrivals(node.hub, node.router, node.calls, node.lobby, settings.intents, clock, rows)
+        restoration = Restoration(node.hub, rows, tickets, node.lobby, node.local, foundation.random)
+        restoration.count = lambda kind, number: node.presence_metrics.put_back.labels(kind).inc(number)
+        node.lobby.restoring_ms = node.lease.restoring_ms
+        node.lease.on_loss(restoration.run)
         inbox = Inbox(
             arrivals,
             node.calls,
             node.local,
             relays,
             self.sessions,
+            handovers=handovers,
             courier=chat.courier,
             watches=chat.watches,
         )

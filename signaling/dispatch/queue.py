@@ -1,11 +1,12 @@
 """The `queue` family: joining and leaving."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from base.clock import ServerClock
 from base.errors import MinuetError, Unavailable
-from matchmaker.lobby import JoinRequest, Lobby
+from matchmaker.lobby import Joined, JoinRequest, Lobby
+from matchmaker.ports import Caller
 from matchmaker.ticket import Person
 from signaling.call import events
 from signaling.call.states import State
@@ -13,7 +14,7 @@ from signaling.calls import CallService
 from signaling.dispatch.presence import PresenceCommands
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.queue import QueueJoin
-from signaling.router import Router
+from signaling.rows import Rows
 
 
 class Directory(Protocol):
@@ -31,14 +32,14 @@ class QueueCommands:
         calls: CallService,
         directory: Directory,
         presence: PresenceCommands,
-        router: Router,
+        rows: Rows,
         clock: ServerClock,
     ) -> None:
         self._lobby = lobby
         self._presence = presence
         self._calls = calls
         self._directory = directory
-        self._router = router
+        self._rows = rows
         self._clock = clock
 
     async def join(self, live: LiveSession, message: QueueJoin) -> Mapping[str, Any]:
@@ -47,17 +48,22 @@ class QueueCommands:
         # Who asks to meet somebody is here; and nobody is matched who is away.
         await self._presence.come_back(live)
         await self._decide_nothing_more(live)
-        joined = await self._lobby.join(
-            JoinRequest(
-                user_id=live.user_id,
-                device_id=live.device_id,
-                session_id=live.id,
-                node_id=self._router.node_id,
-                intent=message.intent,
-                preferences=message.preferences,
-                person=person,
+
+        def join(caller: Caller) -> Awaitable[Joined]:
+            return self._lobby.join(
+                JoinRequest(
+                    user_id=live.user_id,
+                    device_id=live.device_id,
+                    session_id=live.id,
+                    node_id=self._rows.node_id,
+                    intent=message.intent,
+                    preferences=message.preferences,
+                    person=person,
+                    generation=caller.generation,
+                )
             )
-        )
+
+        joined = await self._rows.act(live, join)
         # The match may have been quicker than this answer; then the ticket is in the call already.
         if live.call_id is None or live.ticket is None:
             live.ticket = joined.ticket
@@ -70,7 +76,7 @@ class QueueCommands:
 
     async def leave(self, live: LiveSession) -> Mapping[str, Any]:
         """Stops waiting; nothing to leave is fine. Raises: as `Lobby.leave`."""
-        await self._lobby.leave(live.user_id, live.device_id)
+        await self._lobby.leave(live.user_id, live.device_id, live.ticket)
         live.ticket = None
         return {}
 

@@ -1,0 +1,159 @@
+"""What this node puts back after the store has lost something: its sessions, what their users do, their tickets, its calls.
+
+Decides the order and how many are asked for at once. All of it may be repeated and changes nothing where nothing was lost:
+a replica that took over looks just like one that was behind. Whatever fails because a part of the store is away is tried
+again until it is done.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Final, Protocol
+
+import structlog
+
+from accounts.model import Identity
+from base.errors import Unavailable
+from base.ids import CallId
+from matchmaker.lobby import Lobby
+from signaling.aftermath import seat_ref
+from signaling.call.states import State
+from signaling.hub import Hub
+from signaling.live_session import LiveSession
+from signaling.local_call import LocalCalls
+from signaling.rows import Rows, caller_of
+from signaling.tickets import Tickets
+
+logger = structlog.get_logger(__name__)
+
+AT_ONCE: Final = 64
+JITTER_S: Final = 0.3
+"""All nodes notice at nearly the same moment; the store has to serve them all."""
+_BACKOFF_S: Final = (0.1, 0.25, 0.5, 1.0)
+
+Count = Callable[[str, int], None]
+"""Counts what was put back: of which kind, how many."""
+
+
+class CallRecords(Protocol):
+    """The calls that this node knows."""
+
+    async def reassert_all(self) -> int:
+        """Puts back their records; how many were missing or behind. Raises: Unavailable."""
+        ...
+
+
+class Restoration:
+    """Puts everything back, once for each loss."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        rows: Rows,
+        tickets: Tickets,
+        lobby: Lobby,
+        calls: LocalCalls,
+        random: Random,
+    ) -> None:
+        self._hub = hub
+        self._rows = rows
+        self._tickets = tickets
+        self._lobby = lobby
+        self._calls = calls
+        self._random = random
+        self.records: CallRecords | None = None
+        """Set by whoever keeps the records of calls."""
+        self.revocations: Callable[[], Awaitable[int]] | None = None
+        """Rebuilds what is known of sign-outs and bans; how many there were. Raises: Unavailable. Set where it is known."""
+        self.count: Count = lambda _kind, _number: None
+
+    async def run(self) -> None:
+        """Returns when all that this node knows stands in the store again."""
+        await asyncio.sleep(self._random.random() * JITTER_S)
+        async with asyncio.TaskGroup() as tasks:
+            if self.revocations is not None:
+                tasks.create_task(self._insist("revocation", self.revocations))
+            tasks.create_task(self._put_back())
+
+    async def _put_back(self) -> None:
+        # The records first: what a slot names is looked at by whoever may not do something because of it.
+        if self.records is not None:
+            await self._insist("call", self.records.reassert_all)
+        left: Sequence[LiveSession] = tuple(self._hub)
+        attempt = 0
+        while left:
+            failed: list[LiveSession] = []
+            for start in range(0, len(left), AT_ONCE):
+                share = left[start : start + AT_ONCE]
+                done = await asyncio.gather(*map(self._session, share))
+                failed += [live for live, is_done in zip(share, done, strict=True) if not is_done]
+            left = failed
+            if left:
+                logger.warning("sessions could not be put back yet", number=len(left))
+                await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+                attempt += 1
+
+    async def _insist(self, kind: str, work: Callable[[], Awaitable[int]]) -> None:
+        attempt = 0
+        while True:
+            try:
+                self.count(kind, await work())
+            except Unavailable:
+                await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+                attempt += 1
+            else:
+                return
+
+    async def _session(self, live: LiveSession) -> bool:
+        """Puts back one session and what its user does; False where that has to be tried again."""
+        if live.is_over:
+            return True
+        done: Counter[str] = Counter()
+        try:
+            if await self._rows.register_again(live):
+                done["session"] += 1
+                done["activity"] += await self._activity(live)
+                done["ticket"] += await self._tickets.restore(live)
+        except Unavailable:
+            return False
+        except Exception:
+            # One session must not keep all the others from being put back.
+            logger.exception("session could not be put back", session_id=live.id)
+        for kind, number in done.items():
+            self.count(kind, number)
+        return True
+
+    async def _activity(self, live: LiveSession) -> bool:
+        """Whether the user's slot names the call that the session is in."""
+        call = None if live.call_id is None else self._calls.get(CallId(live.call_id))
+        seat = None if call is None else call.view.seat_of(live.user_id)
+        if call is None or seat is None:
+            return False
+        record = call.view.seat(seat)
+        if call.view.state is State.ENDED or record.freed or record.session_id != live.id:
+            return False
+        return await self._lobby.stay_in_call(seat_ref(call.view, seat), caller_of(live), record.queued_at)
+
+
+class Revocations(Protocol):
+    """Knows which tokens were taken back. Raises: Unavailable."""
+
+    async def is_revoked(self, identity: Identity) -> bool: ...
+
+
+class RebuiltRevocations:
+    """As the store's revocations, but that nobody knows of them from a loss until they are rebuilt.
+
+    Letting everybody in meanwhile would undo every sign-out and ban.
+    """
+
+    def __init__(self, store: Revocations, unknown_for_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._unknown_for_ms = unknown_for_ms
+
+    async def is_revoked(self, identity: Identity) -> bool:
+        """Raises: Unavailable."""
+        if wait_ms := self._unknown_for_ms():
+            raise Unavailable("sign-outs are being looked up again", retry_after_ms=wait_ms)
+        return await self._store.is_revoked(identity)

@@ -1,0 +1,78 @@
+"""The rows of this node's sessions in their users' slots, as those see them who change a slot on a session's behalf.
+
+Decides what is done when a slot does not know the session: it is registered again, once, and whatever was asked is asked
+again. Where its device has another session by now, it ends. Refuses to know why the row is gone, but has the store asked.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from base.errors import CloseCode, Unavailable
+from base.ids import NodeId, UserId
+from matchmaker.ports import Caller, StoreHealth, UnknownSession
+from presence.errors import RegistrationRefused
+from presence.registry import Registry
+from presence.sessions import Registration
+from signaling.live_session import LiveSession
+from signaling.router import Router
+
+T = TypeVar("T")
+
+
+class Rows:
+    """Keeps sessions known to the slots of their users."""
+
+    def __init__(self, registry: Registry, router: Router, health: StoreHealth) -> None:
+        self._registry = registry
+        self._router = router
+        self.health = health
+
+    @property
+    def node_id(self) -> NodeId:
+        """The node that the rows are to name."""
+        return self._router.node_id
+
+    async def act(self, live: LiveSession, step: Callable[[Caller], Awaitable[T]]) -> T:
+        """Takes a step on the session's behalf; again, where the slot did not know the session before.
+
+        Raises: what the step raises; `UnknownSession` where the session is over.
+        """
+        try:
+            return await step(caller_of(live))
+        except UnknownSession:
+            await self.health.look()
+            if not await self.register_again(live):
+                raise
+            return await step(caller_of(live))
+
+    async def register_again(self, live: LiveSession) -> bool:
+        """Writes the session's row again, under a new generation; False where the session may not go on, and is over.
+
+        Raises: Unavailable.
+        """
+        registration = Registration(
+            UserId(live.identity.user_id),
+            live.device_id,
+            live.id,
+            self._router.node_id,
+            live.identity.issued_at_ms,
+        )
+        try:
+            generation = await self._registry.reassert(registration, live.generation)
+        except RegistrationRefused as refused:
+            live.end(refused.close_code, str(refused.code))
+            return False
+        if live.is_over:
+            return False
+        if generation is None:
+            live.end(CloseCode.SUPERSEDED, "superseded")
+            return False
+        live.generation = max(live.generation, generation)
+        if live.away and not await self._registry.note_away(registration, live.generation, live.away):
+            raise Unavailable("the row was written by somebody else at the same moment")
+        return True
+
+
+def caller_of(live: LiveSession) -> Caller:
+    """As whom a session changes its user's slot."""
+    return Caller(live.device_id, live.id, live.generation)
