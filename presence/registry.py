@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from base.errors import Unavailable
-from base.ids import DeviceId, UserId
+from base.ids import DeviceId, NodeId, UserId
 from presence.errors import TooManyDevices
 from presence.ports import Nodes, SessionStore
 from presence.sessions import MAX_DEVICES, DevicesFull, Registered, Registration, SessionRow
@@ -82,6 +82,10 @@ class Registry:
     async def where(self, user_id: UserId, device_id: DeviceId) -> SessionRow | None:
         """The session of a device, on whichever node, alive or not."""
         return await self._store.where(user_id, device_id)
+
+    async def is_living(self, node_id: NodeId) -> bool:
+        """Whether a node incarnation has its lease."""
+        return node_id in await self._nodes.living()
 
     async def is_online(self, user_id: UserId) -> bool:
         """Whether any device of the user has a session on a living node."""

@@ -42,9 +42,13 @@ class Authentication:
         if token is None:
             raise MinuetError("a token is needed", code=ErrorCode.UNAUTHENTICATED)
         identity = self._authenticator.verify(token, self._clock.wall_ms())
+        await self.check(identity)
+        return identity
+
+    async def check(self, identity: Identity) -> None:
+        """That nothing was taken back since. Raises: MinuetError `unauthenticated`, Unavailable."""
         if await self._revocations.is_revoked(identity):
             raise MinuetError("the token was taken back", code=ErrorCode.UNAUTHENTICATED)
-        return identity
 
 
 def close_code_for(error: MinuetError) -> CloseCode:

@@ -66,6 +66,8 @@ class Courier:
                 live_here.push_news(message.TYPE, data, reliable=message.RELIABLE)
             elif row.node_id != self._router.node_id:
                 far[row.node_id].append(row.session_id)
+            else:
+                self._follow(row.session_id, SessionsTold([], message.TYPE, data, reliable=message.RELIABLE))
         for node_id, session_ids in far.items():
             self._router.forward(
                 node_id, SessionsTold(session_ids, message.TYPE, data, reliable=message.RELIABLE)
@@ -91,6 +93,12 @@ class Courier:
             live = self._hub.session(SessionId(session_id))
             if live is not None and not live.is_over:
                 live.push_news(frame.type, frame.data, reliable=frame.reliable)
+            elif live is None:
+                self._follow(SessionId(session_id), frame)
+
+    def _follow(self, session_id: SessionId, frame: SessionsTold) -> None:
+        """Lets a message wait for a session that is on its way here, or go after one that has left."""
+        self._router.stray(session_id, msgspec.structs.replace(frame, session_ids=[session_id]))
 
 
 class ConnectionTeller:

@@ -15,14 +15,19 @@ from base.ids import CallId, ConnectionId, SessionId
 from signaling.arrivals import Arrivals
 from signaling.calls import CallService
 from signaling.courier import Courier
+from signaling.handover import Handovers
 from signaling.local_call import LocalCalls
 from signaling.node_frames import (
     CallCommitted,
     CallHeard,
     MatchAnnounced,
     Relayed,
+    SessionForwarded,
+    SessionGone,
+    SessionState,
     SessionsTold,
     SessionTaken,
+    SessionWanted,
     WatchEnded,
     decode_frame,
 )
@@ -46,6 +51,7 @@ class Inbox:
         relays: Relays,
         sessions: Sessions,
         *,
+        handovers: Handovers,
         courier: Courier,
         watches: Watches,
     ) -> None:
@@ -54,6 +60,8 @@ class Inbox:
         self._local = local
         self._relays = relays
         self._sessions = sessions
+        self._handovers = handovers
+        handovers.receive = self.receive
         self._courier = courier
         self._watches = watches
         self._run_soon: Callable[[Coroutine[Any, Any, None]], None] = sessions.run_soon
@@ -72,8 +80,18 @@ class Inbox:
                     self._calls.acknowledged(frame)
                 case Relayed():
                     self._relayed(frame)
-                case SessionTaken(session_id):
-                    self._sessions.taken(SessionId(session_id))
+                case SessionTaken(session_id, generation):
+                    self._sessions.taken(SessionId(session_id), generation)
+                case SessionWanted():
+                    self._handovers.wanted(frame)
+                case SessionState():
+                    self._handovers.arrived(frame)
+                case SessionGone():
+                    self._handovers.refused(frame)
+                case SessionForwarded():
+                    late = self._handovers.forwarded(frame)
+                    if late is not None:
+                        self.receive(late)
                 case SessionsTold():
                     self._courier.arrived(frame)
                 case WatchEnded(connection_id):

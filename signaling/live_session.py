@@ -13,6 +13,7 @@ from base.ids import CallId, DeviceId, SessionId, UserId
 from matchmaker.ticket import Ticket
 from signaling.connection import DEAF, Connection
 from signaling.errands import Errands
+from signaling.moved import MovedSession
 from signaling.protocol.codec import InvalidMessage, Request
 from signaling.protocol.messages import session as wire
 from signaling.protocol.messages.family import ServerMessage
@@ -171,6 +172,34 @@ class LiveSession:
             connection.send(self.session.frame_of(wire.SessionSuperseded.TYPE, None, reliable=False))
             _cut(connection, CloseCode.SUPERSEDED, "superseded")
             self._shell.metrics.closed(CloseCode.SUPERSEDED)
+
+    def freeze(self) -> None:
+        """Takes the socket away without a word to anybody: the session is about to go to another node."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # May be one that the client still listens to, if it comes from both sides at once: hence no 4501.
+            _cut(connection, CloseCode.DRAIN, "resumed elsewhere")
+            self._shell.metrics.closed(CloseCode.DRAIN)
+            self._detached_at = self._shell.clock.monotonic_ms()
+
+    def depart(self) -> None:
+        """The session is on another node now; nothing that is still held of it here does anything."""
+        self.is_over = True
+        self._errands.clear()
+
+    def go_on(self, moved: MovedSession) -> None:
+        """Is from now on what the session was on the node that it comes from."""
+        self.session.go_on(moved.session, self._shell.clock.monotonic_ms())
+        self.away = moved.away
+        self.ticket = moved.ticket
+        self._lost_messages = not moved.complete
+        self._early = None
+        if moved.call_id is not None:
+            self.enter_call(moved.call_id)
+
+    def lose_messages(self) -> None:
+        """Something that was to reach the client is lost: it has to start over."""
+        self._lost_messages = True
 
     def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs a coroutine on the session's behalf."""

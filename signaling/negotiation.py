@@ -284,6 +284,14 @@ class Negotiations:
         self.answered = facts.answered
         self.has_video = facts.has_video
 
+    def forget(self) -> None:
+        """Knows of nothing from now on, as after a `call.reset`."""
+        self._last = {"a": -1, "b": -1}
+        self._open.clear()
+        self._current = None
+        self._trickles.clear()
+        self.answered = self.has_video = False
+
     @property
     def may_have_video(self) -> bool:
         """Whether somebody may be sending video: by the last answer, or by one to an open offer that is on its way."""

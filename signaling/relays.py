@@ -96,7 +96,7 @@ class Relays:
         What may not pass here is dropped, and its sender is told that the negotiation failed.
         """
         call = self._calls.get(CallId(frame.call_id))
-        if call is None or call.view.state not in RELAYING:
+        if call is None or call.view.state not in RELAYING or self._is_elsewhere(call, frame):
             return
         if frame.type == wire.CallNegotiationFailed.TYPE:
             failed = msgspec.convert(frame.data, wire.CallNegotiationFailed)
@@ -125,6 +125,17 @@ class Relays:
             self._watcher.count_refusal(call, sender, error.code)
             offerer = sender if isinstance(message, wire.CallOffer) else frame.to_seat
             self._tell_failed(call, sender, offerer, message.negotiation, error.code)
+
+    def _is_elsewhere(self, call: LocalCall, frame: Relayed) -> bool:
+        """Sends a relay on where its recipient has left, and delivers one that was judged here before it was sent."""
+        to, by = call.view.seat(frame.to_seat), call.view.peer(frame.to_seat)
+        recipient = self._router.here(to.node_id, to.session_id)
+        if recipient is None:
+            return self._router.stray(to.session_id, frame)
+        if self._router.here(by.node_id, by.session_id) is None:
+            return False
+        recipient.push_raw(frame.type, frame.data)
+        return True
 
     def expire(self, call: LocalCall, now_ms: int) -> None:
         """Tells the sides on this node of offers that nobody answered in time; the peer's node has its own watch."""
@@ -271,15 +282,16 @@ class Relays:
 
     def _deliver(self, call: LocalCall, seat: Seat, message: ServerMessage) -> None:
         record = call.view.seat(seat)
-        if record.node_id == self._router.node_id:
-            live = self._router.here(record.node_id, record.session_id)
-            if live is not None and not live.is_over:
+        live = self._router.here(record.node_id, record.session_id)
+        if live is not None:
+            if not live.is_over:
                 live.push(message)
             return
-        self._router.forward(
-            record.node_id,
-            Relayed(call.id, seat, call.view.version, message.TYPE, msgspec.to_builtins(message)),
-        )
+        frame = Relayed(call.id, seat, call.view.version, message.TYPE, msgspec.to_builtins(message))
+        if record.node_id == self._router.node_id:
+            self._router.stray(record.session_id, frame)
+        else:
+            self._router.forward(record.node_id, frame)
 
 
 def _as_offer(frame: Relayed) -> RelayMessage:

@@ -3,7 +3,7 @@
 Refuses to know why. Nothing here awaits: a relay between two sockets of one node touches no Redis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from base.ids import NodeId, SessionId
@@ -21,10 +21,33 @@ class Router:
         """This process as others know it; another one after a lapsed lease."""
         self._hub = hub
         self._bus = bus
+        self._arrived: set[SessionId] = set()
+        self._catch: Callable[[SessionId, NodeFrame], bool] = lambda _session, _frame: False
 
     def here(self, node_id: NodeId, session_id: SessionId) -> LiveSession | None:
-        """The session, where it lives on this node."""
-        return self._hub.session(session_id) if node_id == self.node_id else None
+        """The session, where it lives on this node; records name the node that it came from for a moment."""
+        if node_id == self.node_id or session_id in self._arrived:
+            return self._hub.session(session_id)
+        return None
+
+    def welcome(self, session_id: SessionId) -> None:
+        """The session has come here from another node, which records may still name."""
+        self._arrived.add(session_id)
+
+    def settled(self, session_id: SessionId) -> None:
+        """No record names the node any more that the session came from."""
+        self._arrived.discard(session_id)
+
+    def catch_strays(self, catch: Callable[[SessionId, NodeFrame], bool]) -> None:
+        """Has `catch` take frames for sessions that should be here and are not; it says whether it did."""
+        self._catch = catch
+
+    def stray(self, session_id: SessionId, frame: NodeFrame) -> bool:
+        """Takes a frame for a session that should be here and is not: one that is on its way, or has left for another node.
+
+        False where nobody knows of it.
+        """
+        return self._catch(session_id, frame)
 
     def tell(self, session_id: SessionId, type_: str, data: Mapping[str, Any] | None) -> bool:
         """Sends a reliable message to a session of this node; False where there is none."""

@@ -6,6 +6,7 @@ call does; those are told that a device is there, is away, or has left.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
@@ -24,12 +25,16 @@ from presence.sessions import Registered, Registration
 from signaling.authentication import Authentication, close_code_for
 from signaling.connection import Connection
 from signaling.greeting import FirstMessage, Greeting
+from signaling.handover import Handovers
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
+from signaling.moved import MovedSession
 from signaling.node_frames import SessionTaken
+from signaling.protocol.codec import CODECS
 from signaling.protocol.messages import session as wire
 from signaling.protocol.messages.call import CallState
+from signaling.resuming import Found, Outcome, Resuming, claim_of
 from signaling.router import Router
 from signaling.session.heartbeat import IDLE_BEAT
 from signaling.session.session import Session
@@ -81,6 +86,7 @@ class Sessions:
         lobby: Lobby,
         tickets: Tickets,
         calls: Calls,
+        handovers: Handovers,
         unread: Unread,
         clock: ServerClock,
         ids: IdFactory,
@@ -95,6 +101,9 @@ class Sessions:
         self._lobby = lobby
         self._tickets = tickets
         self._calls = calls
+        self._handovers = handovers
+        handovers.left = self.left
+        self._resuming = Resuming(hub, router, registry, handovers)
         self._unread = unread
         self._clock = clock
         self._ids = ids
@@ -165,10 +174,7 @@ class Sessions:
         if before is not None:
             before.hand_over()
             self._hub.remove(before)
-        elif registered.superseded is not None and registered.superseded.node_id != self._router.node_id:
-            self._router.forward(
-                registered.superseded.node_id, SessionTaken(registered.superseded.session_id)
-            )
+        self._supersede(registered, identity, device_id)
         live.away = registered.was_away
         self._hub.add(live)
         call = await self._take_over(live, before, registered)
@@ -195,26 +201,46 @@ class Sessions:
     async def _resume(
         self, greeting: Greeting, first: wire.SessionResume, identity: Identity
     ) -> LiveSession | None:
-        live = self._hub.session(SessionId(first.session_id))
-        resumable = (
-            live is not None
-            and live.can_resume
-            and live.user_id == identity.user_id
-            and live.device_id == first.device_id
-            and live.session.codec is greeting.codec
-            and live.session.outbox.since(first.last_seq) is not None
-        )
-        if live is None or not resumable:
-            self._metrics.resumes.labels("lost").inc()
-            return None
-        generation = await self._registry.reassert(
-            self._registration(identity, live.device_id, live.id), live.generation
-        )
-        # While we waited the session may have ended, or gone on losing messages.
-        if generation is None or not live.can_resume or greeting.gone:
-            self._metrics.resumes.labels("lost").inc()
-            return None
-        live.generation = generation
+        claim = claim_of(first, identity, lambda: greeting.gone)
+        found = await self._resuming.bring(claim, partial(self._land, identity))
+        live, outcome = (found.live, found.outcome) if isinstance(found, Found) else (None, found)
+        if live is not None and greeting.gone:
+            if outcome is Outcome.ELSEWHERE:
+                # It is here now, and has its minute to come back.
+                await self._settle_in(live, moved=True)
+                self.detached(live)
+            outcome = Outcome.LEFT
+        elif live is not None and not _can_go_on(live, greeting, first.last_seq):
+            outcome = Outcome.INCOMPLETE
+        self._metrics.resumes.labels(outcome).inc()
+        match outcome:
+            case Outcome.HERE | Outcome.ELSEWHERE if live is not None:
+                self._go_on(live, greeting, first, identity)
+                logger.info("session resumed", session_id=live.id, call_id=live.call_id, was=str(outcome))
+                await self._settle_in(live, moved=outcome is Outcome.ELSEWHERE)
+                return live
+            case Outcome.NEWER:
+                # Not 4501: should the client listen here after all, it is to try again.
+                greeting.close(CloseCode.DRAIN, "resumed elsewhere")
+            case Outcome.SUPERSEDED:
+                greeting.close(CloseCode.SUPERSEDED, "superseded")
+            case _:
+                pass
+        return None
+
+    def _land(self, identity: Identity, moved: MovedSession, generation: int) -> LiveSession:
+        """Makes a session of what came from another node."""
+        codec = CODECS[moved.session.subprotocol]
+        limits, now_ms = self._policy.limits, self._clock.monotonic_ms()
+        session = Session(SessionId(moved.session_id), codec, limits, now_ms)
+        live = LiveSession(self._shell, session, identity, moved.device_id, generation)
+        live.go_on(moved)
+        self._hub.add(live)
+        return live
+
+    def _go_on(
+        self, live: LiveSession, greeting: Greeting, first: wire.SessionResume, identity: Identity
+    ) -> None:
         live.renew(identity)
         live.session.outbox.acknowledge(first.last_seq)
         live.attach(greeting.connection)
@@ -230,12 +256,22 @@ class Sessions:
         )
         live.replay(first.last_seq)
         self._hub.wake(live)
-        self._metrics.resumes.labels("ok").inc()
-        logger.info("session resumed", session_id=live.id, call_id=live.call_id)
-        await self._come_back(live)
-        return live
+
+    async def _settle_in(self, live: LiveSession, *, moved: bool) -> None:
+        """Puts a session that is back into its call or queue; where the store is away, as soon as that is back."""
+        try:
+            if moved:
+                # A sign-out or ban that was told while the session was on no node.
+                await self._authentication.check(live.identity)
+            await self._come_back(live)
+        except Unavailable:
+            self.run_soon(self._insist(live, partial(self._come_back, live)))
+        except MinuetError as error:
+            live.end(CloseCode.REVOKED, str(error.code))
 
     async def _come_back(self, live: LiveSession) -> None:
+        if live.is_over:
+            return
         if live.away:
             # Told again: the store may have lost it.
             await self._registry.note_away(
@@ -269,6 +305,22 @@ class Sessions:
                 else:
                     await self._tickets.leave(live)
         return None
+
+    def _supersede(self, registered: Registered, identity: Identity, device_id: DeviceId) -> None:
+        row = registered.superseded
+        if row is None:
+            return
+        if row.node_id != self._router.node_id:
+            self._router.forward(row.node_id, SessionTaken(row.session_id, registered.generation))
+            return
+        self._handovers.taken(row.session_id, registered.generation)
+        # The row is ours by now: this takes it off the list of the node's sessions.
+        before = self._registration(identity, device_id, row.session_id)
+        self.run_soon(self._unlist(before, row.generation))
+
+    async def _unlist(self, before: Registration, generation: int) -> None:
+        with suppress(Unavailable):  # then the reaper of this node's list finds it there, and nothing to do
+            await self._registry.unregister(before, generation)
 
     # Going. What a session tells of itself.
 
@@ -307,13 +359,24 @@ class Sessions:
             # The pool's owner pauses what a session no longer keeps alive, and calls have their own timers.
             logger.warning("could not note that a device is away", session_id=live.id)
 
+    def left(self, live: LiveSession) -> None:
+        """The session is on another node now."""
+        registration = self._registration(live.identity, live.device_id, live.id)
+        self.run_soon(self._unlist(registration, live.generation))
+
     async def _say_farewell(self, live: LiveSession) -> None:
         live.ticket = None
         if live.call_id is not None:
             await self._insist(live, partial(self._calls.leave, live.call_id, live))
         else:
-            await self._insist(live, partial(self._tickets.leave, live))
+            await self._insist(live, partial(self._give_up_place, live))
         await self._insist(live, partial(self._unregister, live))
+
+    async def _give_up_place(self, live: LiveSession) -> None:
+        row = await self._registry.where(live.user_id, live.device_id)
+        # The place is the device's: a session that has it after this one, wherever, goes on waiting.
+        if row is None or (row.session_id, row.generation) == (live.id, live.generation):
+            await self._tickets.leave(live)
 
     async def _insist(self, live: LiveSession, step: Callable[[], Awaitable[None]]) -> None:
         for pause_s in _FAREWELL_BACKOFF_S:
@@ -333,10 +396,11 @@ class Sessions:
 
     # The node.
 
-    def taken(self, session_id: SessionId) -> None:
-        """The session's device has a newer one on another node."""
+    def taken(self, session_id: SessionId, generation: int = 0) -> None:
+        """The session's device has a newer one on another node, under this generation; 0: it was not told."""
+        self._handovers.taken(session_id, generation)
         live = self._hub.session(session_id)
-        if live is not None:
+        if live is not None and not 0 < generation <= live.generation:
             live.hand_over()
             self._hub.remove(live)
             if live.call_id is not None:
@@ -350,8 +414,8 @@ class Sessions:
             live.push(wire.SessionDrain(reconnect_after_ms=self._random.randrange(_DRAIN_SPREAD_MS)))
             live.close(CloseCode.DRAIN, "draining")
         deadline = self._clock.monotonic_ms() + round(timeout_s * 1000)
-        # Any of thousands may be the last to finish: looking is cheaper than being told by each.
-        while self._working and self._clock.monotonic_ms() < deadline:  # noqa: ASYNC110
+        # Until the last has gone to another node. Any of thousands may be that: looking is cheaper than being told by each.
+        while (self._working or len(self._hub)) and self._clock.monotonic_ms() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     async def reassert_all(self) -> None:
@@ -364,21 +428,32 @@ class Sessions:
                     raise result
 
     async def _reassert(self, live: LiveSession) -> None:
+        if await self.reassert(live):
+            await self._come_back(live)
+
+    async def reassert(self, live: LiveSession) -> bool:
+        """Registers a session again, under a new generation; ends it where its device has another. Raises: Unavailable."""
         registration = self._registration(live.identity, live.device_id, live.id)
         try:
             generation = await self._registry.reassert(registration, live.generation)
         except RegistrationRefused as refused:
             live.end(refused.close_code, str(refused.code))
-            return
+            return False
         if live.is_over:
-            return
+            return False
         if generation is None:
             live.end(CloseCode.SUPERSEDED, "superseded")
-            return
-        live.generation = generation
-        await self._come_back(live)
+            return False
+        live.generation = max(live.generation, generation)
+        return True
 
     def _registration(self, identity: Identity, device_id: DeviceId, session_id: SessionId) -> Registration:
         return Registration(
             UserId(identity.user_id), device_id, session_id, self._router.node_id, identity.issued_at_ms
         )
+
+
+def _can_go_on(live: LiveSession, greeting: Greeting, last_seq: int) -> bool:
+    """Whether a replay on this socket would be complete."""
+    session = live.session
+    return live.can_resume and session.codec is greeting.codec and session.outbox.since(last_seq) is not None

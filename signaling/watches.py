@@ -75,6 +75,10 @@ class Watches:
             self._of[live.id] = mine
         return list(mine)
 
+    def of(self, live: LiveSession) -> Mapping[ConnectionId, UserId]:
+        """What the session watches."""
+        return {one: watch.peer_id for one, watch in self._of.get(live.id, {}).items()}
+
     def unwatch(self, live: LiveSession, connection_ids: Collection[str] | None) -> list[ConnectionId]:
         """Forgets these, or all; answers with what is left."""
         mine = self._of.get(live.id, {})

@@ -44,6 +44,8 @@ class Refusal(StrEnum):
 
     NEWER = "newer"
     """Somebody else wants it, who asked the store later."""
+    SUPERSEDED = "superseded"
+    """The device has begun another session."""
     GONE = "gone"
     BUSY = "busy"
     """One of its commands did not come to an end."""
@@ -145,6 +147,11 @@ class Crossing:
         return isinstance(self._state, _Giving)
 
     @property
+    def went_to(self) -> NodeId | None:
+        """Where the session went from here."""
+        return self._state.node_id if isinstance(self._state, _Given) else None
+
+    @property
     def catches(self) -> bool:
         """Whether what arrives for the session is held or sent on."""
         return isinstance(self._state, _Taking | _Given)
@@ -208,8 +215,8 @@ class Crossing:
         state = self._state
         if not isinstance(state, _Taking) or frame.generation != state.asked:
             return []
-        reasons = {reason.value: reason for reason in Refusal}
-        return self._give_up(state, reasons.get(frame.reason, Refusal.GONE))
+        known = frame.reason in Refusal.__members__.values()
+        return self._give_up(state, Refusal(frame.reason) if known else Refusal.GONE)
 
     def taken(self, generation: int) -> list[Effect]:
         """The device has begun another session elsewhere: this one is of no use to anybody.
@@ -224,11 +231,11 @@ class Crossing:
                 self._state = None
                 effects: list[Effect] = [self._dismiss(state)]
                 if state.goes_on is not None:
-                    effects.append(self._refuse(state.goes_on, Refusal.NEWER))
-                return [*effects, GiveUp(Refusal.NEWER)]
+                    effects.append(self._refuse(state.goes_on, Refusal.SUPERSEDED))
+                return [*effects, GiveUp(Refusal.SUPERSEDED)]
             case _Giving():
                 self._state = None
-                return [self._refuse(state.wanted, Refusal.NEWER)]
+                return [self._refuse(state.wanted, Refusal.SUPERSEDED)]
             case _Given():
                 return [Send(state.node_id, SessionTaken(self.session_id, generation))]
             case None:
@@ -265,6 +272,14 @@ class Crossing:
         pieces = tuple(state[at : at + PIECE_BYTES] for at in range(0, len(state), PIECE_BYTES))
         self._state = _Given(NodeId(wanted.node_id), wanted.generation, now_ms, pieces)
         return [self._piece(wanted, pieces)]
+
+    def ended(self) -> list[Effect]:
+        """The session that was to be given is over."""
+        giving = self._state
+        if not isinstance(giving, _Giving):
+            return []
+        self._state = None
+        return [self._refuse(giving.wanted, Refusal.GONE)]
 
     # What arrives meanwhile.
 

@@ -1,0 +1,281 @@
+"""Sessions that move between nodes: the hands of `signaling.session.handover`.
+
+Takes a session apart and puts it together, and carries what the state machines decide. Decides nothing but how many
+sessions come here at once: each brings up to some hundred kilobytes over the bus, in pieces.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import structlog
+
+from base.clock import Clock
+from base.ids import NodeId, SessionId
+from signaling.call.record import decode
+from signaling.hub import Hub
+from signaling.live_session import LiveSession
+from signaling.metrics import HandoverMetrics
+from signaling.moved import MovedSession, decode_session, encode_session
+from signaling.moving_calls import MovingCalls
+from signaling.node_frames import (
+    NodeFrame,
+    SessionForwarded,
+    SessionGone,
+    SessionState,
+    SessionWanted,
+    encode_frame,
+)
+from signaling.protocol.codec import CODECS
+from signaling.router import Router
+from signaling.session import handover as machine
+from signaling.session.handover import FORWARDED_MS, LOOK_MS, Crossing, Refusal
+from signaling.watches import Watches
+
+logger = structlog.get_logger(__name__)
+
+AT_ONCE: Final = 64
+"""So many sessions come to this node at a time; the others wait for their turn."""
+
+Land = Callable[[MovedSession, int], LiveSession]
+"""Makes a session of what arrived, under this generation; it is on the hub when this returns."""
+Leave = Callable[[LiveSession], None]
+"""Told of a session that is not here any more."""
+
+
+@dataclass(slots=True)
+class _Waiter:
+    """Who waits here for a session."""
+
+    land: Land
+    result: "asyncio.Future[LiveSession | Refusal]"
+
+
+class Handovers:
+    """The sessions that are on their way here, or have left within the last minute."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        router: Router,
+        clock: Clock,
+        calls: MovingCalls,
+        *,
+        watches: Watches,
+        metrics: HandoverMetrics,
+    ) -> None:
+        self._hub = hub
+        self._router = router
+        self._clock = clock
+        self._calls = calls
+        self._watches = watches
+        self._metrics = metrics
+        self._crossings: dict[SessionId, Crossing] = {}
+        self._waiters: dict[SessionId, _Waiter] = {}
+        self._timers: dict[SessionId, asyncio.TimerHandle] = {}
+        self.room = asyncio.Semaphore(AT_ONCE)
+        """To be held by whoever claims a session that is elsewhere, until it is here."""
+        self.receive: Callable[[bytes], None] = lambda _payload: None
+        """Takes a frame that was held or sent on; set by whoever takes frames."""
+        self.left: Leave = lambda _live: None
+        """Told of a session that went to another node."""
+        router.catch_strays(self.stray)
+        metrics.awaited.set_function(lambda: sum(one.is_awaited for one in self._crossings.values()))
+
+    # What sessions want.
+
+    async def take(
+        self, session_id: SessionId, generation: int, holder: NodeId, land: Land
+    ) -> LiveSession | Refusal:
+        """Brings a session here whose row is ours under `generation`, and was `holder`'s; or says why it does not come.
+
+        Whoever waited for the same session before is told `newer`.
+        """
+        started = self._clock.monotonic_ms()
+        self._dismiss(session_id, Refusal.NEWER)
+        waiter = _Waiter(land, asyncio.get_running_loop().create_future())
+        self._waiters[session_id] = waiter
+        crossing = self._crossing(session_id)
+        self._do(crossing, crossing.claimed(generation, holder, started))
+        try:
+            result = await waiter.result
+        finally:
+            if self._waiters.get(session_id) is waiter:
+                del self._waiters[session_id]
+        if isinstance(result, LiveSession):
+            self._metrics.seconds.observe((self._clock.monotonic_ms() - started) / 1000)
+        return result
+
+    def awaits(self, session_id: SessionId) -> bool:
+        """Whether the session is on its way here."""
+        crossing = self._crossings.get(session_id)
+        return crossing is not None and crossing.is_awaited
+
+    def went_to(self, session_id: SessionId) -> NodeId | None:
+        """Where a session went that was here within the last minute."""
+        crossing = self._crossings.get(session_id)
+        return None if crossing is None else crossing.went_to
+
+    def kept(self, session_id: SessionId, generation: int) -> None:
+        """The session's client is back, here, under this generation: nobody with an older one gets it."""
+        crossing = self._crossings.get(session_id)
+        if crossing is not None:
+            self._do(crossing, crossing.kept(generation))
+
+    def taken(self, session_id: SessionId, generation: int) -> None:
+        """The device has a newer session elsewhere."""
+        crossing = self._crossings.get(session_id)
+        if crossing is not None:
+            self._do(crossing, crossing.taken(generation))
+
+    # What other nodes say.
+
+    def wanted(self, frame: SessionWanted) -> None:
+        """Another node claims a session."""
+        session_id = SessionId(frame.session_id)
+        live = self._hub.session(session_id)
+        here = None if live is None or live.is_over else live.generation
+        crossing = self._crossing(session_id)
+        self._do(crossing, crossing.wanted(frame, self._clock.monotonic_ms(), here))
+
+    def arrived(self, frame: SessionState) -> None:
+        """A piece of a session arrives."""
+        crossing = self._crossings.get(SessionId(frame.session_id))
+        if crossing is not None:
+            self._do(crossing, crossing.piece(frame, self._clock.monotonic_ms()))
+
+    def refused(self, frame: SessionGone) -> None:
+        """A session does not come."""
+        crossing = self._crossings.get(SessionId(frame.session_id))
+        if crossing is not None:
+            self._do(crossing, crossing.refused(frame))
+
+    def forwarded(self, frame: SessionForwarded) -> bytes | None:
+        """The frame that was sent on to here, where its session is here; else it goes on, waits, or is lost."""
+        session_id = SessionId(frame.session_id)
+        crossing = self._crossings.get(session_id)
+        if crossing is not None and crossing.catches:
+            self._do(crossing, crossing.caught(frame.frame, frame.hops))
+            return None
+        return frame.frame if self._hub.session(session_id) is not None else None
+
+    def stray(self, session_id: SessionId, frame: NodeFrame) -> bool:
+        """Catches a frame for a session that is not here yet, or not any more; false where nobody knows of it."""
+        crossing = self._crossings.get(session_id)
+        if crossing is None or not crossing.catches:
+            return False
+        self._do(crossing, crossing.caught(encode_frame(frame)))
+        return True
+
+    # How it goes on inside.
+
+    def _crossing(self, session_id: SessionId) -> Crossing:
+        crossing = self._crossings.get(session_id)
+        if crossing is None:
+            crossing = self._crossings[session_id] = Crossing(session_id, self._router.node_id)
+        return crossing
+
+    def _do(self, crossing: Crossing, effects: list[machine.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case machine.Send(node_id, frame):
+                    if isinstance(frame, SessionForwarded):
+                        self._metrics.forwarded.inc()
+                    self._router.forward(node_id, frame)
+                case machine.Freeze():
+                    live = self._hub.session(crossing.session_id)
+                    if live is not None:
+                        live.freeze()
+                    self._look(crossing)
+                case machine.Give():
+                    self._give(crossing)
+                case machine.Land():
+                    self._land(crossing.session_id, effect)
+                case machine.GiveUp(reason):
+                    self._dismiss(crossing.session_id, reason)
+        self._watch(crossing)
+
+    def _watch(self, crossing: Crossing) -> None:
+        session_id = crossing.session_id
+        if self._crossings.get(session_id) is not crossing:
+            return
+        timer = self._timers.pop(session_id, None)
+        if timer is not None:
+            timer.cancel()
+        look_at = crossing.look_at
+        if look_at is None:
+            del self._crossings[session_id]
+            return
+        wait_ms = LOOK_MS if crossing.is_leaving else look_at - self._clock.monotonic_ms()
+        self._timers[session_id] = asyncio.get_running_loop().call_later(
+            max(0, wait_ms) / 1000, self._look, crossing
+        )
+
+    def _look(self, crossing: Crossing) -> None:
+        live = self._hub.session(crossing.session_id)
+        busy = live is not None and live.is_busy
+        self._do(crossing, crossing.look(self._clock.monotonic_ms(), busy=busy))
+
+    def _give(self, crossing: Crossing) -> None:
+        live = self._hub.session(crossing.session_id)
+        if live is None or live.is_over:
+            self._do(crossing, crossing.ended())
+            return
+        state = encode_session(self._packed(live))
+        self._hub.remove(live)
+        live.depart()
+        self._watches.unwatch(live, None)
+        if live.call_id is not None:
+            self._calls.departed(live.call_id)
+        self._metrics.given.inc()
+        logger.info(
+            "session given to another node", session_id=live.id, call_id=live.call_id, bytes=len(state)
+        )
+        self._do(crossing, crossing.given(state, self._clock.monotonic_ms()))
+        self.left(live)
+
+    def _packed(self, live: LiveSession) -> MovedSession:
+        return MovedSession(
+            session_id=live.id,
+            user_id=live.user_id,
+            device_id=live.device_id,
+            session=live.session.facts(self._clock.monotonic_ms()),
+            complete=live.can_resume,
+            away=live.away,
+            ticket=live.ticket,
+            call_id=live.call_id,
+            call=None if live.call_id is None else self._calls.known(live.call_id, live.user_id),
+            watched=dict(self._watches.of(live)),
+        )
+
+    def _land(self, session_id: SessionId, landed: machine.Land) -> None:
+        waiter = self._waiters.pop(session_id, None)
+        if waiter is None or waiter.result.done():
+            return  # this process is ending
+        try:
+            moved = decode_session(landed.state)
+            if moved.session.subprotocol not in CODECS:
+                raise msgspec.ValidationError(moved.session.subprotocol)
+            call = None if moved.call is None else decode(moved.call.record)
+        except msgspec.MsgspecError as error:
+            logger.warning("session of another release", session_id=session_id, error=str(error))
+            waiter.result.set_result(Refusal.GONE)
+            return
+        live = waiter.land(moved, landed.generation)
+        if moved.call is not None and call is not None:
+            self._calls.take_in(moved.call, call, live)
+        if not landed.complete:
+            live.lose_messages()
+        self._watches.watch(live, moved.watched)
+        self._router.welcome(session_id)
+        asyncio.get_running_loop().call_later(FORWARDED_MS / 1000, self._router.settled, session_id)
+        waiter.result.set_result(live)
+        for payload in landed.held:
+            self.receive(payload)
+
+    def _dismiss(self, session_id: SessionId, reason: Refusal) -> None:
+        waiter = self._waiters.pop(session_id, None)
+        if waiter is not None and not waiter.result.done():
+            waiter.result.set_result(reason)

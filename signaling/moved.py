@@ -1,0 +1,84 @@
+"""A session as it goes from one node to another: all that there is of it, and of its seat's call.
+
+Decides only what belongs to it. Nodes of two releases may exchange it: what one does not know it ignores, and a new field
+needs a default that means "not told". Pure.
+"""
+
+from typing import Any, Final, get_args
+
+import msgspec
+
+from base.ids import CallId, ConnectionId, DeviceId, SessionId, UserId
+from matchmaker.ticket import Ticket
+from signaling.budget import BudgetFacts
+from signaling.call import events
+from signaling.call.states import Seat
+from signaling.negotiation import NegotiationFacts
+from signaling.session.session import SessionFacts
+
+_EVENTS: Final[dict[str, type[events.Event]]] = {event.__name__: event for event in get_args(events.Event)}
+
+
+class OwedEvent(msgspec.Struct, frozen=True, array_like=True):
+    """A restriction that its node holds to and has not stored yet."""
+
+    name: str
+    fields: dict[str, Any]
+
+
+class MovedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call as the node knew it that the session leaves."""
+
+    call_id: CallId
+    record: bytes
+    rev: str
+    seat: Seat
+    budget: BudgetFacts
+    negotiations: NegotiationFacts
+    owed: list[OwedEvent] = []
+
+
+class MovedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """One session, between two nodes."""
+
+    session_id: SessionId
+    user_id: UserId
+    device_id: DeviceId
+    session: SessionFacts
+    complete: bool = True
+    """False where messages were lost: what else there is of it goes on in a new session of the device."""
+    away: bool = False
+    ticket: Ticket | None = None
+    call_id: CallId | None = None
+    call: MovedCall | None = None
+    """None also where its node did not know the call that it is in."""
+    watched: dict[ConnectionId, UserId] = {}
+    """By connection, whose presence is watched."""
+
+
+def owed(event: events.Event) -> OwedEvent:
+    return OwedEvent(type(event).__name__, msgspec.to_builtins(event))
+
+
+def event_of(one: OwedEvent) -> events.Event | None:
+    """The event; None for one that only a newer release knows."""
+    kind = _EVENTS.get(one.name)
+    if kind is None:
+        return None
+    try:
+        return msgspec.convert(one.fields, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(MovedSession)
+
+
+def encode_session(moved: MovedSession) -> bytes:
+    return _encoder.encode(moved)
+
+
+def decode_session(data: bytes) -> MovedSession:
+    """Raises: msgspec.MsgspecError for what this release cannot go on with."""
+    return _decoder.decode(data)

@@ -1,0 +1,81 @@
+"""The call of a session that moves: what its node knows of it goes along, so that the next one judges alike.
+
+Decides whose knowledge counts. A node with the other seat's session has watched every description of the call itself, and
+keeps to what it saw; any other goes by what arrives. Restrictions that wait for the store hold here too, from the first
+moment, and are stored by whoever comes to it first.
+"""
+
+import structlog
+
+from base.clock import ServerClock
+from base.errors import MinuetError
+from base.ids import CallId, UserId
+from signaling.call import events
+from signaling.call.record import Call, encode
+from signaling.call.states import SEATS, Seat, other
+from signaling.calls import CallService
+from signaling.hub import Hub
+from signaling.live_session import LiveSession
+from signaling.local_call import LocalCall, LocalCalls
+from signaling.moved import MovedCall, event_of, owed
+from signaling.ports import StoredCall
+
+logger = structlog.get_logger(__name__)
+
+
+class MovingCalls:
+    """Takes calls apart and puts them together, with the sessions that are in them."""
+
+    def __init__(self, hub: Hub, local: LocalCalls, calls: CallService, clock: ServerClock) -> None:
+        self._hub = hub
+        self._local = local
+        self._calls = calls
+        self._clock = clock
+
+    def known(self, call_id: CallId, user_id: UserId) -> MovedCall | None:
+        """What this node knows of the call; None where it does not know it."""
+        call = self._local.get(call_id)
+        seat = None if call is None else call.view.seat_of(user_id)
+        if call is None or seat is None:
+            return None
+        return MovedCall(
+            call_id=call_id,
+            record=encode(call.stored.call),
+            rev=call.stored.rev,
+            seat=seat,
+            budget=call.budgets[seat].facts(self._clock.monotonic_ms()),
+            negotiations=call.negotiations.facts(),
+            owed=[owed(event) for event in call.owed],
+        )
+
+    def departed(self, call_id: CallId) -> None:
+        """A session in the call has left; where it was the last here, what was negotiated goes on unseen from now on."""
+        call = self._local.get(call_id)
+        if call is not None and not any(self._sits_here(call, seat) for seat in SEATS):
+            call.negotiations.forget()
+
+    def take_in(self, moved: MovedCall, record: Call, live: LiveSession) -> None:
+        """Knows the call as the node knew it that `live` comes from."""
+        call = self._local.keep(StoredCall(record, moved.rev))
+        same_connections = call.stored.call.resets == record.resets
+        if same_connections and not self._sits_here(call, other(moved.seat)):
+            call.negotiations.go_on(moved.negotiations)
+        call.budgets[moved.seat].keep_to(moved.budget, self._clock.monotonic_ms())
+        for one in moved.owed:
+            event = event_of(one)
+            if event is not None and call.bind(event, self._clock.now_ms()):
+                live.run_soon(self._settle(call, event))
+
+    def _sits_here(self, call: LocalCall, seat: Seat) -> bool:
+        session = self._hub.session(call.view.seat(seat).session_id)
+        return session is not None and not session.is_over
+
+    async def _settle(self, call: LocalCall, event: events.Event) -> None:
+        try:
+            # Where the store is away, this leaves it owed by this node, too.
+            await self._calls.decide(call, event)
+        except MinuetError as error:
+            logger.debug("restriction was settled elsewhere", call_id=call.id, code=error.code)
+        finally:
+            call.release(event, self._clock.now_ms())
+            self._calls.retime(call)
