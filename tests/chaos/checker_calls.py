@@ -225,7 +225,7 @@ def ends(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
         if call is None:
             continue
         over_ms = story.local_ms(_over_at(call, readings.users[tale.who]))
-        from_ms, to_ms = max(over_ms, tale.began.at_ms), over_ms + _TOLD_MS
+        from_ms, to_ms = over_ms, over_ms + _TOLD_MS
         if tale.over.at_ms <= to_ms or mode.was_away(from_ms, to_ms):
             continue
         if story.was_attached(tale.who, from_ms, to_ms):
@@ -235,7 +235,7 @@ def ends(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
 
 def _over_at(call: KeptCall, user: str) -> int:
     """When a call was over for one of its two: for a guest, once media was. Unix ms."""
-    seat = next(seat for seat, who in call.users.items() if who == user)
-    if call.roles[seat] == "guest" and call.live_at is not None:
+    seat = next((seat for seat, who in call.users.items() if who == user), "")
+    if call.roles.get(seat) == "guest" and call.live_at is not None:
         return min(call.ended_at, call.live_at + call.duration_ms)
     return call.ended_at

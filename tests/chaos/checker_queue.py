@@ -21,7 +21,7 @@ class _Place:
     intent: str = ""
     since: Entry | None = None
     matched: str = ""
-    """The ticket that led to the call of now."""
+    """The ticket that led to the call of now; empty where its join was not answered yet."""
     maybe: int = 0
     """Joins whose answer is not known: each may have led to a place."""
     leaving: bool = False
@@ -58,7 +58,18 @@ def _follow(who: int, story: Story, readings: Readings, mode: Mode) -> Iterator[
             if ask.type == "queue.join" and key in joins:
                 sent, was_matched = joins.pop(key)
                 place.maybe = max(0, place.maybe - 1)
-                if entry.type == "ok" and not was_matched:
+                if entry.type == "ok" and was_matched and place.matched in ("", entry.body["ticket_id"]):
+                    # The match came before the answer of the join that led to it.
+                    place.matched = entry.body["ticket_id"]
+                    place.ticket = place.matched if place.ticket == "?" else place.ticket
+                elif entry.type == "ok" and was_matched:
+                    # Done after that call had ended: what it gives takes the place of what came back from it.
+                    place.ticket, place.intent, place.since = (
+                        entry.body["ticket_id"],
+                        sent.body["intent"],
+                        entry,
+                    )
+                elif entry.type == "ok":
                     yield from _joined(place, entry, sent, mode)
             elif ask.type == "queue.leave":
                 place.leaving = False
@@ -77,7 +88,7 @@ def _follow(who: int, story: Story, readings: Readings, mode: Mode) -> Iterator[
             place.maybe = place.maybe if place.ticket else max(0, place.maybe - 1)
             place.matched, place.ticket, place.since = place.ticket, "", entry
         elif entry.type == "call.ended":
-            if entry.body["requeued"]:
+            if entry.body["requeued"] and not place.ticket:
                 place.ticket, place.since = place.matched or "?", entry
         elif entry.type == "queue.left":
             place.ticket = ""

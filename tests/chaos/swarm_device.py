@@ -107,16 +107,11 @@ class Device:
         self._gone: asyncio.Future[int | None] | None = None
         self._nudged = asyncio.Event()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the session was ended here, or the server wants us no more."""
-        return self._over
-
     async def run(self) -> None:
         """Connects, and connects again, until the session is ended here or the server wants it no more."""
-        while not self.is_over:
+        while True:
             await self._attempt()
-            if self.is_over:
+            if self._over:
                 return
             urgent = self.owner is not None and self.owner.is_urgent
             pause_s = max(self._backoff.next_s(urgent=urgent), self._pause_at_least_s)

@@ -147,16 +147,17 @@ class Person:
             elif self.waiting is not None:
                 intent = self.waiting
                 # Asked once more: the same ticket has to be there still, or word of its end has to be on its way.
-                await self.ask(
-                    "queue.join", {"intent": intent}, lambda: self.waiting is not None and not self.call
-                )
+                await self._join(intent, lambda: self.waiting is not None and self.call is None)
                 await self._leave()
             elif self._away:
                 await self._set_away(False)
             elif not self._begun or any(self._outgoing.values()):
                 await self._wait(0.5)
-            else:
+            elif await self.ask("queue.leave", {}, lambda: self.call is None) is not None:
+                # Said even where we wait for nothing: a join may have been done whose answer never came.
                 return
+            else:
+                await self._wait(1.0)
 
     def cut(self) -> None:
         """Loses the network."""
@@ -189,13 +190,11 @@ class Person:
         elif chance < habits.reloads + habits.leaves + habits.goes_away:
             await self._set_away(not self._away)
         else:
-            await self._join()
+            intent = "friends" if self._rng.random() < habits.friends else "dating"
+            await self._join(intent, lambda: not self.going_home and self.call is None)
 
-    async def _join(self) -> None:
-        intent = "friends" if self._rng.random() < self._habits.friends else "dating"
-        joined = await self.ask(
-            "queue.join", {"intent": intent}, lambda: not self.going_home and self.call is None
-        )
+    async def _join(self, intent: str, wanted: Callable[[], bool]) -> None:
+        joined = await self.ask("queue.join", {"intent": intent}, wanted)
         # The match may have come with the answer.
         if joined is not None and self.call is None:
             self._away = False
