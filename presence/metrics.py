@@ -96,6 +96,11 @@ class BusMetrics:
         self.unheard = Counter(
             "minuet_bus_unheard", "Publications that reached nobody: the node is gone.", registry=registry
         )
+        self.moved = Counter(
+            "minuet_bus_moved",
+            "Answers that a channel is another primary's, on a cluster.",
+            registry=registry,
+        )
         self.connects = Counter(
             "minuet_bus_connects", "Connections made to the store for the bus.", registry=registry
         )

@@ -6,13 +6,13 @@ node and keeps them for a few seconds; a receiver that misses some asks for them
 cannot be had again is told as a gap, never passed over in silence.
 
 The parts: `bus_outgoing` (what leaves), `bus_incoming` (what arrives), `bus_sequence` (the numbers, pure), `bus_frames`
-(what is published), `bus_wires`, `bus_line` and `bus_link` (the connections).
+(what is published), `bus_wires`, `bus_line` and `bus_link` (the connections: one to a plain server, one to each primary of
+a cluster, where inboxes are shards' channels).
 """
 
 import asyncio
 import secrets
 from collections.abc import Callable
-from functools import partial
 
 from redis.asyncio import Redis
 
@@ -22,10 +22,11 @@ from presence.metrics import BusMetrics
 from signaling.ports import Gap
 from storage.redis.bus_incoming import Incoming
 from storage.redis.bus_limits import BusLimits
-from storage.redis.bus_line import Ends, Line, Warnings
-from storage.redis.bus_link import BusLink, open_link
+from storage.redis.bus_line import Ends, Warnings
+from storage.redis.bus_link import BusLink
 from storage.redis.bus_outgoing import Outgoing
-from storage.redis.bus_wires import OneServer, Wires
+from storage.redis.bus_wires import OneServer, Primaries, Wires
+from storage.redis.cluster import ClusterRedis
 from storage.redis.keys import Keys
 
 
@@ -48,8 +49,9 @@ class RedisBus:
             keys, clock, metrics, limits, ask=self._outgoing.aside, asked=self._outgoing.again
         )
         ends = Ends(self._incoming, self._outgoing, clock, metrics, self._warnings, limits.silence_ms)
-        connect = partial(open_link, redis, monotonic_ms=clock.monotonic_ms)
-        self._wires: Wires = OneServer(Line("redis", ends, self, connect))
+        self._wires: Wires = (
+            Primaries(redis, ends, self) if isinstance(redis, ClusterRedis) else OneServer(redis, ends, self)
+        )
 
     @property
     def is_connected(self) -> bool:
@@ -98,7 +100,10 @@ class RedisBus:
     def on_subscribed(self, channel: bytes) -> None:
         self._incoming.subscribed(channel)
 
-    def on_moved(self) -> None:
+    def on_moved(self, channel: bytes | None) -> None:
+        self._metrics.moved.inc()
+        if channel is not None:
+            self._incoming.unsubscribed((channel,))
         self._wires.moved()
 
     def on_unheard(self) -> None:

@@ -116,6 +116,10 @@ class Incoming:
             if channel in self._up:
                 self._up[channel].clear()
 
+    def is_up(self, channel: bytes) -> bool:
+        """Whether what is published to the channel arrives."""
+        return channel in self._up and self._up[channel].is_set()
+
     def excuse(self, now_ms: int, channels: Iterable[bytes]) -> None:
         """Counts silence from now: it was us who did not listen."""
         for channel in channels:

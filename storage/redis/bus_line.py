@@ -63,6 +63,8 @@ class Line:
         ends: Ends,
         listener: LinkListener,
         connect: Callable[[LinkListener], Awaitable[BusLink]],
+        *,
+        on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.link: BusLink | None = None
@@ -71,6 +73,7 @@ class Line:
         self._ends = ends
         self._listener = listener
         self._connect = connect
+        self._on_trouble = on_trouble
 
     def open(self) -> BusLink | None:
         """The connection, where there is one that takes publications now."""
@@ -104,6 +107,7 @@ class Line:
                     failures = 0
             longest = min(LONGEST_BACKOFF_S, 0.05 * 2**failures)
             failures += 1
+            self._on_trouble()
             await asyncio.sleep(longest * random.uniform(0.5, 1))  # noqa: S311  spreads reconnects, keeps no secret
 
     async def _use(self, link: BusLink) -> None:

@@ -40,8 +40,8 @@ class LinkListener(Protocol):
         """The server refused a command."""
         ...
 
-    def on_moved(self) -> None:
-        """A channel is another server's, or is becoming so."""
+    def on_moved(self, channel: bytes | None) -> None:
+        """A channel is another server's, or is becoming so; None where the server did not say which."""
         ...
 
     def on_writable(self) -> None:
@@ -50,10 +50,13 @@ class LinkListener(Protocol):
 
 
 class BusLink(asyncio.Protocol):
-    """The protocol of that connection."""
+    """The protocol of that connection; `sharded` to a primary of a cluster, whose channels have slots as keys have."""
 
-    def __init__(self, listener: LinkListener, monotonic_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, listener: LinkListener, monotonic_ms: Callable[[], int], *, sharded: bool = False
+    ) -> None:
         self._listener = listener
+        self._prefix = b"S" if sharded else b""
         self._monotonic_ms = monotonic_ms
         # Maps, sets and errors come as values: a refused command must not end the connection.
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
@@ -61,6 +64,7 @@ class BusLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unanswered = 0
         self._progress_at = monotonic_ms()
+        self._leaving: set[bytes] = set()
         self.is_paused = False
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -75,15 +79,17 @@ class BusLink(asyncio.Protocol):
     # --- out -------------------------------------------------------------------------------------------------
 
     def subscribe(self, channel: bytes) -> None:
-        self._write(_pack((b"SUBSCRIBE", channel)))
+        self._write(_pack((self._prefix + b"SUBSCRIBE", channel)))
 
     def unsubscribe(self, channel: bytes) -> None:
-        self._write(_pack((b"UNSUBSCRIBE", channel)))
+        self._leaving.add(channel)
+        self._write(_pack((self._prefix + b"UNSUBSCRIBE", channel)))
 
     def publish(self, batches: Sequence[tuple[bytes, bytes]]) -> None:
         """Sends each payload to its channel, in one write."""
         self._expect(len(batches))
-        self._write(b"".join([_pack((b"PUBLISH", channel, payload)) for channel, payload in batches]))
+        command = self._prefix + b"PUBLISH"
+        self._write(b"".join([_pack((command, channel, payload)) for channel, payload in batches]))
 
     def ping(self) -> None:
         self._expect(1)
@@ -132,18 +138,31 @@ class BusLink(asyncio.Protocol):
     def _received(self, item: Any) -> None:
         if isinstance(item, hiredis.PushNotification):
             match item:
-                case [b"message", channel, payload]:
+                case [b"message" | b"smessage", channel, payload]:
                     self._listener.on_message(channel, payload)
-                case [b"subscribe", channel, _]:
+                case [b"subscribe" | b"ssubscribe", channel, _]:
                     self._listener.on_subscribed(channel)
+                case [b"unsubscribe" | b"sunsubscribe", channel, _]:
+                    self._left(channel)
             return
         # Subscribing is answered by a push; only its refusal comes here without having been expected.
         self._unanswered = max(0, self._unanswered - 1)
         self._progress_at = self._monotonic_ms()
         if isinstance(item, hiredis.ReplyError):
-            self._listener.on_refused(str(item))
+            reason = str(item)
+            if reason.startswith("MOVED"):
+                self._listener.on_moved(None)
+            else:
+                self._listener.on_refused(reason)
         elif item == 0:
             self._listener.on_unheard()
+
+    def _left(self, channel: bytes) -> None:
+        if channel in self._leaving:
+            self._leaving.discard(channel)
+        else:
+            # The slot has gone to another primary, and its subscribers were shown the door.
+            self._listener.on_moved(channel)
 
     def pause_writing(self) -> None:
         self.is_paused = True
@@ -157,7 +176,9 @@ class BusLink(asyncio.Protocol):
             self.lost.set_result(None)
 
 
-async def open_link(redis: Redis, listener: LinkListener, monotonic_ms: Callable[[], int]) -> BusLink:
+async def open_link(
+    redis: Redis, listener: LinkListener, monotonic_ms: Callable[[], int], *, sharded: bool = False
+) -> BusLink:
     """A link to where `redis` connects to, beside its pool.
 
     Raises: what redis-py raises when it cannot connect (see `client.UNAVAILABLE_ERRORS`).
@@ -176,6 +197,6 @@ async def open_link(redis: Redis, listener: LinkListener, monotonic_ms: Callable
     writer: asyncio.StreamWriter | None = connection._writer
     if writer is None:
         raise RedisConnectionError("the connection was closed while it was opened")
-    link = BusLink(listener, monotonic_ms)
+    link = BusLink(listener, monotonic_ms, sharded=sharded)
     link.attach(connection, cast("asyncio.Transport", writer.transport))
     return link
