@@ -24,6 +24,10 @@ class NotSeen(Exception):
     """A fault left no trace: it did not happen, and what the run shows is worth nothing."""
 
 
+class Noticed(Exception):
+    """Something was noticed of what nobody may notice."""
+
+
 @dataclass(slots=True)
 class Scene:
     """What faults are done to."""

@@ -7,8 +7,12 @@ import signal
 from dataclasses import dataclass
 from typing import Self
 
+import aiohttp
+
 from tests.chaos.deployment import Layout
-from tests.chaos.faults import Excuse, Facts, Scene, processor_ticks, prove, state_of, until_state
+from tests.chaos.faults import Excuse, Facts, Noticed, Scene, processor_ticks, prove, state_of, until_state
+from tests.integration.workers.crew import Crew
+from tests.integration.workers.knocking import knocking
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +79,32 @@ class PauseProcess:
         prove(used == 0, f"{self.member} used {used} ticks while it was stopped")
         prove(awake in ("R", "S", "D"), f"{self.member} did not go on: {awake!r}")
         return {"paused": pid, "state": still, "ticks_used": used, "state_after": awake}
+
+
+@dataclass(frozen=True, slots=True)
+class RollHubs:
+    """SIGHUP to a supervisor: all its workers are replaced while somebody knocks at the door without end."""
+
+    member: str
+
+    @property
+    def excuse(self) -> Excuse:
+        # Nothing: that is the point of it.
+        return Excuse()
+
+    async def inject(self, scene: Scene) -> Facts:
+        member = scene.deployment.members[self.member]
+        async with aiohttp.ClientSession() as http:
+            crew = Crew(member.running, http)
+            before = await crew.pids()
+            async with knocking(crew.url) as knocks:
+                crew.hang_up()
+                workers = await crew.until_rolled(before)
+        after = [worker["pid"] for worker in workers]
+
+        prove(not set(before) & set(after), f"not every worker was replaced: {before}, {after}")
+        prove(all(state_of(pid) == "" for pid in before), "a worker of before is still there")
+        prove(knocks.answered > 0, "nobody knocked")
+        if knocks.failures:
+            raise Noticed(f"{len(knocks.failures)} of {knocks.answered} at the door: {knocks.failures[:5]}")
+        return {"workers": [before, after], "knocks": knocks.answered, "failures": 0}

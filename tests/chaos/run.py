@@ -16,8 +16,10 @@ from typing import Any
 from tests.chaos.checker import Mode, check
 from tests.chaos.deployment import PREFIX, SECRET, Deployment, Layout
 from tests.chaos.faults import Fault, Scene
+from tests.chaos.history import History
 from tests.chaos.readings import read_final
 from tests.chaos.swarm import Habits, Swarm, World, settle_people
+from tests.chaos.swarm_device import DRAIN
 
 RECOVERY_S = 30.0
 # Clocks restart and people come back: so long after a fault its traces may still be seen.
@@ -38,6 +40,8 @@ class Plan:
     calm_s: float = 1.5
     least_calls: int = 0
     """So many calls have to go live, or the run has shown nothing."""
+    unnoticed: bool = False
+    """Nothing that is done may cost anybody more than a reconnect to which they were asked."""
 
 
 @dataclass(slots=True)
@@ -137,6 +141,8 @@ async def _live(plan: Plan, scene: Scene, report: Report) -> None:
         report.failures.append(f"only {report.counts['calls live']} calls went live, of {plan.least_calls}")
     if swarm.history.overflowed:
         report.failures.append("the history overflowed")
+    if plan.unnoticed:
+        report.failures += noticed(swarm.history)
     verdict = check(swarm.history, final, mode_of(report.done))
     report.verdict = verdict.report()
     if not verdict.ok:
@@ -184,6 +190,23 @@ async def _gets_through(scene: Scene, timeout_s: float) -> bool:
             return False
         await asyncio.sleep(0.1)
     return True
+
+
+def noticed(history: History) -> list[str]:
+    """What people noticed of something that they should not have: cut sockets, lost sessions, calls lost by the network."""
+    found: Counter[str] = Counter()
+    resuming: set[tuple[int, int]] = set()
+    for entry in history:
+        socket = (entry.who, entry.socket)
+        if entry.kind == "shut" and entry.data["by"] == "them" and entry.data["code"] not in (1000, DRAIN):
+            found[f"a socket was closed with {entry.data['code']}"] += 1
+        elif entry.kind == "sent" and entry.type == "session.resume":
+            resuming.add(socket)
+        elif entry.type == "session.ready" and socket in resuming:
+            found["a session was not resumed"] += 1
+        elif entry.type == "call.ended" and entry.body["reason"] == "network_lost":
+            found["a call was lost by the network"] += 1
+    return [f"{what}, {count} times" for what, count in found.items()]
 
 
 def mode_of(done: Sequence[Done]) -> Mode:
