@@ -7,6 +7,7 @@ import pytest
 pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.cluster",
+    "tests.fixtures.stores",
     "tests.fixtures.tools",
     "tests.fixtures.deployment",
 ]

@@ -118,10 +118,10 @@ def slot_of(args: Sequence[Any]) -> int | None:
     if name in _BY_SCRIPT:
         return key_slot(args[3]) if int(args[2]) else None
     first = name.partition(" ")[0]
-    if first in _KEYLESS or len(args) == 1:
-        return None
     if first in _OF_EVERY_PRIMARY:
         raise DataError(f"{name} concerns each primary of a cluster: ask them one by one")
+    if first in _KEYLESS or len(args) == 1:
+        return None
     if first in _STREAMS:
         return key_slot(args[_streams_at(args) + 1])
     return key_slot(args[1])

@@ -14,7 +14,6 @@ from chat.model import Draft, Sent, Wish, in_order
 from storage.postgres.chat import PostgresMessages
 from storage.postgres.connections import PostgresConnections
 from storage.postgres.pool import open_pool
-from storage.redis.client import connect
 from storage.redis.keys import Keys
 from tests.contract.calls.call_records import new_id, now_ms
 from tests.contract.recorder.archive_rows import add_pair
@@ -61,10 +60,9 @@ async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(each_redis: Redis) -> Redis:
+    """On one server, and on a cluster."""
+    return each_redis
 
 
 @pytest.fixture

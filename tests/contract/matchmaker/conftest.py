@@ -1,12 +1,9 @@
 """The stores of the matchmaker, each on an empty database of the run's Valkey."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from redis.asyncio import Redis
 
 from storage.redis.activities import RedisActivities
-from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.queues import RedisQueues
 
@@ -17,10 +14,9 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(each_redis: Redis) -> Redis:
+    """On one server, and on a cluster."""
+    return each_redis
 
 
 @pytest.fixture

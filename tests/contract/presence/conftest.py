@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -11,7 +11,6 @@ from base.clock import SystemClock
 from base.ids import DeviceId, IdFactory, NodeId, SessionId, UserId
 from presence.nodes import Incarnation
 from presence.sessions import Registration
-from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
 from storage.redis.presence import RedisSessions
@@ -25,10 +24,9 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(each_redis: Redis) -> Redis:
+    """On one server, and on a cluster."""
+    return each_redis
 
 
 @pytest.fixture

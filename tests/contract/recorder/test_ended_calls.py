@@ -80,11 +80,11 @@ class MemoryHouse:
         self.ended.spoil(call_id)
 
 
-@pytest.fixture(params=["redis", "memory"])
+@pytest.fixture(params=["redis", "cluster_redis", "memory"])
 def house(request: pytest.FixtureRequest) -> House:
     if request.param == "memory":
         return MemoryHouse()
-    return RedisHouse(request.getfixturevalue("redis"))
+    return RedisHouse(request.getfixturevalue(request.param))
 
 
 async def waiting_ids(house: House, passing_over: tuple[CallId, ...] = ()) -> list[CallId]:

@@ -1,15 +1,10 @@
 """A Redis client on a database of the test's own."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from redis.asyncio import Redis
 
-from storage.redis.client import connect
-
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(each_redis: Redis) -> Redis:
+    """On one server, and on a cluster."""
+    return each_redis

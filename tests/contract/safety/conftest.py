@@ -14,7 +14,6 @@ from safety.metrics import SafetyMetrics
 from safety.service import Safety
 from storage.postgres.pool import open_pool
 from storage.postgres.safety import PostgresSafety
-from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.safety import RedisPendingRecords, RedisSafetyLog
 from tests.contract.recorder.archive_rows import add_user
@@ -28,10 +27,9 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(each_redis: Redis) -> Redis:
+    """On one server, and on a cluster."""
+    return each_redis
 
 
 @pytest.fixture

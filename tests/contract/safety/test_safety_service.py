@@ -188,7 +188,8 @@ async def test_a_block_whose_maker_died_half_way_is_completed_by_the_recorder(
     """The record was added, the sets were not."""
     ann, bob = await add_person(), await add_person()
     await safety.block(ann, bob, call_id=None, now_ms=1)
-    await redis.delete(keys.blocks(ann), keys.blocks(bob))
+    await redis.delete(keys.blocks(ann))
+    await redis.delete(keys.blocks(bob))
     await record_all(recorder, pending)
 
     assert await safety.blocks(ann) == {bob}
@@ -214,7 +215,8 @@ async def test_a_block_that_was_taken_back_is_not_brought_back_by_a_second_writi
     assert entry.record is not None
     await archive.write([entry.record])
     await database.execute("UPDATE safety.blocks SET removed_at = now()")
-    await redis.delete(keys.blocks(ann), keys.blocks(bob))
+    await redis.delete(keys.blocks(ann))
+    await redis.delete(keys.blocks(bob))
     await asyncio.sleep(0.15)
     await record_all(recorder, pending)
 

@@ -69,9 +69,11 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-@pytest.fixture(params=["redis", "memory"])
-async def house(request: pytest.FixtureRequest, redis: Redis) -> House:
-    return RedisHouse(redis) if request.param == "redis" else MemoryHouse()
+@pytest.fixture(params=["redis", "cluster_redis", "memory"])
+def house(request: pytest.FixtureRequest) -> House:
+    if request.param == "memory":
+        return MemoryHouse()
+    return RedisHouse(request.getfixturevalue(request.param))
 
 
 async def taken(visits: TurnVisits, *, limit: int = 100, lease_ms: int = LEASE_MS) -> list[CallId]:
