@@ -1,22 +1,17 @@
-"""Frames from other processes: bus to hub.
+"""Frames from other processes: bus to hub. Decides who takes a frame."""
 
-Decides who takes a frame, and that a relay which was judged by a newer record than ours waits until we have it.
-"""
-
-from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import structlog
 
-from base.errors import Unavailable
-from base.ids import CallId, ConnectionId, SessionId
+from base.ids import ConnectionId, SessionId
 from signaling.arrivals import Arrivals
 from signaling.calls import CallService
 from signaling.courier import Courier
+from signaling.early_relays import EarlyRelays
 from signaling.handover import Handovers
-from signaling.local_call import LocalCalls
 from signaling.node_frames import (
     CallCommitted,
     CallHeard,
@@ -31,13 +26,10 @@ from signaling.node_frames import (
     WatchEnded,
     decode_frame,
 )
-from signaling.relays import Relays
 from signaling.sessions import Sessions
 from signaling.watches import Watches
 
 logger = structlog.get_logger(__name__)
-
-_MAX_HELD: Final = 64
 
 
 class Inbox:
@@ -47,8 +39,7 @@ class Inbox:
         self,
         arrivals: Arrivals,
         calls: CallService,
-        local: LocalCalls,
-        relays: Relays,
+        relays: EarlyRelays,
         sessions: Sessions,
         *,
         handovers: Handovers,
@@ -57,7 +48,6 @@ class Inbox:
     ) -> None:
         self._arrivals = arrivals
         self._calls = calls
-        self._local = local
         self._relays = relays
         self._sessions = sessions
         self._handovers = handovers
@@ -65,7 +55,6 @@ class Inbox:
         self._courier = courier
         self._watches = watches
         self._run_soon: Callable[[Coroutine[Any, Any, None]], None] = sessions.run_soon
-        self._held: dict[CallId, deque[Relayed]] = {}
 
     def receive(self, payload: bytes) -> None:
         """Takes one frame; one that no known release sends is logged and dropped."""
@@ -79,7 +68,7 @@ class Inbox:
                 case CallHeard():
                     self._calls.acknowledged(frame)
                 case Relayed():
-                    self._relayed(frame)
+                    self._relays.arrived(frame)
                 case SessionTaken(session_id, generation):
                     self._sessions.taken(SessionId(session_id), generation)
                 case SessionWanted():
@@ -98,30 +87,3 @@ class Inbox:
                     self._watches.end(ConnectionId(connection_id))
         except msgspec.MsgspecError as error:
             logger.warning("frame of another release", error=str(error))
-
-    def _relayed(self, frame: Relayed) -> None:
-        call_id = CallId(frame.call_id)
-        held = self._held.get(call_id)
-        if held is not None:
-            if len(held) < _MAX_HELD:
-                held.append(frame)
-            return
-        call = self._local.get(call_id)
-        if call is not None and frame.version <= call.stored.call.version:
-            self._relays.arrived(frame)
-            return
-        self._held[call_id] = deque((frame,))
-        self._run_soon(self._catch_up(call_id))
-
-    async def _catch_up(self, call_id: CallId) -> None:
-        try:
-            await self._calls.catch_up(call_id)
-        except (Unavailable, msgspec.MsgspecError) as error:
-            # The record is out of reach, or of a release that this one cannot read. The next relay tries again.
-            logger.warning("relays dropped: no record", call_id=call_id, error=type(error).__name__)
-            return
-        finally:
-            # Whatever happened: nothing may wait for a load that is over.
-            held = self._held.pop(call_id)
-        for frame in held:
-            self._relays.arrived(frame)

@@ -23,6 +23,7 @@ from signaling.dispatch.ice import IceServersCommand
 from signaling.dispatch.presence import PresenceCommands
 from signaling.dispatch.queue import QueueCommands
 from signaling.dispatch.safety import SafetyCommands
+from signaling.early_relays import EarlyRelays
 from signaling.handover import Handovers
 from signaling.inbox import Inbox
 from signaling.links import Links
@@ -149,8 +150,7 @@ class HubSide:
         inbox = Inbox(
             arrivals,
             node.calls,
-            node.local,
-            relays,
+            EarlyRelays(node.calls, node.local, relays, self.sessions.run_soon),
             self.sessions,
             handovers=handovers,
             courier=chat.courier,

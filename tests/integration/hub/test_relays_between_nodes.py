@@ -27,11 +27,11 @@ from signaling.call.record import decode, encode
 from signaling.call.states import Seat
 from signaling.calls import CallService
 from signaling.candidates import Outcome, RelayRange, RelayRanges
+from signaling.early_relays import EarlyRelays
 from signaling.hub import Hub
-from signaling.inbox import Inbox
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics, SessionMetrics
-from signaling.node_frames import CallCommitted, NodeFrame, Relayed, decode_frame, encode_frame
+from signaling.node_frames import CallCommitted, CallHeard, NodeFrame, Relayed, decode_frame, encode_frame
 from signaling.ports import StoredCall
 from signaling.protocol.messages import call as wire
 from signaling.protocol.messages.family import ServerMessage
@@ -122,10 +122,7 @@ class Node:
         self.calls = CallService(self.store, self.local, router, aftermath, clock, self.metrics)
         self.relays = Relays(self.local, router, clock, self.metrics, self.calls, RANGES)
         self._tasks: set[asyncio.Task[None]] = set()
-        # Of the rest of the inbox nothing is met by what these tests send.
-        self.inbox = Inbox.__new__(Inbox)
-        self.inbox._calls, self.inbox._local, self.inbox._relays = self.calls, self.local, self.relays
-        self.inbox._held, self.inbox._run_soon = {}, self._run_soon
+        self._early = EarlyRelays(self.calls, self.local, self.relays, self._run_soon)
 
     def _run_soon(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -136,6 +133,18 @@ class Node:
         """Until what arrived has been dealt with."""
         while self._tasks:
             await asyncio.gather(*self._tasks)
+
+    def receive(self, payload: bytes) -> None:
+        """A frame of those that nodes exchange about a call."""
+        match decode_frame(payload):
+            case Relayed() as frame:
+                self._early.arrived(frame)
+            case CallCommitted() as frame:
+                self.calls.committed(frame)
+            case CallHeard() as frame:
+                self.calls.acknowledged(frame)
+            case frame:
+                raise AssertionError(f"not about a call: {frame}")
 
     def send(self, message: wire.CallOffer | wire.CallAnswer | wire.CallCandidates) -> None:
         """The person sends something to the other."""
@@ -163,7 +172,7 @@ class Town:
                 held.append((node_id, frame))
                 continue
             node = self.hers if node_id == self.hers.id else self.his
-            node.inbox.receive(encode_frame(frame))
+            node.receive(encode_frame(frame))
             await node.settle()
         self.bus.way = held
 
@@ -377,7 +386,7 @@ async def test_what_waits_for_the_record_keeps_its_order(town: Town) -> None:
     town.hers.send(wire.CallCandidates(call_id=town.call_id, negotiation=2, candidates=candidates))
     for _, frame in town.bus.way:
         if isinstance(frame, Relayed):
-            town.his.inbox.receive(encode_frame(frame))
+            town.his.receive(encode_frame(frame))
     await town.his.settle()
 
     relays = [type_ for type_, _ in town.his.person.heard if type_ in ("call.offer", "call.candidates")]
@@ -496,8 +505,8 @@ async def test_a_commit_of_an_older_release_shows_no_address(hidden_town: Town) 
     forgetful = _as_an_older_release_commits(town.call_at(town.hers).stored)
     assert not forgetful.call.policy.hides_addresses
     frame = CallCommitted(town.call_id, encode(forgetful.call), forgetful.rev, [])
-    town.hers.inbox.receive(encode_frame(frame))
-    town.his.inbox.receive(encode_frame(frame))
+    town.hers.receive(encode_frame(frame))
+    town.his.receive(encode_frame(frame))
     await town.hers.settle()
 
     town.hers.send(town.offer(2, VOICE + f"a={OWN}\r\n"))
