@@ -67,6 +67,10 @@ class PoolLost(Exception):
     """Another worker owns the pool by now, or nobody does."""
 
 
+class StoreSuspect(Exception):
+    """The store has lost something that is being put back: the pool is not what it will be."""
+
+
 class EventsMissed(Exception):
     """The pool's events have a gap: what is known of it is not what it is."""
 
@@ -83,6 +87,7 @@ class Tenure:
         self._cursor = lease.cursor
         self._number = lease.number
         self._heard = asyncio.Event()
+        self._is_settled = False
         self._clock_ahead_ms = 0
         self._set_clock(lease)
         rules = rules_of(policy)
@@ -100,10 +105,16 @@ class Tenure:
         """Serves the pool.
 
         Raises:
-            ExceptionGroup: of `PoolLost`, `EventsMissed`, `Unavailable` or a defect; never returns otherwise.
+            ExceptionGroup: of `PoolLost`, `EventsMissed`, `StoreSuspect`, `Unavailable` or a defect; never returns
+                otherwise.
         """
+        health = self._ports.health
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew(), name=f"{self._pool}:renew")
+            # A pool changes hands also because the store has lost who owned it, and its tickets with that.
+            await health.look()
+            await health.settled()
+            self._is_settled = True
             await self._rebuild()
             works = (self._read, self._widen, self._claim, self._review, self._look_after, self._publish)
             for work in works:
@@ -117,11 +128,20 @@ class Tenure:
             await self._keep()
 
     async def _keep(self) -> Lease:
+        heard = self._number
         lease = await self._queues.keep_lease(self._pool, self._token, ttl_ms=LEASE_MS)
         if not lease.token:
             raise PoolLost
+        if lease.number < heard:
+            raise EventsMissed(f"the pool knows of {lease.number} events, and {heard} were heard")
+        self._refuse_suspect()
         self._set_clock(lease)
         return lease
+
+    def _refuse_suspect(self) -> None:
+        """Ends the tenure when the store is found to have lost something: what was learnt of the pool is void."""
+        if self._is_settled and self._ports.health.restoring_ms() > 0:
+            raise StoreSuspect
 
     def _set_clock(self, lease: Lease) -> None:
         self._clock_ahead_ms = lease.now_ms - self._ports.clock.monotonic_ms()
@@ -193,6 +213,7 @@ class Tenure:
             if not self._pairs:
                 self._pairs_wait.clear()
             matches = [self._match(pair) for pair in pairs]
+            self._refuse_suspect()
             reply = await self._queues.claim(self._pool, self._token, matches)
             if not reply.current:
                 raise PoolLost
@@ -252,6 +273,7 @@ class Tenure:
         while True:
             await asyncio.sleep(_REVIEW_TICK_S)
             now_ms = self._now()
+            self._refuse_suspect()
             due: list[CallId] = []
             while self._reviews and self._reviews[0][0] <= now_ms and len(due) < _REVIEWS_AT_ONCE:
                 due.append(heappop(self._reviews)[1])

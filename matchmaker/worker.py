@@ -15,7 +15,7 @@ from base.errors import Unavailable
 from base.policy import IntentPolicy
 from matchmaker.ports import Lease
 from matchmaker.roster import Roster
-from matchmaker.tenure import LEASE_MS, EventsMissed, PoolLost, Tenure
+from matchmaker.tenure import LEASE_MS, EventsMissed, PoolLost, StoreSuspect, Tenure
 from matchmaker.worker_ports import WorkerPorts
 
 _STANDBY_MS = 500
@@ -70,6 +70,9 @@ class PoolWorker:
                     failures = 0
                 except* PoolLost:
                     logger.warning("pool lost", pool=self._pool)
+                except* StoreSuspect:
+                    logger.warning("pool left alone until all is put back", pool=self._pool)
+                    failures = 0
                 except* EventsMissed as missed:
                     logger.warning("pool events missed", pool=self._pool, reason=_reason(missed))
                 except* Unavailable as away:

@@ -6,7 +6,7 @@ from base.clock import Clock
 from base.ids import IdFactory
 from matchmaker.lobby import Lobby
 from matchmaker.metrics import MatchmakerMetrics
-from matchmaker.ports import Activities, Announcer, CallStages, NodeLiveness, QueueStore
+from matchmaker.ports import Activities, Announcer, CallStages, NodeLiveness, QueueStore, StoreHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +22,4 @@ class WorkerPorts:
     ids: IdFactory
     clock: Clock
     metrics: MatchmakerMetrics
+    health: StoreHealth

@@ -181,6 +181,7 @@ def _start_jobs(
             ids=foundation.ids,
             clock=foundation.clock,
             metrics=node.matchmaker_metrics,
+            health=node.lease,
         )
         matchmaker = running.start(run_matchmaker(foundation.settings.intents, ports))
     if parts.worker:

@@ -52,6 +52,24 @@ class PlayedNodes:
 
 
 @dataclass
+class PlayedHealth:
+    """Whether the store has lost something, as the test says."""
+
+    restoring: bool = False
+    looks: int = 0
+
+    def restoring_ms(self) -> int:
+        return 1_000 if self.restoring else 0
+
+    async def look(self) -> None:
+        self.looks += 1
+
+    async def settled(self) -> None:
+        while self.restoring:
+            await asyncio.sleep(0.01)
+
+
+@dataclass
 class HeardMatches:
     """What both seats' nodes are told."""
 
@@ -87,6 +105,7 @@ class Scene:
     registry: CollectorRegistry
     policies: dict[str, IntentPolicy]
     ids: IdFactory
+    health: PlayedHealth = field(default_factory=PlayedHealth)
 
     @classmethod
     def on(cls, redis: Redis) -> "Scene":
@@ -115,6 +134,7 @@ class Scene:
             ids=self.ids,
             clock=SystemClock(),
             metrics=self.metrics,
+            health=self.health,
         )
 
     async def join(

@@ -13,7 +13,7 @@ from base.policy import Gender
 from matchmaker.activity import InCall, Queued
 from matchmaker.lobby import Joined, Standing
 from matchmaker.matches import Match, Progress, seated
-from matchmaker.ports import CallStage, TicketState
+from matchmaker.ports import Caller, CallStage, TicketState
 from matchmaker.scoring import Rule
 from matchmaker.ticket import Preferences
 from matchmaker.worker import PoolWorker, run_matchmaker
@@ -375,7 +375,7 @@ async def test_a_gap_in_the_events_makes_the_owner_learn_the_pool_anew(scene: Sc
     await asyncio.sleep(0.1)
     value = (await scene.redis.hget(scene.keys.user(ANN), "activity")) or b""
     assert value == b""
-    await scene.activities.join(ANN, ann.ticket.device_id, Queued("friends", ann.ticket_id))
+    await scene.activities.join(ANN, Caller(ann.ticket.device_id), Queued("friends", ann.ticket_id))
     silent = b"w|other||" + msgspec.msgpack.encode(ann.ticket)
     await scene.redis.hset(scene.keys.tickets("friends"), ann.ticket_id, silent)
     await scene.redis.hincrby(scene.keys.pool_counts("friends"), "events", 1)
