@@ -26,6 +26,8 @@ RECOVERY_S = 30.0
 AFTERMATH_MS = 5_000.0
 LATE_MS = 1_500.0
 STRANGERS = 1_000
+# Of a line of the history in a report: who needs more finds the line by its number.
+WIDTH = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Report:
             "",
             "what happened: " + ", ".join(f"{name} {number}" for name, number in sorted(self.counts.items())),
             "",
-            self.verdict,
+            *(line[:WIDTH] for line in self.verdict.splitlines()),
             "",
             f"logs of all processes, history.jsonl, report.txt: {self.folder}",
             f"again: MINUET_CHAOS_SEED={self.plan.seed}",
