@@ -150,7 +150,7 @@ class Handovers:
         """A session does not come."""
         crossing = self._crossings.get(SessionId(frame.session_id))
         if crossing is not None:
-            self._do(crossing, crossing.refused(frame))
+            self._do(crossing, crossing.refused(frame, self._clock.monotonic_ms()))
 
     def forwarded(self, frame: SessionForwarded) -> bytes | None:
         """The frame that was sent on to here, where its session is here; else it goes on, waits, or is lost."""

@@ -105,6 +105,8 @@ class _Taking:
     held: deque[bytes] = field(default_factory=deque)
     held_bytes: int = 0
     is_whole: bool = True
+    next_holder: NodeId | None = None
+    """Who had the row when the client came again, other than this node."""
     goes_on: SessionWanted | None = None
 
 
@@ -177,6 +179,9 @@ class Crossing:
         if isinstance(state, _Taking):
             # The client came again before its session did: one answer serves, whoever waits for it now.
             state.generation = max(state.generation, generation)
+            if holder != self._node_id:
+                # Unless the session went on, or back, before it could come here.
+                state.next_holder = holder
             other, state.goes_on = state.goes_on, None
             return [] if other is None else [self._refuse(other, Refusal.NEWER)]
         self._state = _Taking(generation, generation, holder, now_ms)
@@ -205,18 +210,18 @@ class Crossing:
                 return self._give_up(state, Refusal.GONE)
             wanted, pieces = state.goes_on, tuple(state.pieces)
             self._state = _Given(NodeId(wanted.node_id), wanted.generation, now_ms, pieces)
-            return [self._piece(wanted, pieces), *self._send_on(wanted, state)]
+            return [self._piece(wanted, pieces), *self._send_on(NodeId(wanted.node_id), state)]
         self._state = None
         held = tuple(state.held)
         return [Land(state.generation, b"".join(state.pieces), held, complete=state.is_whole)]
 
-    def refused(self, frame: SessionGone) -> list[Effect]:
+    def refused(self, frame: SessionGone, now_ms: int) -> list[Effect]:
         """The node that was asked does not give the session."""
         state = self._state
         if not isinstance(state, _Taking) or frame.generation != state.asked:
             return []
         known = frame.reason in Refusal.__members__.values()
-        return self._give_up(state, Refusal(frame.reason) if known else Refusal.GONE)
+        return self._refused(state, Refusal(frame.reason) if known else Refusal.GONE, now_ms)
 
     def taken(self, generation: int) -> list[Effect]:
         """The device has begun another session elsewhere: this one is of no use to anybody.
@@ -306,7 +311,7 @@ class Crossing:
         match state:
             case _Taking() if now_ms - state.asked_at >= PATIENCE_MS:
                 # Whatever it was that kept the other node: it is not to go on with the session.
-                return [self._dismiss(state), *self._give_up(state, Refusal.NO_ANSWER)]
+                return [self._dismiss(state), *self._refused(state, Refusal.NO_ANSWER, now_ms)]
             case _Giving() if not busy:
                 return [Give()]
             case _Giving() if now_ms - state.since >= QUIET_MS:
@@ -341,11 +346,21 @@ class Crossing:
         )
         return Send(NodeId(wanted.node_id), piece)
 
+    def _refused(self, state: _Taking, reason: Refusal, now_ms: int) -> list[Effect]:
+        if state.next_holder is None:
+            return self._give_up(state, reason)
+        state.holder, state.next_holder = state.next_holder, None
+        state.asked = state.generation
+        state.pieces.clear()
+        return [self._ask(state, now_ms)]
+
     def _give_up(self, state: _Taking, reason: Refusal) -> list[Effect]:
         self._state = None
+        # Who has the session is to have this, too.
+        late = self._send_on(state.holder, state) if reason is Refusal.NEWER else []
         if state.goes_on is None:
-            return [GiveUp(reason)]
-        return [self._refuse(state.goes_on, reason), GiveUp(Refusal.NEWER)]
+            return [*late, GiveUp(reason)]
+        return [*late, self._refuse(state.goes_on, reason), GiveUp(Refusal.NEWER)]
 
     def _pass_on(self, state: _Taking, frame: SessionWanted) -> list[Effect]:
         before, state.goes_on = state.goes_on, frame
@@ -369,6 +384,5 @@ class Crossing:
         # Who asks read the row before it named the next node.
         return [Send(state.node_id, frame)]
 
-    def _send_on(self, wanted: SessionWanted, state: _Taking) -> list[Send]:
-        node_id = NodeId(wanted.node_id)
+    def _send_on(self, node_id: NodeId, state: _Taking) -> list[Send]:
         return [Send(node_id, SessionForwarded(self.session_id, payload, 1)) for payload in state.held]
