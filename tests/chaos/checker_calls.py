@@ -4,7 +4,7 @@ The table is the project's own (`signaling/call/table.py`, from which docs/state
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Final
 
 from signaling.call.states import State
@@ -191,7 +191,7 @@ def _same_story(
 def deadlines(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation]:
     """Whoever is there hears of the end of each state soon after its deadline."""
     for tale in story.tales.values():
-        for view, after in zip(tale.views, [*tale.views[1:], None], strict=True):
+        for view, after in zip_longest(tale.views, tale.views[1:]):
             due = min(
                 (view.data[name] for name in ("deadline_at", "ends_at") if view.data[name]), default=None
             )
