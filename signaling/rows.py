@@ -65,7 +65,12 @@ class Rows:
         if live.is_over:
             return False
         if generation is None:
-            live.end(CloseCode.SUPERSEDED, "superseded")
+            row = await self._registry.where(live.user_id, live.device_id)
+            if row is not None and row.session_id == live.id:
+                # The device has come back on another node, which is about to ask for this very session.
+                live.freeze()
+            else:
+                live.end(CloseCode.SUPERSEDED, "superseded")
             return False
         live.generation = max(live.generation, generation)
         if live.away and not await self._registry.note_away(registration, live.generation, live.away):

@@ -6,7 +6,6 @@ call does; those are told that a device is there, is away, or has left.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
@@ -27,6 +26,7 @@ from signaling.connection import Connection
 from signaling.greeting import FirstMessage, Greeting
 from signaling.handover import Handovers
 from signaling.hub import Hub
+from signaling.leaving import Leaving, LeftCalls, insist
 from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
 from signaling.moved import MovedSession
@@ -45,7 +45,6 @@ from signaling.welcome import SessionPolicy, session_ready
 
 logger = structlog.get_logger(__name__)
 
-_FAREWELL_BACKOFF_S: Final = (0.1, 0.5, 1.0, 2.0, 4.0)
 _DRAIN_SPREAD_MS: Final = 3_000
 _REASSERTED_AT_ONCE: Final = 100
 
@@ -54,7 +53,7 @@ Unread = Callable[[UserId], Awaitable[Mapping[ConnectionId, int] | None]]
 """How many messages a user has not read, by connection; None where nobody knows. Answers soon and raises nothing."""
 
 
-class Calls(Protocol):
+class Calls(LeftCalls, Protocol):
     """What calls are told of their participants' devices."""
 
     async def attach(self, call_id: CallId, live: LiveSession) -> CallState | None:
@@ -103,6 +102,7 @@ class Sessions:
         self._calls = calls
         self._handovers = handovers
         handovers.left = self.left
+        self._leaving = Leaving(router, registry, tickets, calls)
         self._resuming = Resuming(hub, router, registry, handovers)
         self._unread = unread
         self._clock = clock
@@ -174,7 +174,7 @@ class Sessions:
         if before is not None:
             before.hand_over()
             self._hub.remove(before)
-        self._supersede(registered, identity, device_id)
+        self._supersede(live, registered)
         live.away = registered.was_away
         self._hub.add(live)
         call = await self._take_over(live, before, registered)
@@ -265,7 +265,7 @@ class Sessions:
                 await self._authentication.check(live.identity)
             await self._come_back(live)
         except Unavailable:
-            self.run_soon(self._insist(live, partial(self._come_back, live)))
+            self.run_soon(insist(live, partial(self._come_back, live)))
         except MinuetError as error:
             live.end(CloseCode.REVOKED, str(error.code))
 
@@ -306,7 +306,7 @@ class Sessions:
                     await self._tickets.leave(live)
         return None
 
-    def _supersede(self, registered: Registered, identity: Identity, device_id: DeviceId) -> None:
+    def _supersede(self, live: LiveSession, registered: Registered) -> None:
         row = registered.superseded
         if row is None:
             return
@@ -314,24 +314,23 @@ class Sessions:
             self._router.forward(row.node_id, SessionTaken(row.session_id, registered.generation))
             return
         self._handovers.taken(row.session_id, registered.generation)
-        # The row is ours by now: this takes it off the list of the node's sessions.
-        before = self._registration(identity, device_id, row.session_id)
-        self.run_soon(self._unlist(before, row.generation))
-
-    async def _unlist(self, before: Registration, generation: int) -> None:
-        with suppress(Unavailable):  # then the reaper of this node's list finds it there, and nothing to do
-            await self._registry.unregister(before, generation)
+        # The row is the new session's: this takes the one before it off the list of the node's sessions.
+        self.run_soon(self._leaving.unlist_quietly(live, row.node_id, row.session_id))
 
     # Going. What a session tells of itself.
 
     def detached(self, live: LiveSession) -> None:
         self._hub.wake(live)
-        self.run_soon(self._step_away(live))
+        self.run_soon(self._leaving.step_away(live))
 
     def ended(self, live: LiveSession, reason: str) -> None:
         self._hub.remove(live)
         logger.info("session ended", session_id=live.id, reason=reason, call_id=live.call_id)
-        self.run_soon(self._say_farewell(live))
+        self.run_soon(self._leaving.say_farewell(live))
+
+    def left(self, live: LiveSession) -> None:
+        """The session is on another node now."""
+        self.run_soon(self._leaving.unlist_quietly(live, self._router.node_id))
 
     def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
         if self._tasks is None:
@@ -349,51 +348,6 @@ class Sessions:
         finally:
             self._working -= 1
 
-    async def _step_away(self, live: LiveSession) -> None:
-        try:
-            if live.call_id is not None:
-                await self._calls.detach(live.call_id, live)
-            elif live.ticket is not None and not live.is_attached:
-                await self._tickets.pause(live)
-        except Unavailable:
-            # The pool's owner pauses what a session no longer keeps alive, and calls have their own timers.
-            logger.warning("could not note that a device is away", session_id=live.id)
-
-    def left(self, live: LiveSession) -> None:
-        """The session is on another node now."""
-        registration = self._registration(live.identity, live.device_id, live.id)
-        self.run_soon(self._unlist(registration, live.generation))
-
-    async def _say_farewell(self, live: LiveSession) -> None:
-        live.ticket = None
-        if live.call_id is not None:
-            await self._insist(live, partial(self._calls.leave, live.call_id, live))
-        else:
-            await self._insist(live, partial(self._give_up_place, live))
-        await self._insist(live, partial(self._unregister, live))
-
-    async def _give_up_place(self, live: LiveSession) -> None:
-        row = await self._registry.where(live.user_id, live.device_id)
-        # The place is the device's: a session that has it after this one, wherever, goes on waiting.
-        if row is None or (row.session_id, row.generation) == (live.id, live.generation):
-            await self._tickets.leave(live)
-
-    async def _insist(self, live: LiveSession, step: Callable[[], Awaitable[None]]) -> None:
-        for pause_s in _FAREWELL_BACKOFF_S:
-            try:
-                await step()
-            except Unavailable:
-                await asyncio.sleep(pause_s)
-            else:
-                return
-        # What is left names a session that nobody has: the reaper and the timers clear it.
-        logger.warning("could not clear up after a session", session_id=live.id)
-
-    async def _unregister(self, live: LiveSession) -> None:
-        await self._registry.unregister(
-            self._registration(live.identity, live.device_id, live.id), live.generation
-        )
-
     # The node.
 
     def taken(self, session_id: SessionId, generation: int = 0) -> None:
@@ -405,7 +359,7 @@ class Sessions:
             self._hub.remove(live)
             if live.call_id is not None:
                 # Its budget was kept here: the node that goes on with the call has to learn what is left of it.
-                self.run_soon(self._step_away(live))
+                self.run_soon(self._leaving.step_away(live))
 
     async def drain(self, timeout_s: float) -> None:
         """Lets nobody in any more and sends everybody elsewhere, each after another delay."""
