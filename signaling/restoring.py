@@ -44,6 +44,14 @@ class CallRecords(Protocol):
         ...
 
 
+class Seats(Protocol):
+    """What calls are told of the devices in them. Raises: Unavailable."""
+
+    async def attach(self, call_id: CallId, live: LiveSession) -> object: ...
+
+    async def detach(self, call_id: CallId, live: LiveSession) -> None: ...
+
+
 class Restoration:
     """Puts everything back, once for each loss."""
 
@@ -54,23 +62,24 @@ class Restoration:
         tickets: Tickets,
         lobby: Lobby,
         calls: LocalCalls,
-        random: Random,
+        seats: Seats,
     ) -> None:
         self._hub = hub
         self._rows = rows
         self._tickets = tickets
         self._lobby = lobby
         self._calls = calls
-        self._random = random
+        self._seats = seats
         self.records: CallRecords | None = None
         """Set by whoever keeps the records of calls."""
         self.revocations: Callable[[], Awaitable[int]] | None = None
         """Rebuilds what is known of sign-outs and bans; how many there were. Raises: Unavailable. Set where it is known."""
         self.count: Count = lambda _kind, _number: None
+        self.random = Random()  # noqa: S311  spreads load, guards nothing
 
     async def run(self) -> None:
         """Returns when all that this node knows stands in the store again."""
-        await asyncio.sleep(self._random.random() * JITTER_S)
+        await asyncio.sleep(self.random.random() * JITTER_S)
         async with asyncio.TaskGroup() as tasks:
             if self.revocations is not None:
                 tasks.create_task(self._insist("revocation", self.revocations))
@@ -133,7 +142,13 @@ class Restoration:
         record = call.view.seat(seat)
         if call.view.state is State.ENDED or record.freed or record.session_id != live.id:
             return False
-        return await self._lobby.stay_in_call(seat_ref(call.view, seat), caller_of(live), record.queued_at)
+        stays = await self._lobby.stay_in_call(seat_ref(call.view, seat), caller_of(live), record.queued_at)
+        if stays and record.node_id != self._rows.node_id:
+            # The node is another incarnation since: the call has to know where the device is, also one that is away.
+            await self._seats.attach(call.id, live)
+            if not live.is_attached:
+                await self._seats.detach(call.id, live)
+        return stays
 
 
 class Revocations(Protocol):

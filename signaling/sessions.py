@@ -36,6 +36,7 @@ from signaling.protocol.messages import session as wire
 from signaling.protocol.messages.call import CallState
 from signaling.resuming import Found, Outcome, Resuming, claim_of
 from signaling.router import Router
+from signaling.rows import Rows
 from signaling.session.heartbeat import IDLE_BEAT
 from signaling.session.session import Session
 from signaling.session_shell import Dispatcher, SessionShell
@@ -47,6 +48,7 @@ logger = structlog.get_logger(__name__)
 
 _DRAIN_SPREAD_MS: Final = 3_000
 _REASSERTED_AT_ONCE: Final = 100
+_PUT_BACK_S: Final = 5.0
 
 
 Unread = Callable[[UserId], Awaitable[Mapping[ConnectionId, int] | None]]
@@ -86,6 +88,7 @@ class Sessions:
         tickets: Tickets,
         calls: Calls,
         handovers: Handovers,
+        rows: Rows,
         unread: Unread,
         clock: ServerClock,
         ids: IdFactory,
@@ -101,6 +104,7 @@ class Sessions:
         self._tickets = tickets
         self._calls = calls
         self._handovers = handovers
+        self._rows = rows
         handovers.left = self.left
         self._leaving = Leaving(router, registry, tickets, calls)
         self._resuming = Resuming(hub, router, registry, handovers)
@@ -139,6 +143,7 @@ class Sessions:
     async def _open(self, greeting: Greeting, first: FirstMessage) -> None:
         await self._hub.standstill.passed()
         try:
+            await self._store_settled()
             identity = await self._authentication.identify(first.token or greeting.info.bearer_token)
             live = None
             if isinstance(first, wire.SessionResume):
@@ -156,6 +161,18 @@ class Sessions:
             if live is not None:
                 for payload, binary in greeting.hand_over():
                     live.message_received(payload, binary)
+
+    async def _store_settled(self) -> None:
+        """Waits until the store has what it lost: before that a device would find nothing of its call and its place.
+
+        Raises: Unavailable.
+        """
+        try:
+            async with asyncio.timeout(_PUT_BACK_S):
+                await self._rows.health.settled()
+        except TimeoutError as error:
+            wait_ms = self._rows.health.restoring_ms()
+            raise Unavailable("what the store has lost is being put back", retry_after_ms=wait_ms) from error
 
     def _refuse(self, greeting: Greeting, close_code: CloseCode, error: MinuetError) -> None:
         self._metrics.handshakes.labels(str(error.code)).inc()
@@ -382,24 +399,13 @@ class Sessions:
                     raise result
 
     async def _reassert(self, live: LiveSession) -> None:
-        if await self.reassert(live):
+        if not await self._rows.register_again(live):
+            return
+        if live.is_attached or live.call_id is not None:
             await self._come_back(live)
-
-    async def reassert(self, live: LiveSession) -> bool:
-        """Registers a session again, under a new generation; ends it where its device has another. Raises: Unavailable."""
-        registration = self._registration(live.identity, live.device_id, live.id)
-        try:
-            generation = await self._registry.reassert(registration, live.generation)
-        except RegistrationRefused as refused:
-            live.end(refused.close_code, str(refused.code))
-            return False
-        if live.is_over:
-            return False
-        if generation is None:
-            live.end(CloseCode.SUPERSEDED, "superseded")
-            return False
-        live.generation = max(live.generation, generation)
-        return True
+        if not live.is_attached:
+            # It is this node's again, and away as before.
+            await self._leaving.step_away(live)
 
     def _registration(self, identity: Identity, device_id: DeviceId, session_id: SessionId) -> Registration:
         return Registration(

@@ -136,6 +136,7 @@ class HubSide:
             lobby=node.lobby,
             tickets=tickets,
             calls=node.calls,
+            rows=rows,
             handovers=handovers,
             unread=chat.service.unread,
             clock=clock,
@@ -143,8 +144,9 @@ class HubSide:
             random=foundation.random,
         )
         arrivals = Arrivals(node.hub, node.router, node.calls, node.lobby, settings.intents, clock, rows)
-        restoration = Restoration(node.hub, rows, tickets, node.lobby, node.local, foundation.random)
+        restoration = Restoration(node.hub, rows, tickets, node.lobby, node.local, node.calls)
         restoration.count = lambda kind, number: node.presence_metrics.put_back.labels(kind).inc(number)
+        restoration.random = foundation.random
         node.lobby.restoring_ms = node.lease.restoring_ms
         node.lease.on_loss(restoration.run)
         inbox = Inbox(

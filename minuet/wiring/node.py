@@ -123,8 +123,8 @@ class Node:
         await self.lease.look()
         if not self.lease.is_settled:
             raise Unavailable("the node has no lease")
-        if self.lease.node_id == before:
-            # As another incarnation it has done so already.
+        if self.lease.node_id == before and not self.lease.has_to_put_back:
+            # As another incarnation, or after a loss, it has done so already.
             await self.returned()
 
     async def lost(self, user_id: UserId, device_id: DeviceId, session_id: SessionId) -> None:
@@ -142,7 +142,9 @@ class Node:
         del old
         self.router.node_id = new
         self._listen(new)
-        await self.returned()
+        if not self.lease.has_to_put_back:
+            # What is done after a loss begins with that, and knows what else is missing.
+            await self.returned()
 
     def _stats(self) -> NodeStats:
         counts: Mapping[str, int] = Counter(self.hub.count_by_state())
