@@ -17,7 +17,16 @@ from storage.redis.cluster_url import ClusterUrl, names_several
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 PREFIX = "MINUET_"
-SECRETS = frozenset(("auth_secret", "redis_url", "database_url", "turn_secret", "turn_admin_password"))
+SECRETS = frozenset(
+    (
+        "auth_secret",
+        "redis_url",
+        "database_url",
+        "database_replica_url",
+        "turn_secret",
+        "turn_admin_password",
+    )
+)
 _MIN_SECRET_LENGTH = 32
 
 
@@ -71,6 +80,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str | None,
         msgspec.Meta(description="PostgreSQL 15 or later; embedded where unset in `dev`, needed elsewhere."),
     ] = None
+    database_replica_url: Annotated[
+        str | None,
+        msgspec.Meta(
+            description="A read replica of that server: histories are read there while it is not too far behind."
+        ),
+    ] = None
+    database_replica_max_age_s: Annotated[
+        float,
+        msgspec.Meta(ge=0.5, le=3600, description="How old what the replica shows may be; else the primary is asked."),
+    ] = 5.0
     auth_secret: Annotated[
         str | None,
         msgspec.Meta(

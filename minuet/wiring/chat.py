@@ -21,7 +21,7 @@ class ChatPart:
     def __init__(self, foundation: Foundation, node: Node) -> None:
         redis, keys, now_ms = foundation.redis, foundation.keys, foundation.clock.now_ms
         metrics = ChatMetrics(foundation.registry)
-        connections = PostgresConnections(foundation.database)
+        connections = PostgresConnections(foundation.database, reads=foundation.replica)
         presence = RedisAcquaintances(redis, keys, node.stores.nodes)
         self.blocks = RedisSafetyLog(redis, keys)
         self.service = Chat(

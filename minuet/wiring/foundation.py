@@ -13,7 +13,9 @@ from base.clock import ServerClock, SystemClock
 from base.ids import IdFactory
 from minuet.settings import Settings, require
 from minuet.telemetry import new_registry
+from storage.postgres.metrics import ReplicaMetrics
 from storage.postgres.pool import open_pool
+from storage.postgres.reads import ReplicaReads
 from storage.redis.client import connect
 from storage.redis.keys import Keys
 
@@ -33,6 +35,8 @@ class Foundation:
     redis: Redis
     keys: Keys
     database: "asyncpg.Pool[asyncpg.Record]"
+    replica: ReplicaReads | None
+    """The database's read replica, where there is one."""
     registry: CollectorRegistry
 
 
@@ -48,6 +52,16 @@ async def open_foundation(stack: AsyncExitStack, settings: Settings, role: str) 
         str(settings.database_url), max_size=_DATABASE_CONNECTIONS, name=f"minuet-{role}"
     )
     stack.callback(database.terminate)
+    registry = new_registry(role)
+    replica: ReplicaReads | None = None
+    if settings.database_replica_url is not None:
+        replica_pool = await open_pool(
+            settings.database_replica_url, max_size=_DATABASE_CONNECTIONS, name=f"minuet-{role}"
+        )
+        stack.callback(replica_pool.terminate)
+        max_age_ms = round(settings.database_replica_max_age_s * 1000)
+        metrics = ReplicaMetrics(registry)
+        replica = ReplicaReads(database, replica_pool, clock, metrics, max_age_ms=max_age_ms)
     return Foundation(
         settings=settings,
         role=role,
@@ -57,5 +71,6 @@ async def open_foundation(stack: AsyncExitStack, settings: Settings, role: str) 
         redis=redis,
         keys=Keys(settings.redis_prefix),
         database=database,
-        registry=new_registry(role),
+        replica=replica,
+        registry=registry,
     )

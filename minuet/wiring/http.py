@@ -40,6 +40,7 @@ from storage.postgres.calls import PostgresHistory
 from storage.postgres.feedback import PostgresFeedback
 from storage.postgres.moderation import PostgresCases
 from storage.postgres.pool import ping
+from storage.postgres.reads import ReplicaReads
 from storage.postgres.safety import PostgresBlockBook
 from storage.redis.idempotency import RedisReplies
 from storage.redis.queues import RedisQueues
@@ -112,7 +113,7 @@ def _rest_services(
     return RestServices(
         accounts=accounts,
         profiles=Profiles(stores.accounts, foundation.ids),
-        history=PostgresHistory(foundation.database),
+        history=PostgresHistory(foundation.database, reads=foundation.replica),
         calls=side.commands,
         ice=side.ice_servers,
         feedback=Feedbacks(node.calls, PostgresFeedback(foundation.database), foundation.clock),
@@ -188,7 +189,9 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _checks(foundation: Foundation, node: Node) -> dict[str, Check]:
+    replica = foundation.replica
     return {
+        **({} if replica is None else {"replica": Check(required=False, probe=partial(_check_replica, replica))}),
         "staying": Check(required=True, probe=partial(_check_staying, node)),
         "redis": Check(required=True, probe=partial(_ping_redis, foundation)),
         # Calls go on and history waits while PostgreSQL is away: no reason to send everybody elsewhere.
@@ -231,6 +234,15 @@ async def _check_lease(node: Node) -> None:
 async def _check_bus(node: Node) -> None:
     if not node.bus.is_connected:
         raise Unavailable("the bus is not connected")
+
+
+async def _check_replica(replica: ReplicaReads) -> None:
+    if not replica.is_near:
+        raise ReplicaNotUsed
+
+
+class ReplicaNotUsed(Exception):
+    """The read replica is away, or too far behind: the primary is asked instead."""
 
 
 class Draining(Exception):

@@ -95,6 +95,8 @@ class Node:
         """Told when the process goes on as another incarnation; repeated while it raises."""
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = [self.calls.run]
         """What runs as long as the node does."""
+        if foundation.replica is not None:
+            self.services.append(foundation.replica.watch)
         self.sockets = Census()
         """The clients' sockets that are not gone yet."""
         self.is_leaving = False

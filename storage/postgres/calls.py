@@ -24,6 +24,7 @@ from storage.postgres.connections import make_connections
 from storage.postgres.feedback import feedback_of
 from storage.postgres.pages import BEFORE_ALL
 from storage.postgres.pool import acquire, transaction
+from storage.postgres.reads import PrimaryReads, Reads
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment, moment_or_none
 
 
@@ -152,11 +153,18 @@ class PostgresCallArchive:
 
 
 class PostgresHistory:
-    """Reads a person's ended calls."""
+    """Reads a person's ended calls; the list of them may come from `reads`, a little old."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        *,
+        timeout_s: float = 5.0,
+        reads: Reads | None = None,
+    ) -> None:
         self._pool = pool
         self._timeout_s = timeout_s
+        self._reads = reads or PrimaryReads(pool, timeout_s=timeout_s)
 
     # The name is the peer's of today, not of the call: so it goes when the peer's account goes.
     SELECT_INTERACTIONS = """
@@ -177,8 +185,7 @@ class PostgresHistory:
         self, user_id: str, *, before: tuple[int, str] | None, limit: int
     ) -> list[Interaction]:
         ended_at, call_id = BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
-        async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
-            rows = await connection.fetch(self.SELECT_INTERACTIONS, user_id, ended_at, call_id, limit)
+        rows = await self._reads.fetch(self.SELECT_INTERACTIONS, user_id, ended_at, call_id, limit)
         return [_interaction(row) for row in rows]
 
     PARTNER = """

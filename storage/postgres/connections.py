@@ -16,6 +16,7 @@ from chat.model import Acquaintance, Made, MadeConnection, Message, Peer, Untold
 from chat.ports import ConnectionStore
 from storage.postgres.pages import BEFORE_ALL
 from storage.postgres.pool import acquire, transaction
+from storage.postgres.reads import PrimaryReads, Reads
 from storage.postgres.times import milliseconds, moment
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -113,11 +114,18 @@ async def close_pairs(
 
 
 class PostgresConnections:
-    """Fits `chat.ports.ConnectionStore`."""
+    """Fits `chat.ports.ConnectionStore`; the history of made ones may come from `reads`, a little old."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        *,
+        timeout_s: float = 2.0,
+        reads: Reads | None = None,
+    ) -> None:
         self._pool = pool
         self._timeout_s = timeout_s
+        self._reads = reads or PrimaryReads(pool, timeout_s=timeout_s)
 
     async def make(self, wishes: Sequence[Wish]) -> list[Made]:
         async with transaction(self._pool, timeout_s=self._timeout_s) as connection:
@@ -253,8 +261,7 @@ class PostgresConnections:
         self, user_id: UserId, *, before: tuple[int, str] | None, limit: int
     ) -> list[MadeConnection]:
         made_at, after_id = BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
-        async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
-            rows = await connection.fetch(self.SELECT_MADE, user_id, made_at, after_id, limit)
+        rows = await self._reads.fetch(self.SELECT_MADE, user_id, made_at, after_id, limit)
         return [
             MadeConnection(
                 ConnectionId(str(row["id"])),
