@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.deployment import FRONT, Layout
+from tests.chaos.faults import Fault
 from tests.chaos.faults_load import CROWD
 from tests.chaos.faults_network import Reset
 from tests.chaos.faults_processes import KillProcess, RollHubs
@@ -54,7 +55,7 @@ def plan_of(kind: str, seed: int, options: argparse.Namespace) -> Plan:
             layout = Layout(config=CONFIG, max_sessions=2 * options.storm)
             # One in ten lives, the others hold a session: it is the coming back that is tried.
             habits = Habits(idles=0.9)
-            faults = [Reset(FRONT), KillProcess("hub-1", 1.0), Reset(FRONT)]
+            faults: list[Fault] = [Reset(FRONT), KillProcess("hub-1", 1.0), Reset(FRONT)]
             return Plan(seed, options.storm, layout, faults, habits, calm_s=5.0)
         case "rolling":
             layout = Layout(hubs=1, hub_workers=2, matchmakers=1, workers=1, config=CONFIG)
