@@ -37,10 +37,13 @@ UNAVAILABLE_ERRORS = (RedisError, OSError, TimeoutError)
 
 
 class _Cancellable(AbstractConnection):
-    """Lets no cancellation get lost.
+    """Lets no cancellation get lost, and no lost connection pass for a mistake of ours.
 
     The library writes within `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that comes just when
     the write is done (bpo-37658). A task that outlives its own end keeps the whole process from stopping.
+
+    Where a connection is cut right after it was made, uvloop refuses the write with a RuntimeError, which the library
+    does not know for what it is.
     """
 
     async def send_packed_command(
@@ -48,7 +51,10 @@ class _Cancellable(AbstractConnection):
     ) -> None:
         task = asyncio.current_task()
         asked_before = 0 if task is None else task.cancelling()
-        await super().send_packed_command(command, check_health)
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise RedisConnectionError(f"the connection was lost: {error}") from error
         if task is not None and task.cancelling() > asked_before:
             # Its answer will come when nobody listens for it any more.
             await self.disconnect(nowait=True)

@@ -159,7 +159,8 @@ class Link(asyncio.Protocol):
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        if not self.is_lost:
+        # One that closes says so in a moment, and nothing can be written any more.
+        if not self.is_lost and not self._transport.is_closing():
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def _look_again(self) -> None:

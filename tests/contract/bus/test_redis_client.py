@@ -1,8 +1,13 @@
 """How Redis is reached: no cancellation gets lost, and an absent server is `Unavailable` in bounded time."""
 
 import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from base.errors import Unavailable
 from storage.redis.client import connect, unavailable_when_away
@@ -39,3 +44,41 @@ async def test_an_absent_server_is_unavailable() -> None:
 
     assert caught.value.retry_after_ms
     await redis.aclose()
+
+
+@pytest.fixture
+def hangs_up() -> Iterator[int]:
+    """The port of somebody who accepts connections and cuts them at once, as a server that is being killed."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def cut_each() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+    thread = threading.Thread(target=cut_each)
+    thread.start()
+    yield listener.getsockname()[1]
+    # Closing alone would leave the thread waiting.
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+
+
+def test_a_connection_that_is_cut_when_it_is_made_is_unavailable(hangs_up: int) -> None:
+    """Whichever way the event loop has to say so; one in ten comes as a RuntimeError of uvloop's."""
+
+    async def ask_often() -> None:
+        redis = connect(f"redis://127.0.0.1:{hangs_up}", timeout_s=5)
+        for _ in range(150):
+            with pytest.raises(Unavailable), unavailable_when_away():
+                await redis.get("key")
+            with pytest.raises(Unavailable), unavailable_when_away():
+                await redis.xread({"stream": "0"}, block=1)
+        await redis.aclose()
+
+    uvloop.run(ask_often())
