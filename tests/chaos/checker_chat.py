@@ -40,8 +40,10 @@ def chats(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
     if len(by_name) != len(readings.messages):
         yield Violation("chat", "a message is kept twice")
     yield from _said(story, readings, by_name)
-    for who in story.accepted:
-        yield from _heard(who, story, readings, mode)
+    heard = {who: set[str]() for who in range(len(readings.users))}
+    for who, seen in heard.items():
+        yield from _heard(who, seen, story, readings)
+    yield from _missed(heard, story, readings, mode)
 
 
 def _said(
@@ -66,10 +68,10 @@ def _said(
         last[line] = max(last.get(line, (0, ask.sent)), (message.number, ask.sent), key=lambda pair: pair[0])
 
 
-def _heard(who: int, story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
+def _heard(who: int, heard: set[str], story: Story, readings: Readings) -> Iterator[Violation]:
+    """What somebody heard is what is kept, in its order; `heard` collects which messages that were."""
     by_id = {message.id: message for message in readings.messages}
     newest: dict[tuple[str, str], int] = {}
-    heard: set[str] = set()
     for entry in story.accepted[who]:
         if entry.kind != "heard" or entry.type != "chat.message":
             continue
@@ -83,23 +85,23 @@ def _heard(who: int, story: Story, readings: Readings, mode: Mode) -> Iterator[V
             yield Violation("chat", f"number {body['number']} after {newest[line]}", lines(entry))
         newest[line] = max(newest.get(line, 0), body["number"])
         heard.add(body["id"])
-    yield from _missed(who, heard, story, readings, mode)
 
 
-def _missed(who: int, heard: set[str], story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
-    """What was acknowledged to the other while this one was there the whole time has to be heard."""
-    user = readings.users[who]
+def _missed(heard: dict[int, set[str]], story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
+    """What was acknowledged to one while the other was there the whole time has to be heard by the other."""
+    whos = {user: who for who, user in enumerate(readings.users)}
     for ask in story.asks:
-        if ask.type != "chat.send" or not ask.done or ask.sent.who == who:
+        if ask.type != "chat.send" or not ask.done:
             continue
         assert ask.reply is not None
-        if user not in readings.connections.get(ask.sent.body["connection_id"], frozenset()):
-            continue
+        pair = readings.connections.get(ask.sent.body["connection_id"], frozenset())
+        others = [whos[user] for user in pair if whos.get(user) not in (None, ask.sent.who)]
         from_ms, to_ms = ask.sent.at_ms, ask.reply.at_ms + _TOLD_MS
-        if ask.reply.body["id"] in heard or mode.was_away(from_ms, to_ms):
-            continue
-        if story.was_attached(who, from_ms, to_ms):
-            yield Violation("chat", f"person {who} never heard it", lines(ask.sent, ask.reply))
+        for who in others:
+            if ask.reply.body["id"] in heard[who] or mode.was_away(from_ms, to_ms):
+                continue
+            if story.was_attached(who, from_ms, to_ms):
+                yield Violation("chat", f"person {who} never heard it", lines(ask.sent, ask.reply))
 
 
 def blocks(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:

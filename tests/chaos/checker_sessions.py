@@ -108,7 +108,7 @@ def _is_owed_to_timing(story: Story, readings: Readings, mode: Mode, ask: Ask) -
         return True
     match ask.code:
         case "call_ended":
-            tales = [tale for tale in story.calls()[ask.sent.call] if tale.ended is not None]
+            tales = [tale for tale in story.calls().get(ask.sent.call, ()) if tale.ended is not None]
             return bool(tales) or any(call.id == ask.sent.call for call in readings.calls)
         case "bad_state" | "video_not_allowed":
             return _something_moved(story, ask)
@@ -135,7 +135,7 @@ def _something_moved(story: Story, ask: Ask) -> bool:
     )
     return any(
         from_ms <= entry.at_ms <= to_ms and entry.type in moving
-        for tale in story.calls()[ask.sent.call]
+        for tale in story.calls().get(ask.sent.call, ())
         for entry in tale.heard
     )
 

@@ -4,7 +4,7 @@ Judges nothing. What a session numbered counts once: the first time, in order, a
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,8 @@ class Story:
         self.tales: dict[tuple[int, str], Tale] = {}
         self.attached: dict[int, list[tuple[float, float]]] = defaultdict(list)
         """By person: from when to when there was a session on a socket. The history's milliseconds."""
+        self._by_call: dict[str, list[Tale]] = defaultdict(list)
+        self._by_person: dict[int, list[Tale]] = defaultdict(list)
         self._seqs: dict[tuple[int, str], int] = {}
         self._since: dict[int, float] = {}
         self._skew_ms: float | None = None
@@ -116,15 +118,13 @@ class Story:
         """Whether a person had one session's socket for the whole time."""
         return any(since <= from_ms and until >= to_ms for since, until in self.attached[who])
 
-    def calls(self) -> dict[str, list[Tale]]:
+    def calls(self) -> Mapping[str, list[Tale]]:
         """The tales by call."""
-        by_call: dict[str, list[Tale]] = defaultdict(list)
-        for tale in self.tales.values():
-            by_call[tale.call].append(tale)
-        return by_call
+        return self._by_call
 
-    def tales_of(self, who: int) -> Iterator[Tale]:
-        return (tale for tale in self.tales.values() if tale.who == who)
+    def tales_of(self, who: int) -> Sequence[Tale]:
+        """The calls of a person, in the order in which they heard of them."""
+        return self._by_person[who]
 
     # How it is read.
 
@@ -218,7 +218,12 @@ class Story:
             self.attached[entry.who].append((since, entry.at_ms))
 
     def _tale(self, who: int, call: str) -> Tale:
-        return self.tales.setdefault((who, call), Tale(who, call))
+        tale = self.tales.get((who, call))
+        if tale is None:
+            tale = self.tales[who, call] = Tale(who, call)
+            self._by_call[call].append(tale)
+            self._by_person[who].append(tale)
+        return tale
 
 
 @dataclass(frozen=True, slots=True)

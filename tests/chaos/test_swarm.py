@@ -1,0 +1,56 @@
+"""The swarm on a deployment whose servers are well: people lose their own networks, and nothing else goes wrong."""
+
+from collections import Counter
+
+import pytest
+
+from tests.chaos.checker import Mode, Verdict, check
+from tests.chaos.readings import read_final
+from tests.chaos.swarm import Habits, Swarm, World, settle_people
+from tests.chaos.swarm_world import CONFIG
+from tests.fixtures.deployment import Deploy, Deployment
+
+pytestmark = pytest.mark.e2e
+
+PEOPLE = 40
+
+
+async def live(deployment: Deployment, addresses: list[str], seed: int) -> tuple[Verdict, Counter[str]]:
+    """Some seconds of life, in the middle of which half of the sockets are cut."""
+    environment = deployment.environment
+    people = await settle_people(
+        environment["MINUET_DATABASE_URL"], environment["MINUET_AUTH_SECRET"], PEOPLE
+    )
+    swarm = Swarm(World(people, addresses), seed, habits=Habits(cuts_every_s=10.0), arrive_s=1.0)
+    await swarm.run(3.0)
+    await swarm.cut(0.5)
+    await swarm.run(5.0)
+    await swarm.settle()
+    final = await read_final(
+        swarm, environment["MINUET_DATABASE_URL"], environment["MINUET_REDIS_URL"], patience_s=10.0
+    )
+    return check(swarm.history, final, Mode(sessions_survive=True)), swarm.counts()
+
+
+async def test_people_who_lose_their_networks_miss_nothing(deploy: Deploy) -> None:
+    """One hub: every session is resumed, every call goes on or ends as it should, every message arrives."""
+    deployment = await deploy("serve --all-in-one", config=CONFIG)
+
+    verdict, counts = await live(deployment, [deployment.url], seed=1)
+
+    assert verdict.ok, verdict.report()
+    assert counts["heard session.resumed"] >= PEOPLE // 4
+    assert counts["calls live"] >= PEOPLE // 4
+    assert counts["heard chat.message"]
+
+
+async def test_people_who_come_back_to_another_hub_miss_nothing(deploy: Deploy) -> None:
+    """Two hubs, and each socket leads to either: sessions go from one to the other."""
+    deployment = await deploy("serve --all-in-one", "serve", config=CONFIG)
+    addresses = [process.public for process in deployment.processes]
+
+    verdict, counts = await live(deployment, addresses, seed=2)
+
+    assert verdict.ok, verdict.report()
+    assert counts["heard session.resumed"] >= PEOPLE // 4
+    assert counts["calls live"] >= PEOPLE // 4
