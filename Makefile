@@ -88,6 +88,10 @@ bench-resume: $(TEST)  ## measure a storm of resumes, on the same node and on an
 bench-capacity: $(TEST)  ## measure what sessions and calls cost, and reckon what a crowd takes
 	@exec $(BIN)/python -m loadtests.capacity $(ARGS)
 
+.PHONY: bench-cross-node
+bench-cross-node: $(TEST)  ## measure relays between two nodes beside those within one
+	@exec $(BIN)/python -m loadtests.cross_node_bench $(ARGS)
+
 .PHONY: bench-index
 bench-index: $(TEST)  ## measure pairing, with the index by bitsets beside a plain scan
 	@exec $(BIN)/python -m loadtests.index_bench $(ARGS)
