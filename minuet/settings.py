@@ -88,7 +88,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = None
     database_replica_max_age_s: Annotated[
         float,
-        msgspec.Meta(ge=0.5, le=3600, description="How old what the replica shows may be; else the primary is asked."),
+        msgspec.Meta(
+            ge=0.5, le=3600, description="How old what the replica shows may be; else the primary is asked."
+        ),
     ] = 5.0
     auth_secret: Annotated[
         str | None,

@@ -2,20 +2,26 @@
 
 import argparse
 import asyncio
+import sys
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+import asyncpg
+
+from base.errors import Unavailable
 from minuet.commands.running import settings_of_a_tool
-from minuet.settings import require
+from minuet.settings import Settings, require
 from signaling.call.consent import ChainState
 from storage.postgres.consent import PostgresConsentAudit
 from storage.postgres.migrations import check_schema
 from storage.postgres.pool import open_pool
 
 _TIMEOUT_S = 60.0
+_CONNECT_S = 5.0
+_NAME = "minuet-check-consent"
 
 
 def add(commands: Any) -> None:
@@ -26,7 +32,7 @@ def add(commands: Any) -> None:
 def run(_options: argparse.Namespace) -> int:
     settings = settings_of_a_tool()
     require(settings, "database_url")
-    findings = asyncio.run(_check(str(settings.database_url)))
+    findings = asyncio.run(_check(settings))
     stripped = findings.stripped()
     for call_id in stripped:
         print(f"unsealed {call_id}")
@@ -48,10 +54,10 @@ class _Findings:
         return [call_id for ended_at, call_id in sorted(self.unsealed) if ended_at > self.first_sealed_at]
 
 
-async def _check(url: str) -> _Findings:
+async def _check(settings: Settings) -> _Findings:
     findings = _Findings()
     async with AsyncExitStack() as stack:
-        pool = await open_pool(url, max_size=1, timeout_s=_TIMEOUT_S, name="minuet-check-consent")
+        pool = await _open(settings)
         stack.push_async_callback(pool.close)
         await check_schema(pool)
         async for log in PostgresConsentAudit(pool, timeout_s=_TIMEOUT_S).logs():
@@ -64,3 +70,17 @@ async def _check(url: str) -> _Findings:
             if verdict.state is ChainState.BROKEN:
                 print(f"broken {log.call_id} at entry {verdict.broken_at}")
     return findings
+
+
+async def _open(settings: Settings) -> "asyncpg.Pool[asyncpg.Record]":
+    """The replica where there is one, since this reads everything that there is; the primary where it is away."""
+    if settings.database_replica_url is not None:
+        try:
+            # Opened with a connection at once, so that its absence shows here.
+            async with asyncio.timeout(_CONNECT_S):
+                return await open_pool(
+                    settings.database_replica_url, min_size=1, max_size=1, timeout_s=_TIMEOUT_S, name=_NAME
+                )
+        except (Unavailable, TimeoutError):
+            print("the replica is away: reading from the primary", file=sys.stderr)
+    return await open_pool(str(settings.database_url), max_size=1, timeout_s=_TIMEOUT_S, name=_NAME)
