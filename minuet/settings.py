@@ -177,6 +177,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_sessions: Annotated[
         int, msgspec.Meta(ge=1, description="WebSocket sessions of one node; more are answered 503.")
     ] = 20_000
+    handshakes_per_s: Annotated[
+        float,
+        msgspec.Meta(gt=0, description="WebSocket handshakes per second of one node; more are answered 503."),
+    ] = 1_000
+    max_loop_lag_s: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0, description="While a node's own loop is this late, handshakes are answered 503: it has enough to do."
+        ),
+    ] = 1.0
     handshakes_per_address_s: Annotated[
         float, msgspec.Meta(gt=0, description="WebSocket handshakes per second and address.")
     ] = 10

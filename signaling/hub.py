@@ -30,6 +30,8 @@ class Hub:
         self._metrics = metrics
         self.standstill = Standstill(clock.monotonic_ms, metrics)
         """Whether this node may act, after its own loop stood still."""
+        self._turn_due_at: int | None = None
+        self._last_lag_ms = 0
         self._by_id: dict[SessionId, LiveSession] = {}
         self._by_device: dict[tuple[UserId, DeviceId], LiveSession] = {}
         self._wheel: TimerWheel[LiveSession] = TimerWheel(round(TURN_S * 1000), clock.monotonic_ms())
@@ -72,13 +74,19 @@ class Hub:
     async def keep_time(self) -> None:
         """Turns the wheel until cancelled."""
         while True:
-            before = self._clock.monotonic_ms()
+            due_at = self._turn_due_at = self._clock.monotonic_ms() + round(TURN_S * 1000)
             await asyncio.sleep(TURN_S)
             now_ms = self._clock.monotonic_ms()
-            self._metrics.loop_lag.observe(max(0.0, (now_ms - before) / 1000 - TURN_S))
+            self._last_lag_ms = max(0, now_ms - due_at)
+            self._metrics.loop_lag.observe(self._last_lag_ms / 1000)
             # After a gap nobody is to be judged by a silence that was ours.
             if self.standstill.beat(now_ms):
                 self.turn(now_ms, self._clock.wall_ms())
+
+    def lag_ms(self) -> int:
+        """How late the loop was at the last turn, or is at this moment, where that is more."""
+        overdue = 0 if self._turn_due_at is None else self._clock.monotonic_ms() - self._turn_due_at
+        return max(self._last_lag_ms, overdue)
 
     def turn(self, now_ms: int, wall_ms: int) -> None:
         """Asks every session that is due."""

@@ -76,6 +76,14 @@ class SessionMetrics:
             ["type"],
             registry=registry,
         )
+        self._turned_away = Counter(
+            "minuet_handshakes_turned_away_total",
+            "Handshakes answered 503 (the node is full, its loop lags, or there are too many a second) or 429 (address).",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("full", "lag", "rate", "address"):
+            self._turned_away.labels(reason)
         self.standstills = Counter(
             "minuet_standstills_total",
             "Gaps of seconds in the node's own loop, after which it looked again at its lease and sessions.",
@@ -101,6 +109,9 @@ class SessionMetrics:
 
     def refused(self, code: str) -> None:
         self._refused.labels(str(code)).inc()
+
+    def turned_away(self, reason: str) -> None:
+        self._turned_away.labels(reason).inc()
 
     def stalled_frames(self, result: str, count: int) -> None:
         self._stalled.labels(result).inc(count)

@@ -30,7 +30,7 @@ from rest.ports import Check
 from rest.services import RestServices
 from rest.settings import Limits, Rate, RestSettings
 from safety.block_list import BlockList
-from signaling.admission import AddressLimit
+from signaling.admission import AcceptGate, AddressLimit, Capacity
 from signaling.connection import ConnectionSettings
 from signaling.feedback import Feedbacks
 from signaling.moderation import Moderation
@@ -49,7 +49,6 @@ from storage.redis.safety import RedisSafetyLog
 from storage.redis.turn_visits import RedisTurnVisits
 
 MAX_SKEW_MS = 250
-_FULL_RETRY_S = 2.0
 
 
 def public_app(
@@ -67,14 +66,30 @@ def public_app(
         HandshakeRate(settings.handshakes_per_address_s, 2 * settings.handshakes_per_address_s),
         foundation.clock.monotonic_ms,
     )
+
+    def admit_address(address: str) -> float | None:
+        retry_after_s = limit.admit(subscriber(address))
+        if retry_after_s is not None:
+            node.session_metrics.turned_away("address")
+        return retry_after_s
+
+    gate = AcceptGate(
+        Capacity(
+            settings.max_sessions,
+            HandshakeRate(settings.handshakes_per_s, 2 * settings.handshakes_per_s),
+            round(settings.max_loop_lag_s * 1000),
+        ),
+        node.hub.__len__,
+        node.hub.lag_ms,
+        foundation.clock.monotonic_ms,
+        node.session_metrics,
+        foundation.random,
+    )
     upgrade = websocket_handler(
         upgrades,
         side.sessions.accept,
         lambda request: client_address(request, proxies),
-        Admission(
-            address_limit=lambda address: limit.admit(subscriber(address)),
-            accept_gate=lambda: _FULL_RETRY_S if len(node.hub) >= settings.max_sessions else None,
-        ),
+        Admission(address_limit=admit_address, accept_gate=gate.admit),
     )
     declare(app, app.router.add_get("/v1/ws", upgrade, allow_head=False), Policy.PUBLIC)
     add_pages(app)
