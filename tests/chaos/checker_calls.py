@@ -195,7 +195,7 @@ def deadlines(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violati
             due = min(
                 (view.data[name] for name in ("deadline_at", "ends_at") if view.data[name]), default=None
             )
-            if due is None or (view.state in ("deciding", "ended") and tale.role == "guest"):
+            if due is None or view.state == "ended":
                 continue
             if view.state == "deciding":
                 due = view.data["deadline_at"]

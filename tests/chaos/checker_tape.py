@@ -189,10 +189,10 @@ class Tape:
         """The clock, and she stays in touch. Versions 9 and 10."""
         self.at_ms = max(self.at_ms, 6000.0)
         self.told(0, 9, "deciding")
-        self.told(1, 9, "ended")
+        self.told(1, 9, "ended", **self.clock())
         self.hears(1, "call.ended", call_id=CALL, reason="completed", duration_ms=5900, requeued=False)
         self.done(0, "connect.request", call_id=CALL)
-        self.told(0, 10, "ended")
+        self.told(0, 10, "ended", **self.clock())
         self.hears(0, "call.ended", call_id=CALL, reason="connected", duration_ms=5900, requeued=False)
 
     def writes(self) -> None:
