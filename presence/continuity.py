@@ -49,21 +49,24 @@ class Continuity:
         Parts that could not be asked are left out: what is known of them stays. A part that was never heard of before
         has nothing to be compared with, except that it may ask to hold back.
         """
-        lost = False
-        asked_ms = 0
-        for mark in marks:
-            known = self._known.get(mark.part)
-            self._known[mark.part] = mark
-            if known is None:
-                asked_ms = max(asked_ms, mark.restoring_ms)
-            elif (known.epoch, known.history) != (mark.epoch, mark.history):
-                lost = True
+        marks = tuple(marks)
+        lost = self.differs(marks)
+        asked_ms = max((mark.restoring_ms for mark in marks if mark.part not in self._known), default=0)
+        self._known.update((mark.part, mark) for mark in marks)
         if lost:
             self._began_at, self._until = now, now + RESTORING_MS
             self._is_putting_back = True
         elif asked_ms:
             self._until = max(self._until, now + min(asked_ms, RESTORING_MS))
         return lost
+
+    def differs(self, marks: Iterable[Mark]) -> bool:
+        """Whether `heard` would find a loss in what parts say now."""
+        known = ((self._known.get(mark.part), mark) for mark in marks)
+        return any(
+            before is not None and (before.epoch, before.history) != (mark.epoch, mark.history)
+            for before, mark in known
+        )
 
     def put_back(self) -> None:
         """All that this process knows stands in the store again."""

@@ -117,6 +117,15 @@ class NodeLease:
         self._doubts.set()
         await asked
 
+    async def sure(self) -> None:
+        """As `settled`, and a loss that nobody has noticed until now is noticed, and waited for, too.
+
+        For what is rare and would look at a store that forgot as if it had never known.
+        """
+        if self.restoring_ms() == 0 and self._continuity.differs(await self._store.marks()):
+            await self.look()
+        await self.settled()
+
     async def settled(self) -> None:
         """Returns as soon as something may be granted."""
         # Rare, and mostly as long as is known beforehand: waking up is not worth a queue of those who wait.

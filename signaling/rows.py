@@ -5,7 +5,7 @@ again. Where its device has another session by now, it ends. Refuses to know why
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from base.errors import CloseCode, Unavailable
 from base.ids import NodeId, UserId
@@ -19,10 +19,18 @@ from signaling.router import Router
 T = TypeVar("T")
 
 
+class Health(StoreHealth, Protocol):
+    """As the matchmaker wants it, and for those who let people in."""
+
+    async def sure(self) -> None:
+        """As `settled`; a loss that nobody has noticed until now is noticed, and waited for, too."""
+        ...
+
+
 class Rows:
     """Keeps sessions known to the slots of their users."""
 
-    def __init__(self, registry: Registry, router: Router, health: StoreHealth) -> None:
+    def __init__(self, registry: Registry, router: Router, health: Health) -> None:
         self._registry = registry
         self._router = router
         self.health = health

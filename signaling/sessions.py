@@ -169,7 +169,7 @@ class Sessions:
         """
         try:
             async with asyncio.timeout(_PUT_BACK_S):
-                await self._rows.health.settled()
+                await self._rows.health.sure()
         except TimeoutError as error:
             wait_ms = self._rows.health.restoring_ms()
             raise Unavailable("what the store has lost is being put back", retry_after_ms=wait_ms) from error
@@ -277,10 +277,11 @@ class Sessions:
     async def _settle_in(self, live: LiveSession, *, moved: bool) -> None:
         """Puts a session that is back into its call or queue; where the store is away, as soon as that is back."""
         try:
+            # At once: what the client asks next is to be decided by a call that knows that it is back.
+            await self._come_back(live)
             if moved:
                 # A sign-out or ban that was told while the session was on no node.
                 await self._authentication.check(live.identity)
-            await self._come_back(live)
         except Unavailable:
             self.run_soon(insist(live, partial(self._come_back, live)))
         except MinuetError as error:

@@ -109,5 +109,8 @@ def test_a_loss_is_told_exactly_when_a_known_part_says_another_thing(
     for now, (part, epoch, history) in enumerate(seen):
         expected = part in known and known[part] != (epoch, history)
         known[part] = (epoch, history)
+        mark = Mark(part, epoch, history)
 
-        assert continuity.heard([Mark(part, epoch, history)], now) is expected
+        assert continuity.differs([mark]) is expected
+        assert continuity.heard([mark], now) is expected
+        assert not continuity.differs([mark])
