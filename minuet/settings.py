@@ -184,7 +184,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_loop_lag_s: Annotated[
         float,
         msgspec.Meta(
-            gt=0, description="While a node's own loop is this late, handshakes are answered 503: it has enough to do."
+            gt=0,
+            description="While a node's own loop is this late, handshakes are answered 503: it has enough to do.",
         ),
     ] = 1.0
     handshakes_per_address_s: Annotated[
