@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from base.errors import MinuetError, Unavailable
-from base.ids import CallId
+from base.ids import CallId, NodeId
 from signaling.call import events
 from signaling.call.states import RELAYING, SEATS, Seat, State
 from signaling.calls import CallService
@@ -45,6 +45,19 @@ class Links:
         self._random = random
         self._due: dict[CallId, int] = {}  # how often the call had been reset when the loss was told
         self._woken = asyncio.Event()
+        self._has_moved = False
+
+    async def reincarnated(self, old: NodeId, new: NodeId) -> None:
+        """This process is another node now: what was on its way to the old one is lost. For the lease's hooks."""
+        del old
+        self._has_moved = True
+        self.lost(Gap(new))
+
+    async def put_back(self) -> None:
+        """The store has got back what it lost; only then the seats of an incarnation that came with the loss are its own."""
+        if self._has_moved:
+            self._has_moved = False
+            self.lost(Gap(self._router.node_id))
 
     def lost(self, gap: Gap) -> None:
         """Takes the news of a loss; to be hooked to the bus."""

@@ -164,6 +164,8 @@ class HubSide:
             node.calls, node.local, node.router, LinkMetrics(foundation.registry), foundation.random
         )
         node.bus.on_gap(links.lost)
+        node.lease.on_incarnation(links.reincarnated)
+        node.lease.on_loss(links.put_back)
         control = Control(node.hub, stores.revocations)
         node.services += (self.sessions.run, control.watch, safety.run, owed.run, chat.watches.run, links.run)
         node.services.append(QueueStatuses(node.hub, stores.queues, clock).run)

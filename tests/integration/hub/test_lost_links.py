@@ -124,6 +124,28 @@ async def test_both_nodes_may_have_lost_something_and_one_reset_is_enough(connec
     assert his.counted("reset") == 0
 
 
+async def test_a_process_that_goes_on_as_another_node_looks_at_its_calls(connecting: Town) -> None:
+    """Nobody knows what was on its way to the node it was; its seats are its own again when the sessions are."""
+    town = connecting
+    old, new = town.his.id, NodeId("node-3")
+    town.his.router.node_id = new
+    async with Watched(town.his).running() as his:
+        await his.links.reincarnated(old, new)
+        await asyncio.sleep(0.3)
+        too_early = his.counted("lost")
+        call = town.call_at(town.his)
+        seat = call.view.seat("b")
+        attached = events.SeatAttached("b", seat.session_id, new, seat.device_id)
+        await town.his.calls.decide(call, attached)
+        await his.links.put_back()
+        await until(lambda: his.counted("reset") == 1)
+        await his.links.put_back()
+        await asyncio.sleep(0.3)
+
+    assert too_early == 0
+    assert his.counted("lost") == 1
+
+
 @pytest.mark.parametrize(
     ("sender", "asked", "concerned"),
     [
