@@ -1,10 +1,13 @@
 """What follows a committed change of a call: telling its seats and moving tickets.
 
-Decides only the order: sessions of this node hear the new state, then the effects are done one by one. What seats on
-other nodes have to hear is handed back: `signaling.telling` brings it there. All of it may be repeated.
+Decides the order: sessions of this node hear the new state, then the effects are done one by one; seats elsewhere are
+told, by `signaling.telling`, before anybody goes back to the queue. And decides what a seat hears that was told an older
+change last: everything that follows from the two records, and nothing twice. All of it may be repeated.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -12,7 +15,7 @@ import structlog
 from base.clock import ServerClock
 from base.errors import Unavailable
 from base.ids import NodeId
-from matchmaker.lobby import Lobby
+from matchmaker.lobby import Lobby, Standing
 from matchmaker.matches import SeatRef
 from signaling.call import effects as do
 from signaling.call.news import news
@@ -23,13 +26,16 @@ from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall
 from signaling.node_frames import Told
-from signaling.ports import StoredCall
 from signaling.protocol.messages.call import CallIceServers
 from signaling.protocol.messages.family import ServerMessage
 from signaling.router import Router
 from signaling.turn import IceServers, NoIceServers, mint
 
 logger = structlog.get_logger(__name__)
+
+# A connection is written, and then told, by whoever was asked for it, or by the recorder.
+_SAYING = do.Send | do.SendIceServers | do.OpenConnection | do.CloseMedia
+_RETURN_BACKOFF_S: Final = (0.05, 0.1, 0.25, 0.5)
 
 
 class Aftermath:
@@ -51,65 +57,70 @@ class Aftermath:
 
     async def follow(
         self,
-        before: Call | None,
-        stored: StoredCall,
+        local: LocalCall,
+        before: Call,
         effects: Sequence[do.Effect],
+        tell_others: Callable[[Sequence[Told]], None],
         *,
         told_here: bool = False,
-    ) -> list[Told]:
+    ) -> None:
         """Does everything that a commit of this node asks for; `told_here` where its own sessions know already.
 
-        Returns: what seats elsewhere have to hear.
+        `tell_others` is given what seats elsewhere have to hear, once, and before anybody goes back to the queue: the
+        next match must not overtake the end of this call.
         """
-        call = stored.call
-        if not told_here:
-            self.show(before, call)
-        told: list[Told] = []
+        call = local.as_told(self._clock.now_ms())
+        messages = [said for effect in effects for said in self._said(call, effect)]
+        fresh = {seat for seat in SEATS if self._show(local, seat, call, local.shown.get(seat, before))}
+        others = [
+            Told(seat, message.TYPE, msgspec.to_builtins(message))
+            for seat, message in messages
+            if self.session_of(call, seat) is None
+        ]
+        told_others = False
         for effect in effects:
-            for seat, message in await self._do(call, effect):
-                live = self.session_of(call, seat)
-                if live is None:
-                    told.append(Told(seat, message.TYPE, msgspec.to_builtins(message)))
-                elif not told_here:
-                    live.push(message)
-        return told
-
-    def hear(self, before: Call | None, call: Call, told: Sequence[Told]) -> None:
-        """Tells the seats of this node what another node committed."""
-        self.show(before, call)
-        for item in told:
-            live = self.session_of(call, item.seat)
-            if live is not None:
-                live.push_raw(item.type, item.data)
-        self._settle_all(call)
-
-    def catch_up(self, before: Call | None, call: Call) -> None:
-        """Tells the seats of this node what the record says that they have missed."""
-        self.show(before, call)
-        for seat in SEATS:
-            live = self.session_of(call, seat)
-            if live is None or before is None:
-                continue
-            for effect in news(before, call, seat):
-                if isinstance(effect, do.Send):
-                    live.push(effect.message)
-                else:
-                    for _, message in self._mint(call, seat):
+            if isinstance(effect, do.ReturnTicket) and not told_others:
+                tell_others(others)
+                told_others = True
+            if isinstance(effect, do.Send | do.SendIceServers):
+                live = self.session_of(call, effect.seat)
+                if live is not None and effect.seat in fresh and not told_here:
+                    for _, message in self._said(call, effect):
                         live.push(message)
-        self._settle_all(call)
+            elif not isinstance(effect, _SAYING):
+                await self._move_ticket(call, effect)
+        if not told_others:
+            tell_others(others)
 
-    def show(self, before: Call | None, call: Call) -> None:
-        """Lets the sessions of this node see the call as it stands now."""
+    async def settle(self, local: LocalCall, effects: Sequence[do.Effect]) -> None:
+        """Moves tickets, and says nothing to anybody."""
+        for effect in effects:
+            if not isinstance(effect, _SAYING):
+                await self._move_ticket(local.stored.call, effect)
+
+    def hear(self, local: LocalCall, before: Call | None, told: Sequence[Told] | None) -> None:
+        """Tells the seats of this node what others committed; `before` is what was known of the call.
+
+        `told` is what the last change had to say. Where that is not known, or more has happened than the last change,
+        each seat is told what follows from the record.
+        """
+        if local.lost is not None:
+            return  # it is told when it is whole again
+        call = local.as_told(self._clock.now_ms())
         for seat in SEATS:
+            known = local.shown.get(seat, before)
             live = self.session_of(call, seat)
-            if live is None:
-                continue
-            if must_hear(seat, before, call):
-                live.push(call_state(call, seat, self._clock.now_ms()))
-            self._move(live, call, seat)
+            if self._show(local, seat, call, known, explicit=told is not None) and live is not None:
+                for item in told or ():
+                    if item.seat == seat:
+                        live.push_raw(item.type, item.data)
+            if live is not None and call.seat(seat).requeued:
+                live.run_soon(self._settle_soon(call, seat))
 
-    def tell_only(self, call: Call, effects: Sequence[do.Effect]) -> None:
+    def tell_only(self, local: LocalCall, call: Call, effects: Sequence[do.Effect]) -> None:
         """Tells the sessions of this node, and nobody else, what a restriction means that is not committed yet."""
+        for seat in SEATS:
+            self._show(local, seat, call, local.shown.get(seat, local.stored.call))
         for effect in effects:
             if isinstance(effect, do.Send):
                 live = self.session_of(call, effect.seat)
@@ -122,6 +133,31 @@ class Aftermath:
 
     # How it goes on inside.
 
+    def _show(
+        self, local: LocalCall, seat: Seat, call: Call, known: Call | None, *, explicit: bool = True
+    ) -> bool:
+        """Lets a seat's session see the call as it stands, unless it was shown something newer already.
+
+        Returns: whether this is the very next change after what it knew, and `explicit`ly described by somebody. Else it
+        has been told whatever follows from the two records.
+        """
+        live = self.session_of(call, seat)
+        if live is None:
+            local.shown.pop(seat, None)
+            return False
+        if known is not None and call.version <= known.version:
+            return False
+        local.shown[seat] = call
+        if must_hear(seat, known, call):
+            live.push(call_state(call, seat, self._clock.now_ms()))
+        self._move(live, call, seat)
+        if known is None or (explicit and call.version == known.version + 1):
+            return True
+        for effect in news(known, call, seat):
+            for _, message in self._said(call, effect):
+                live.push(message)
+        return False
+
     def _move(self, live: LiveSession, call: Call, seat: Seat) -> None:
         record = call.seat(seat)
         if live.call_id != call.call_id:
@@ -132,18 +168,14 @@ class Aftermath:
             live.leave_call(call.call_id)
             self._hub.wake(live)
 
-    async def _do(self, call: Call, effect: do.Effect) -> list[tuple[Seat, ServerMessage]]:
-        """Does one effect; returns what seats have to hear of it."""
+    def _said(self, call: Call, effect: do.Effect) -> list[tuple[Seat, ServerMessage]]:
+        """What a seat has to hear of an effect."""
         match effect:
             case do.Send(seat, message):
                 return [(seat, message)]
             case do.SendIceServers(seat):
                 return self._mint(call, seat)
-            case do.OpenConnection() | do.CloseMedia():
-                # A connection is written, and then told, by whoever was asked for it, or by the recorder.
-                return []
             case _:
-                await self._move_ticket(call, effect)
                 return []
 
     def _mint(self, call: Call, seat: Seat) -> list[tuple[Seat, ServerMessage]]:
@@ -189,27 +221,30 @@ class Aftermath:
             # The pool's owner reviews matches until they are resolved, and a stale activity is repaired when met.
             logger.warning("could not move a ticket", call_id=call.call_id, step=type(effect).__name__)
 
-    def _settle_all(self, call: Call) -> None:
-        for seat in SEATS:
-            live = self.session_of(call, seat)
-            if live is not None and call.seat(seat).requeued:
-                live.run_soon(self._settle_in(call, seat))
+    async def _settle_soon(self, call: Call, seat: Seat) -> None:
+        """As `_settle_in`, where another node returns the ticket, which may have said so before it has done it."""
+        for pause_s in _RETURN_BACKOFF_S:
+            if await self._settle_in(call, seat) is not Standing.MATCHED:
+                return
+            await asyncio.sleep(pause_s)
 
-    async def _settle_in(self, call: Call, seat: Seat) -> None:
+    async def _settle_in(self, call: Call, seat: Seat) -> Standing | None:
         """A returned ticket names the session that had it; where that is another by now, or away, the pool is told.
 
         A device that is away has its place kept from then on by `Tickets`.
         """
         live = self.session_of(call, seat)
         if live is None or live.ticket is None or live.ticket.ticket_id != call.seat(seat).ticket_id:
-            return
+            return None
         if _may_not_be_matched(live):
-            await self._lobby.pause(live.ticket)
-            return
+            return await self._lobby.pause(live.ticket)
         ticket = msgspec.structs.replace(live.ticket, session_id=live.id, node_id=self._router.node_id)
-        if ticket != live.ticket:
+        if ticket == live.ticket:
+            return None
+        standing = await self._lobby.resume(ticket)
+        if standing is not Standing.MATCHED:
             live.ticket = ticket
-            await self._lobby.resume(ticket)
+        return standing
 
 
 def _may_not_be_matched(live: LiveSession) -> bool:

@@ -7,8 +7,10 @@ and how a change is committed and told is `signaling.commits`'.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 
@@ -24,6 +26,7 @@ from signaling.call import events
 from signaling.call.change import MAX_REFUSED_LINES_OF_SEAT, Decision
 from signaling.call.create import propose
 from signaling.call.record import Call, decode
+from signaling.call.rules import restricts
 from signaling.call.states import RELAYING, SEATS, Seat, State
 from signaling.call.view import call_state
 from signaling.commits import Commits
@@ -41,6 +44,8 @@ logger = structlog.get_logger(__name__)
 EventOf = Callable[[Seat], events.Event]
 
 _RETRY_MS: Final = 500
+_REASSERTED_AT_ONCE: Final = 32
+_REASSERTED_WITHIN_S: Final = 0.5
 _REFUSALS_KEPT_S: Final = 1.0
 _SUMS_KEPT_S: Final = 10.0
 
@@ -69,6 +74,11 @@ class CallService:
         self._commits.retime = self.retime
         self.expire_offers: Callable[[LocalCall, int], None] = lambda _call, _now: None
         """Told when offers may have run out; set by whoever relays."""
+        self.restoring: Callable[[], int] = lambda: 0
+        """For how many more ms the store is being put right, in which nothing is permitted; set by whoever knows."""
+        self.doubt: Callable[[], None] = lambda: None
+        """Told when the store has lost a call; set by whoever looks what else it has lost."""
+        self._commits.doubt = self._doubt
 
     async def run(self) -> None:
         """Serves timers and what is owed, until cancelled."""
@@ -91,7 +101,10 @@ class CallService:
         seat = self.seat_in(call, user_id)
         if device_id is not None and call.view.seat(seat).device_id != device_id:
             raise MinuetError(code=ErrorCode.WRONG_DEVICE)
-        decision = await self._commits.decide(call, event_of(seat))
+        event = event_of(seat)
+        if (wait_ms := self.restoring()) and not restricts(call.view, event):
+            raise Unavailable("what was lost is being put back", retry_after_ms=wait_ms)
+        decision = await self._commits.decide(call, event)
         self._metrics.command_seconds.observe(perf_counter() - started)
         return decision.reply or {}
 
@@ -162,15 +175,17 @@ class CallService:
 
     def committed(self, frame: CallCommitted) -> None:
         """Takes note of what another node committed, and acknowledges it."""
-        known = self._local.get(CallId(frame.call_id))
-        before = None if known is None else known.view
         stored = StoredCall(decode(frame.record), frame.rev)
-        if known is None or before is None or (stored.call.version == before.version + 1 and not frame.again):
-            self._aftermath.hear(before, self._commits.keep(stored).view, frame.told)
-        elif stored.call.version > before.version:
-            # What lies between was lost, or is on its way and will be old when it comes.
-            self._aftermath.catch_up(before, self._commits.keep(stored).view)
+        known = self._local.get(stored.call.call_id)
+        self._commits.learn(stored, None if frame.again else frame.told)
         self._commits.telling.heard(frame, stored.call.version)
+        if (
+            known is not None
+            and stored.call.version <= known.stored.call.version
+            and stored.rev != known.stored.rev
+        ):
+            # Old news, as a rule. But a node that commits on what the store forgot sends the like.
+            self._commits.soon(self._verify(known))
 
     def acknowledged(self, frame: CallHeard) -> None:
         """A node knows what this one committed."""
@@ -188,24 +203,39 @@ class CallService:
         """Loads the record anew, because a peer's node is ahead of this one. Raises: Unavailable."""
         stored = await self._store.load(call_id)
         if stored is not None:
-            known = self._local.get(call_id)
-            before = None if known is None else known.view
-            self._aftermath.catch_up(before, self._commits.keep(stored).view)
+            self._commits.learn(stored, from_store=True)
 
     async def sweep(self, call_id: CallId) -> None:
         """Fires what is due in a call that no living node fires. Raises: Unavailable."""
-        stored = await self._store.load(call_id)
-        if stored is not None:
-            await self._commits.decide(self._local.of(stored), events.TimerFired())
+        call = await self._known(call_id)
+        if call is not None:
+            await self._commits.decide(call, events.TimerFired())
 
     async def lost(self, user_id: UserId, session_id: SessionId, slot: Slot) -> None:
         """A session died with its node; a call that it was in waits for its device to come back. Raises: Unavailable."""
         if not isinstance(slot.activity, InCall):
             return
-        stored = await self._store.load(slot.activity.call_id)
-        seat = None if stored is None else stored.call.seat_of(user_id)
-        if stored is not None and seat is not None:
-            await self._commits.decide_quietly(self._local.of(stored), events.SeatDetached(seat, session_id))
+        call = await self._known(slot.activity.call_id)
+        seat = None if call is None else call.view.seat_of(user_id)
+        if call is not None and seat is not None:
+            await self._commits.decide_quietly(call, events.SeatDetached(seat, session_id))
+
+    async def reassert_all(self) -> int:
+        """Puts back what the store has lost of the calls that are this node's to know, spread over half a second.
+
+        Also those that ended in the last minute, which history may not have yet. Not those whose people are on other
+        nodes by now: these know better. Returns: how many were missing. Raises: Unavailable.
+        """
+        at_once = asyncio.Semaphore(_REASSERTED_AT_ONCE)
+
+        async def reassert(call: LocalCall) -> bool:
+            # By the id, which is random there: nodes and calls do not come all at once.
+            await asyncio.sleep(_REASSERTED_WITHIN_S * UUID(call.id).bytes[-2] / 256)
+            async with at_once:
+                return await self._commits.reassert(call)
+
+        answers = await asyncio.gather(*map(reassert, filter(self._vouches_for, self._local)))
+        return sum(answers)
 
     # What relays tell.
 
@@ -236,14 +266,28 @@ class CallService:
     # How it goes on inside.
 
     async def _find(self, call_id: CallId) -> LocalCall:
+        call = await self._known(call_id)
+        if call is None:
+            raise MinuetError(code=ErrorCode.NOT_A_PARTICIPANT)
+        return call
+
+    async def _known(self, call_id: CallId) -> LocalCall | None:
         call = self._local.get(call_id)
         if call is not None:
             return call
         stored = await self._store.load(call_id)
-        if stored is None:
-            raise MinuetError(code=ErrorCode.NOT_A_PARTICIPANT)
         # Not kept: a REST request must not make this node a host of the call.
-        return self._local.of(stored)
+        return None if stored is None else self._local.of(stored)
+
+    def _doubt(self) -> None:
+        self.doubt()
+
+    def _vouches_for(self, call: LocalCall) -> bool:
+        record = call.stored.call
+        seats = [record.seat(seat) for seat in SEATS if record.seat(seat).node_id == self._router.node_id]
+        if record.state not in RELAYING and record.state is not State.PROPOSED:
+            return bool(seats)
+        return any(self._router.here(seat.node_id, seat.session_id) is not None for seat in seats)
 
     def _close_windows(self, call: LocalCall) -> None:
         """By the last answer that was relayed, whoever may not send video sends none."""
@@ -251,6 +295,11 @@ class CallService:
         if any(view.seat(seat).video_off_at is not None for seat in SEATS):
             stopped = tuple(seat for seat in SEATS if not view.seat(seat).video_allowed)
             self._commits.soon(self._commits.decide_quietly(call, events.VideoStopped(stopped)))
+
+    async def _verify(self, call: LocalCall) -> None:
+        if call.has_closed_something:
+            with suppress(Unavailable):
+                await self._commits.verify(call)
 
     async def _note(self, call_id: CallId, live: LiveSession, event_of: EventOf) -> None:
         try:
@@ -289,5 +338,7 @@ class CallService:
                 return
             except MinuetError as error:
                 logger.warning("timer of a lost call", call_id=call_id, code=error.code)
+                # Nobody else may have it either, so that this may go on: never without a pause.
+                self._deadlines.schedule(call_id, now_ms + _RETRY_MS)
                 return
         self.retime(call)

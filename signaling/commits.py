@@ -7,21 +7,28 @@ wants the change.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from itertools import count
 from typing import Any, Final
 
 import structlog
 
 from base.clock import ServerClock
 from base.errors import ErrorCode, MinuetError, Unavailable
+from base.ids import CallId
 from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
 from signaling.call.change import Decision
 from signaling.call.consent import head
+from signaling.call.effects import Effect, ReleaseTicket, RememberPartners, ReturnTicket
+from signaling.call.merge import reconcile
+from signaling.call.record import Call
 from signaling.call.rules import receive, restrict
-from signaling.call.states import State
+from signaling.call.states import RELAYING, SEATS, State
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics
+from signaling.node_frames import Told
 from signaling.ports import CallStore, StoredCall
 from signaling.router import Router
 from signaling.telling import Telling
@@ -30,7 +37,6 @@ logger = structlog.get_logger(__name__)
 
 _ATTEMPTS: Final = 8
 _OWED_BACKOFF_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
-_OWED_FOR_S: Final = 120.0
 
 
 class Commits:
@@ -51,8 +57,11 @@ class Commits:
         self._aftermath = aftermath
         self._clock = clock
         self._metrics = metrics
+        self._upholding: set[CallId] = set()
         self.telling = Telling(store, local, router, clock, metrics)
         self._tasks: asyncio.TaskGroup | None = None
+        self.doubt: Callable[[], None] = lambda: None
+        """Told when a record is missing that must be there: the store has lost something."""
         self.retime: Callable[[LocalCall], None] = lambda _call: None
         """Told when a call's earliest timer may be another; set by whoever fires timers."""
 
@@ -97,16 +106,48 @@ class Commits:
                 return
         logger.warning("event of a call was lost", call_id=call.id, event_type=type(event).__name__)
 
-    def keep(self, stored: StoredCall) -> LocalCall:
+    def keep(self, stored: StoredCall, *, from_store: bool = False) -> LocalCall:
         """The local call of this record, made or brought up to date, with its timers."""
-        call = self._local.keep(stored)
+        call = self._local.keep(stored, from_store=from_store)
         self.retime(call)
+        self._mind(call)
         return call
+
+    def learn(
+        self, stored: StoredCall, told: Sequence[Told] | None = None, *, from_store: bool = False
+    ) -> None:
+        """Takes note of what somebody else committed, and lets the sessions here hear of it.
+
+        `told` is what that very change had to say, where that is known; `from_store` where the record was just loaded.
+        """
+        known = self._local.get(stored.call.call_id)
+        before = None if known is None else known.stored.call
+        self._aftermath.hear(self.keep(stored, from_store=from_store), before, told)
+
+    async def reassert(self, call: LocalCall) -> bool:
+        """Puts a call back that the store has lost, or brings together what both know; whether it was missing.
+
+        Raises: Unavailable.
+        """
+        async with call.lock:
+            return await self._put_back(call)
+
+    async def verify(self, call: LocalCall) -> None:
+        """Holds what this node knows of a call against the store, which may have lost some of it. Raises: Unavailable."""
+        async with call.lock:
+            fresh = await self._store.load(call.id)
+            if fresh is None:
+                await self._put_back(call)
+            elif fresh.rev != call.stored.rev:
+                self._heard_from_store(call, fresh)
+            await self._uphold(call)
 
     # How it goes on inside.
 
     async def _decide_alone(self, call: LocalCall, event: events.Event, *, told: bool) -> Decision:
         for _ in range(_ATTEMPTS):
+            if call.lost is not None:
+                await self._uphold_before(call, event)
             before = call.stored
             decision = receive(before.call, event, self._clock.now_ms())
             if decision.call is before.call:
@@ -127,9 +168,13 @@ class Commits:
                     raise
                 self._owe(call, event, decision)
                 return decision
-            self._took(call, stored)
-            theirs = await self._aftermath.follow(before.call, stored, decision.effects, told_here=told)
-            self.telling.tell(stored, theirs, untold)
+            await self._aftermath.follow(
+                self._took(call, stored),
+                before.call,
+                decision.effects,
+                partial(self.telling.tell, stored, untold=untold),
+                told_here=told,
+            )
             return decision
         raise Unavailable("the call kept changing")
 
@@ -140,21 +185,85 @@ class Commits:
     async def _reload(self, call: LocalCall) -> None:
         self._metrics.conflicts.inc()
         fresh = await self._store.load(call.id)
-        if fresh is None:
+        if fresh is not None:
+            # Somebody else's commit may be news to the sessions here; its frame, arriving later, finds nothing newer.
+            self._heard_from_store(call, fresh)
+        elif self._is_ours(call):
+            self.doubt()
+            await self._put_back(call)
+        else:
             raise MinuetError(code=ErrorCode.NOT_A_PARTICIPANT)
-        before = call.view
-        self._took(call, fresh)
-        # Somebody else's commit may be news to the sessions here; its frame, arriving later, finds nothing newer.
-        self._aftermath.catch_up(before, call.view)
 
-    def _took(self, call: LocalCall, stored: StoredCall) -> None:
+    def _heard_from_store(self, call: LocalCall, fresh: StoredCall) -> None:
+        before = call.stored.call
+        self._aftermath.hear(self._took(call, fresh, from_store=True), before, None)
+
+    async def _put_back(self, call: LocalCall) -> bool:
+        known = call.stored
+        found = await self._store.restore(known)
+        if found is None:
+            self._metrics.merges.labels("nothing").inc()
+            logger.info("call put back", call_id=call.id, version=known.call.version)
+            return True
+        if found.rev != known.rev:
+            self._heard_from_store(call, found)
+            self._metrics.merges.labels("newer" if call.lost is None else "other").inc()
+            await self._uphold(call)
+        return False
+
+    # What the store has lost.
+
+    async def _uphold(self, call: LocalCall) -> None:
+        """Commits again what was told here and is not in the record any more. Raises: Unavailable."""
+        for _ in range(_ATTEMPTS):
+            lost, before = call.lost, call.stored
+            if lost is None or not self._is_ours(call):
+                return
+            whole = reconcile(lost.call, before.call, self._clock.now_ms())
+            untold = self.telling.concerned(before.call, whole)
+            stored = await self._store.commit(before, whole, untold=untold)
+            if stored is None:
+                await self._reload(call)
+                continue
+            self._metrics.upheld.inc()
+            logger.warning("what was told is stored again", call_id=call.id, version=whole.version)
+            self._took(call, stored)
+            self._aftermath.hear(call, lost.call, None)
+            self.telling.tell(stored, None, untold)
+            await self._aftermath.settle(call, _of_end(before.call, whole))
+            return
+        raise Unavailable("the call kept changing")
+
+    async def _uphold_before(self, call: LocalCall, event: events.Event) -> None:
+        try:
+            await self._uphold(call)
+        except Unavailable:
+            # A restriction binds all the same, and is owed; what permits must not be decided by half the truth.
+            if restrict(call.view, event, self._clock.now_ms()) is call.view:
+                raise
+
+    async def _uphold_soon(self, call: LocalCall) -> None:
+        try:
+            for attempt in count():
+                try:
+                    async with call.lock:
+                        await self._uphold(call)
+                except Unavailable:
+                    await asyncio.sleep(_OWED_BACKOFF_S[min(attempt, len(_OWED_BACKOFF_S) - 1)])
+                else:
+                    return
+        finally:
+            self._upholding.discard(call.id)
+
+    def _took(self, call: LocalCall, stored: StoredCall, *, from_store: bool = False) -> LocalCall:
+        """Goes on from a record; returns the call that this node keeps, where that is another by now."""
         ended = call.stored.call.state is not State.ENDED and stored.call.state is State.ENDED
-        call.take(stored, self._clock.now_ms())
-        if self._is_ours(call):
-            self.keep(stored)
-        elif is_hosted(call, self._router.node_id):
+        call.take(stored, self._clock.now_ms(), from_store=from_store)
+        kept = self._local.get(call.id)
+        if kept is None and is_hosted(call, self._router.node_id):
             self._local.adopt(call)
-            self.retime(call)
+        if kept is not None or self._is_ours(call):
+            call = self.keep(stored, from_store=from_store)
         if ended and stored.call.reason is not None:
             self._metrics.ended.labels(stored.call.reason).inc()
             logger.info(
@@ -167,6 +276,12 @@ class Commits:
                 consent_entries=len(stored.call.events) + len(stored.call.refused),
                 consent_head=head(stored.call).hex(),
             )
+        return call
+
+    def _mind(self, call: LocalCall) -> None:
+        if call.lost is not None and call.id not in self._upholding:
+            self._upholding.add(call.id)
+            self.soon(self._uphold_soon(call))
 
     def _is_ours(self, call: LocalCall) -> bool:
         return self._local.get(call.id) is call
@@ -174,15 +289,14 @@ class Commits:
     def _owe(self, call: LocalCall, event: events.Event, decision: Decision) -> None:
         """Holds this node to a restriction at once, and commits it when the store is back."""
         logger.warning("restriction waits for the store", call_id=call.id, event_type=type(event).__name__)
-        self._aftermath.show(call.stored.call, decision.call)
-        self._aftermath.tell_only(decision.call, decision.effects)
-        call.owed.append(event)
+        self._aftermath.tell_only(call, decision.call, decision.effects)
+        call.owe(event, self._clock.now_ms())
         self.soon(self._pay(call, event))
 
     async def _pay(self, call: LocalCall, event: events.Event) -> None:
-        until = asyncio.get_running_loop().time() + _OWED_FOR_S
+        # For as long as the call is known here: what was told does not come undone because the store is away for long.
         attempt = 0
-        while asyncio.get_running_loop().time() < until:
+        while self._is_ours(call):
             await asyncio.sleep(_OWED_BACKOFF_S[min(attempt, len(_OWED_BACKOFF_S) - 1)])
             attempt += 1
             try:
@@ -191,10 +305,23 @@ class Commits:
                 continue
             except MinuetError:
                 pass  # decided otherwise meanwhile, by somebody whose commit came first
-            self._unbind(call, event)
+            call.paid(event, self._clock.now_ms())
+            self.retime(call)
             return
-        call.owed.remove(event)
         logger.error("restriction could not be stored", call_id=call.id, event_type=type(event).__name__)
+
+
+def _of_end(before: Call, after: Call) -> list[Effect]:
+    """What else has to be done again where an end was lost; each is safe to repeat, and told is what the records say."""
+    effects: list[Effect] = []
+    if before.state in RELAYING and after.state not in RELAYING:
+        effects.append(RememberPartners())
+    effects += [
+        ReturnTicket(seat) if after.seat(seat).requeued else ReleaseTicket(seat)
+        for seat in SEATS
+        if after.seat(seat).freed and not before.seat(seat).freed
+    ]
+    return effects
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:

@@ -1,6 +1,7 @@
 """The calls that this node takes part in, as it knows them right now.
 
-Decides what the node acts on: the stored record, narrowed by restrictions that are told but not committed yet.
+Decides what the node acts on: the stored record, narrowed by restrictions that are told but not committed yet, and by
+those that were committed and told but that the store has lost since. Knows what each seat's session was told last.
 """
 
 import asyncio
@@ -14,9 +15,10 @@ from base.ids import CallId
 from base.policy import IntentPolicy, IpPrivacy
 from signaling.budget import Budget
 from signaling.call.events import Event
-from signaling.call.record import Call
+from signaling.call.merge import lacks, reconcile
+from signaling.call.record import Call, ConsentKind
 from signaling.call.rules import restrict
-from signaling.call.states import SEATS, Seat, State, other
+from signaling.call.states import RELAYING, SEATS, Seat, State, other
 from signaling.negotiation import Negotiations
 from signaling.ports import StoredCall
 from signaling.sdp import Allowance
@@ -29,7 +31,18 @@ _LOOK_EVERY_MS = 10_000
 class LocalCall:
     """One call: what is stored, what this node acts on, its open negotiations and what may still be sent in it."""
 
-    __slots__ = ("_hides_addresses", "budgets", "lock", "negotiations", "owed", "stored", "view")
+    __slots__ = (
+        "_hides_addresses",
+        "bound",
+        "budgets",
+        "lock",
+        "lost",
+        "negotiations",
+        "owed",
+        "shown",
+        "stored",
+        "view",
+    )
 
     def __init__(self, stored: StoredCall, *, hides_addresses: bool = False) -> None:
         self._hides_addresses = hides_addresses
@@ -41,24 +54,39 @@ class LocalCall:
         policy = stored.call.policy
         self.budgets = {seat: Budget(policy, stored.call.seat(seat).signaling_spent) for seat in SEATS}
         """By seat, and not by session: who comes back finds what is left."""
+        self.bound: list[Event] = []
+        """Restrictions that hold here while they are being committed."""
         self.owed: list[Event] = []
         """Restrictions that are told and hold here, and wait for the store."""
+        self.lost: StoredCall | None = None
+        """The record that was told here, where the store has forgotten an end or a revocation that is in it."""
+        self.shown: dict[Seat, Call] = {}
+        """What the session of each seat that is here was told last."""
 
     @property
     def id(self) -> CallId:
         return self.stored.call.call_id
 
-    def take(self, stored: StoredCall, now_ms: int) -> None:
-        """Goes on from a newer record; what is owed holds on."""
+    def take(self, stored: StoredCall, now_ms: int, *, from_store: bool = False) -> None:
+        """Goes on from a newer record; what is owed holds on, and so does what the new one has lost.
+
+        An older record is old news, unless it comes `from_store` itself: then the store has lost the newer one.
+        """
+        known = self.lost or self.stored
+        if stored.rev == known.rev:
+            self.lost = None
+        elif not from_store and stored.call.version <= self.stored.call.version:
+            return
+        else:
+            behind = stored.call.version <= known.call.version
+            self.lost = known if behind or lacks(stored.call, known.call) else None
         if stored.call.resets != self.stored.call.resets:
             self.negotiations = self._fresh_negotiations()
         self.stored = stored = self._understood(stored)
-        self.view = stored.call
         for seat, budget in self.budgets.items():
             # What was sent elsewhere, before the seat came here.
             budget.spent = max(budget.spent, stored.call.seat(seat).signaling_spent)
-        for event in self.owed:
-            self.view = restrict(self.view, event, now_ms)
+        self._look_anew(now_ms)
 
     def bind(self, event: Event, now_ms: int) -> bool:
         """Holds the view to a restriction from now on, whatever is committed meanwhile; False where it restricts nothing."""
@@ -66,13 +94,29 @@ class LocalCall:
         if narrowed is self.view:
             return False
         self.view = narrowed
-        self.owed.append(event)
+        self.bound.append(event)
         return True
 
     def release(self, event: Event, now_ms: int) -> None:
         """The end of `bind`: the restriction is part of the record, or was refused."""
+        self.bound.remove(event)
+        self._look_anew(now_ms)
+
+    def owe(self, event: Event, now_ms: int) -> None:
+        """Holds the view to a restriction that was told, until it is `paid`."""
+        self.owed.append(event)
+        self._look_anew(now_ms)
+
+    def paid(self, event: Event, now_ms: int) -> None:
         self.owed.remove(event)
-        self.take(self.stored, now_ms)
+        self._look_anew(now_ms)
+
+    def as_told(self, now_ms: int) -> Call:
+        """The record without what is still being committed: what sessions may be shown."""
+        view = self.stored.call
+        for event in self.owed:
+            view = restrict(view, event, now_ms)
+        return view
 
     def allowance(self, seat: Seat) -> Allowance:
         """What a description of this seat may do at this moment."""
@@ -81,6 +125,14 @@ class LocalCall:
             send_video=view.seat(seat).video_allowed,
             receive_video=view.seat(other(seat)).video_allowed,
             data_channels=view.policy.data_channels,
+        )
+
+    @property
+    def has_closed_something(self) -> bool:
+        """Whether something was told to be over that must not be permitted again by a store's forgetting."""
+        call = self.stored.call
+        return call.state not in RELAYING or any(
+            event.kind is ConsentKind.VIDEO_REVOKED for event in call.events
         )
 
     @property
@@ -96,6 +148,16 @@ class LocalCall:
         """The earliest of the call's own timers and of its open offers, Unix ms."""
         times = (self.view.next_deadline_at, self.negotiations.next_deadline_ms)
         return min((at for at in times if at is not None), default=None)
+
+    def _look_anew(self, now_ms: int) -> None:
+        view = self.stored.call
+        if self.lost is not None:
+            # Judged by, and never shown: so it keeps the version that other nodes know.
+            strict = reconcile(self.lost.call, view, now_ms)
+            view = msgspec.structs.replace(strict, version=view.version)
+        for event in (*self.owed, *self.bound):
+            view = restrict(view, event, now_ms)
+        self.view = view
 
     def _understood(self, stored: StoredCall) -> StoredCall:
         """The record as this node takes it, where it says nothing of addresses.
@@ -145,14 +207,14 @@ class LocalCalls:
         policy = self._policies.get(stored.call.intent)
         return LocalCall(stored, hides_addresses=policy is not None and policy.hides_addresses)
 
-    def keep(self, stored: StoredCall) -> LocalCall:
-        """The local call of this record, made or brought up to date."""
+    def keep(self, stored: StoredCall, *, from_store: bool = False) -> LocalCall:
+        """The local call of this record, made or brought up to date; `from_store` as in `LocalCall.take`."""
         call = self._calls.get(stored.call.call_id)
         if call is None:
             call = self.of(stored)
             self.adopt(call)
-        elif stored.call.version > call.stored.call.version:
-            call.take(stored, self._clock.now_ms())
+        elif stored.rev != call.stored.rev:
+            call.take(stored, self._clock.now_ms(), from_store=from_store)
         ended = call.stored.call.state is State.ENDED
         now_ms = self._clock.monotonic_ms()
         self._forget_at[call.id] = now_ms + (KEPT_AFTER_END_MS if ended else KEPT_UNTOUCHED_MS)

@@ -48,6 +48,13 @@ class CallStore(Protocol):
         """
         ...
 
+    async def restore(self, known: StoredCall) -> StoredCall | None:
+        """Puts a record back, under its own rev and with all that belongs to it, if the store has none of that call.
+
+        Returns: None when it was put back, else what the store has.
+        """
+        ...
+
     async def told(self, changes: Collection[Untold]) -> None:
         """These need not be told again: acknowledged, or nobody's business any more."""
         ...

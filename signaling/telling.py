@@ -75,15 +75,17 @@ class Telling:
             if any(must_hear(seat, before, after) for seat in SEATS if after.seat(seat).node_id == node_id)
         ]
 
-    def tell(self, stored: StoredCall, told: Sequence[Told], untold: Sequence[Untold] = ()) -> None:
-        """Tells the nodes of the seats that are not here; `untold` is what the store noted with the commit."""
+    def tell(self, stored: StoredCall, told: Sequence[Told] | None, untold: Sequence[Untold] = ()) -> None:
+        """Tells the nodes of the seats that are not here; `untold` is what the store noted with the commit.
+
+        Without `told` each seat is told what follows from the record.
+        """
         call, asked = stored.call, {change.node_id for change in untold}
         for node_id in self._others(call):
-            theirs = [item for item in told if call.seat(item.seat).node_id == node_id]
+            theirs = [item for item in told or () if call.seat(item.seat).node_id == node_id]
             sender = self._router.node_id if node_id in asked else ""
-            self._router.forward(
-                node_id, CallCommitted(call.call_id, encode(call), stored.rev, theirs, sender)
-            )
+            frame = CallCommitted(call.call_id, encode(call), stored.rev, theirs, sender, again=told is None)
+            self._router.forward(node_id, frame)
         for change in untold:
             self._watch(change, tries=0)
 

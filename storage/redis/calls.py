@@ -55,6 +55,7 @@ class RedisCallStore:
         self._visits_after_ms = tuple(visits_after_ms)
         self._create = load_script(redis, "call_create")
         self._commit = load_script(redis, "call_commit")
+        self._restore = load_script(redis, "call_restore")
         self._untold = UntoldChanges(redis, keys)
         self._deadline_keys = [keys.call_deadlines(n) for n in range(CALL_PARTITIONS)]
         self._state_keys = [keys.call_states(n) for n in range(CALL_PARTITIONS)]
@@ -119,6 +120,30 @@ class RedisCallStore:
                 ],
             )
         return StoredCall(call, rev) if committed else None
+
+    async def restore(self, known: StoredCall) -> StoredCall | None:
+        call = known.call
+        partition = call_partition(call.call_id)
+        with unavailable_when_away():
+            reply = await self._restore(
+                keys=[
+                    self._keys.call(call.call_id),
+                    self._deadline_keys[partition],
+                    self._keys.calls_ended(partition),
+                    self._state_keys[partition],
+                    self._keys.calls_to_visit(partition),
+                ],
+                args=[
+                    call.call_id,
+                    known.rev,
+                    call.state,
+                    call.version,
+                    "" if call.state is State.ENDED else _deadline_of(call),
+                    encode(call),
+                    *(self._visits_after_ms if call.closed_at is not None else ()),
+                ],
+            )
+        return _stored(*reply) if reply else None
 
     async def told(self, changes: Collection[Untold]) -> None:
         await self._untold.remove(changes)

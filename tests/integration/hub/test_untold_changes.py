@@ -16,7 +16,7 @@ from signaling.call import events
 from signaling.call.states import SEATS, State
 from signaling.node_frames import CallCommitted, CallHeard, NodeFrame, decode_frame, encode_frame
 from storage.redis.keys import Keys, call_partition
-from tests.integration.hub.test_relays_between_nodes import HeldBus, Node, Town
+from tests.integration.hub.town import HeldBus, Node, Town
 
 SHE, HE = UserId("she"), UserId("he")
 
@@ -51,7 +51,7 @@ class Place(Town):
         self.bus = bus = LossyBus()
         self.hers, self.his = Node("node-1", "a", self.redis, bus), Node("node-2", "b", self.redis, bus)
         self.worker = Node("node-3", "b", self.redis, bus)
-        bus.nodes = {node.id: node.inbox.receive for node in (self.hers, self.his)}
+        bus.nodes = {node.id: node.receive for node in (self.hers, self.his)}
         bus.nodes[self.worker.id] = self.worker.calls.receive
 
     async def deliver(self, *kinds: type[NodeFrame]) -> None:
@@ -89,7 +89,8 @@ async def place(redis_url: str) -> AsyncIterator[Place]:
         node.id: asyncio.create_task(node.calls.run()) for node in (built.hers, built.his, built.worker)
     }
     await asyncio.sleep(0)
-    await built.live_call(IntentPolicy())
+    await built.connecting_call(IntentPolicy())
+    await built.go_live()
     await built.hers.calls.act(built.call_id, SHE, lambda seat: events.VideoApproved(seat, "both"))
     await built.until_all_is_told()
     built.forget()
@@ -158,7 +159,7 @@ async def test_what_comes_late_is_not_told_twice(place: Place) -> None:
     await place.hers.calls.act(place.call_id, SHE, events.VideoRevoked)
     await place.hers.calls.act(place.call_id, SHE, events.ExtensionRequested)
     await place.deliver()
-    place.his.inbox.receive(held[0])
+    place.his.receive(held[0])
     await place.until_all_is_told()
 
     assert len(place.his.person.of("video.revoked")) == 1
