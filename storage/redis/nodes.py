@@ -18,7 +18,9 @@ from presence.nodes import LEASE_TTL_MS, RENEW_EVERY_MS, Incarnation, NodeInfo, 
 from presence.sessions import LostSession
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
 from storage.redis.cluster import ClusterRedis
-from storage.redis.keys import Keys
+from storage.redis.keys import CALL_PARTITIONS, Keys
+from storage.redis.shards import one_key_each
+from storage.redis.slots import SlotMap
 
 # Whoever renewed its lease within this time has one for at least as long again.
 FRESH_MS = LEASE_TTL_MS - 2 * RENEW_EVERY_MS
@@ -39,6 +41,8 @@ class RedisNodes:
         self._listed = load_script(redis, "node_listed")
         self._forget = load_script(redis, "node_forget")
         self._mark = load_script(redis, "node_mark")
+        # Chosen anew when the cluster's slots have moved; which they never have on a single server.
+        self._asked_parts: tuple[SlotMap | None, Sequence[int]] | None = None
         self._reap = load_script(redis, "presence_reap")
 
     # --- for the node itself ---------------------------------------------------------------------------------
@@ -50,11 +54,13 @@ class RedisNodes:
         return await self._hold("renew", node, stats)
 
     async def marks(self) -> list[Mark]:
-        answers = await asyncio.gather(*map(self._mark_of, self._parts()), return_exceptions=True)
+        parts = await self._parts()
+        answers = await asyncio.gather(*map(self._mark_of, parts), return_exceptions=True)
         return [answer for answer in answers if isinstance(answer, Mark)]
 
     async def ask_to_hold_back(self, for_ms: int) -> None:
-        asked = (self._redis.set(self._keys.restoring(part), 1, px=for_ms) for part in self._parts())
+        parts = await self._parts()
+        asked = (self._redis.set(self._keys.restoring(part), 1, px=for_ms) for part in parts)
         await asyncio.gather(*asked, return_exceptions=True)
 
     async def release(self, node_id: NodeId) -> None:
@@ -66,9 +72,18 @@ class RedisNodes:
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
 
-    def _parts(self) -> Sequence[int]:
+    async def _parts(self) -> Sequence[int]:
         """One partition of calls on each primary: its keys tell of the fate of all that is there."""
-        return (0,)
+        slots = self._redis.topology.map if isinstance(self._redis, ClusterRedis) else None
+        if self._asked_parts is None or self._asked_parts[0] is not slots:
+            by_key = {self._keys.epoch(part): part for part in range(CALL_PARTITIONS)}
+            try:
+                chosen = await one_key_each(self._redis, list(by_key))
+            except UNAVAILABLE_ERRORS:
+                return ()
+            slots = self._redis.topology.map if isinstance(self._redis, ClusterRedis) else None
+            self._asked_parts = slots, tuple(by_key[key] for key in chosen)
+        return self._asked_parts[1]
 
     async def _mark_of(self, part: int) -> Mark:
         # A primary that does not answer must not keep the lease, which may be another's, from being renewed.
