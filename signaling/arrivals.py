@@ -82,6 +82,9 @@ class Arrivals:
         if live.call_id == match.call_id:
             await self._accept(match, seat, live)
             return
+        if live.call_id is not None:
+            # The call that it is still in here has ended, and sent it back: it hears of that first.
+            await self._calls.catch_up(live.call_id)
         if live.away:
             # Matched while the ticket was on its way into a pause: it goes back there, and nobody is shown anything.
             await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))

@@ -36,20 +36,20 @@ Count = Callable[[str, int], None]
 """Counts what was put back: of which kind, how many."""
 
 
-class CallRecords(Protocol):
-    """The calls that this node knows."""
+class Calls(Protocol):
+    """The calls that this node knows. Raises: Unavailable."""
 
     async def reassert_all(self) -> int:
-        """Puts back their records; how many were missing or behind. Raises: Unavailable."""
+        """Puts back their records; how many were missing."""
         ...
 
+    async def attach(self, call_id: CallId, live: LiveSession) -> object:
+        """The device is here."""
+        ...
 
-class Seats(Protocol):
-    """What calls are told of the devices in them. Raises: Unavailable."""
-
-    async def attach(self, call_id: CallId, live: LiveSession) -> object: ...
-
-    async def detach(self, call_id: CallId, live: LiveSession) -> None: ...
+    async def detach(self, call_id: CallId, live: LiveSession) -> None:
+        """The device lost its socket and may come back."""
+        ...
 
 
 class Restoration:
@@ -61,17 +61,15 @@ class Restoration:
         rows: Rows,
         tickets: Tickets,
         lobby: Lobby,
-        calls: LocalCalls,
-        seats: Seats,
+        local: LocalCalls,
+        calls: Calls,
     ) -> None:
         self._hub = hub
         self._rows = rows
         self._tickets = tickets
         self._lobby = lobby
+        self._local = local
         self._calls = calls
-        self._seats = seats
-        self.records: CallRecords | None = None
-        """Set by whoever keeps the records of calls."""
         self.revocations: Callable[[], Awaitable[int]] | None = None
         """Rebuilds what is known of sign-outs and bans; how many there were. Raises: Unavailable. Set where it is known."""
         self.count: Count = lambda _kind, _number: None
@@ -87,8 +85,7 @@ class Restoration:
 
     async def _put_back(self) -> None:
         # The records first: what a slot names is looked at by whoever may not do something because of it.
-        if self.records is not None:
-            await self._insist("call", self.records.reassert_all)
+        await self._insist("call", self._calls.reassert_all)
         left: Sequence[LiveSession] = tuple(self._hub)
         attempt = 0
         while left:
@@ -135,7 +132,7 @@ class Restoration:
 
     async def _activity(self, live: LiveSession) -> bool:
         """Whether the user's slot names the call that the session is in."""
-        call = None if live.call_id is None else self._calls.get(CallId(live.call_id))
+        call = None if live.call_id is None else self._local.get(CallId(live.call_id))
         seat = None if call is None else call.view.seat_of(live.user_id)
         if call is None or seat is None:
             return False
@@ -145,9 +142,9 @@ class Restoration:
         stays = await self._lobby.stay_in_call(seat_ref(call.view, seat), caller_of(live), record.queued_at)
         if stays and record.node_id != self._rows.node_id:
             # The node is another incarnation since: the call has to know where the device is, also one that is away.
-            await self._seats.attach(call.id, live)
+            await self._calls.attach(call.id, live)
             if not live.is_attached:
-                await self._seats.detach(call.id, live)
+                await self._calls.detach(call.id, live)
         return stays
 
 

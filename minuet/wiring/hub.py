@@ -147,7 +147,8 @@ class HubSide:
         restoration = Restoration(node.hub, rows, tickets, node.lobby, node.local, node.calls)
         restoration.count = lambda kind, number: node.presence_metrics.put_back.labels(kind).inc(number)
         restoration.random = foundation.random
-        node.lobby.restoring_ms = node.lease.restoring_ms
+        node.calls.doubt = node.lease.doubt
+        node.calls.restoring = node.lobby.restoring_ms = node.lease.restoring_ms
         node.lease.on_loss(restoration.run)
         inbox = Inbox(
             arrivals,
