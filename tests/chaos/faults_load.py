@@ -23,6 +23,7 @@ pairing = "dating"
 """
 FACTOR: Final = 10
 JOINS: Final = 30
+_JOINERS: Final = 20
 _AT_ONCE: Final = 100
 _HANDSHAKE_S: Final = 10.0
 _RECOVERY_S: Final = 20.0
@@ -31,7 +32,7 @@ _SUBPROTOCOL: Final = "minuet.v1.json"
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """Ten times as many handshakes as there is room for, and from each who gets in five times the joins allowed a minute."""
+    """Ten times as many handshakes as there is room left for, and of some who get in five times the joins allowed a minute."""
 
     seconds: float
 
@@ -47,7 +48,7 @@ class Overload:
         layout = scene.deployment.layout
         flood = _Flood(scene.deployment.url, scene.strangers)
         try:
-            await flood.come(FACTOR * layout.hubs * layout.max_sessions)
+            await flood.come(FACTOR * (layout.hubs * layout.max_sessions - len(scene.swarm.people)))
             joins = await flood.join()
             await asyncio.sleep(self.seconds)
             statuses = Counter(flood.statuses)
@@ -94,7 +95,8 @@ class _Flood:
     async def join(self) -> Counter[str]:
         """Those inside ask again and again to be queued; how they were answered."""
         answers: Counter[str] = Counter()
-        for answer in await asyncio.gather(*(visitor.join() for visitor in self._inside[:20])):
+        ready = [visitor for visitor in self._inside if visitor.is_ready]
+        for answer in await asyncio.gather(*(visitor.join() for visitor in ready[-_JOINERS:])):
             answers.update(answer)
         return answers
 
@@ -142,6 +144,10 @@ class _Visitor:
         envelope = {"type": type_, "data": data} | ({} if request is None else {"id": request})
         self.socket.send(msgspec.json.encode(envelope), binary=False)
 
+    @property
+    def is_ready(self) -> bool:
+        return bool(self._heard["session.ready"]) and not self.socket.is_gone
+
     async def join(self) -> Counter[str]:
         before = Counter(self._heard)
         for request in range(1, JOINS + 1):
@@ -160,4 +166,6 @@ class _Visitor:
 
     def _hear(self, payload: bytes) -> None:
         message = msgspec.json.decode(payload)
+        if message["type"] == "ping":
+            self.socket.send(msgspec.json.encode({"type": "pong"}), binary=False)
         self._heard[message["data"]["code"] if message["type"] == "error" else message["type"]] += 1

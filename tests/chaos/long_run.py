@@ -63,7 +63,7 @@ def plan_of(kind: str, seed: int, options: argparse.Namespace) -> Plan:
             rolls = [RollHubs("hub-1")] * options.rounds
             return Plan(seed, people // 2, layout, rolls, habits, unnoticed=True)
         case _:
-            room = 3 * people // 2
+            room = 6 * people // 5
             layout = Layout(cluster=kind == "cluster", config=CONFIG + CROWD, max_sessions=room)
             kinds = groups(layout, postgres_s=options.postgres_s)
             if options.only:

@@ -36,7 +36,7 @@ def seed() -> int:
 async def test_every_promise_is_kept_whatever_breaks(seed: int, tmp_path: Path) -> None:
     """Processes die and stand still, networks stall, Redis forgets, PostgreSQL is away, far too many come: one fault after
     another, each proven; people get through after each, and the checker finds no broken promise in what they were told."""
-    layout = Layout(config=CONFIG + CROWD, max_sessions=PEOPLE + PEOPLE // 2)
+    layout = Layout(config=CONFIG + CROWD, max_sessions=PEOPLE + PEOPLE // 5)
     faults = draw(seed, layout, groups(layout, postgres_s=POSTGRES_S))
 
     report = await run(Plan(seed, PEOPLE, layout, faults, least_calls=PEOPLE), tmp_path)
