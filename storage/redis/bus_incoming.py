@@ -62,6 +62,7 @@ class Incoming:
         self._keys = keys
         self._clock = clock
         self._metrics = metrics
+        self._traffic = metrics.traffic
         self._limits = limits
         self._ask = ask
         self._asked = asked
@@ -174,7 +175,7 @@ class Incoming:
 
     def _take(self, inbox: Inbox, batch: Batch, now_ms: int) -> None:
         if batch.frames:
-            self._metrics.batches_in.inc()
+            self._traffic.batches_in += 1
         stream = inbox.streams.get(batch.sender) or self._open_stream(inbox, batch, now_ms)
         if not batch.origin:
             self._hand_on(inbox, stream, stream.take_as_is(batch.first, batch.frames, now_ms))
@@ -207,7 +208,7 @@ class Incoming:
     def _drop(self, stream: Stream) -> None:
         if self._waiting.pop(stream, None) is not None:
             self._held_bytes -= stream.held_bytes
-            self._metrics.held_bytes.set(self._held_bytes)
+            self._traffic.held_bytes = self._held_bytes
 
     def _hand_on(self, inbox: Inbox, stream: Stream, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -216,7 +217,7 @@ class Incoming:
                 sender = NodeId(stream.origin) if stream.origin else None
                 self._tell_gap(Gap(inbox.node_id, sender, step.count))
                 continue
-            self._metrics.frames_in.inc(len(step))
+            self._traffic.frames_in += len(step)
             for frame in step:
                 try:
                     inbox.receive(frame)
@@ -253,7 +254,7 @@ class Incoming:
             self._look_due = asyncio.get_running_loop().call_later(LOOK_EVERY_MS / 1000, self._look)
 
     def _count(self, stream: Stream) -> None:
-        self._metrics.held_bytes.set(self._held_bytes)
+        self._traffic.held_bytes = self._held_bytes
         if stream.repeats:
             self._metrics.repeats.inc(stream.repeats)
             stream.repeats = 0

@@ -61,6 +61,7 @@ class Outgoing:
         self._keys = keys
         self._clock = clock
         self._metrics = metrics
+        self._traffic = metrics.traffic
         self._limits = limits
         self._name = name
         self._route = route
@@ -142,7 +143,7 @@ class Outgoing:
                 link = self._route(channel)
                 if link is not None:  # else whoever wants it asks again
                     ready.setdefault(link, []).append((channel, payload))
-        self._metrics.waiting_bytes.set(self._waiting_bytes)
+        self._traffic.waiting_bytes = self._waiting_bytes
         for link, publications in ready.items():
             link.publish(publications)
         if self._tick_due is None:
@@ -186,7 +187,7 @@ class Outgoing:
         frames, most = lane.frames, self._limits.batch_bytes
         self._waiting_frames -= len(frames)
         self._waiting_bytes -= lane.bytes
-        self._metrics.frames_out.inc(len(frames))
+        self._traffic.frames_out += len(frames)
         if lane.bytes <= most:
             publications.append((lane.channel, self._number(lane, frames, now_ms)))
         else:
@@ -214,7 +215,7 @@ class Outgoing:
         self._kept_bytes += kept.bytes - before
         if self._kept_bytes > self._limits.kept_total_bytes:
             self._keep_less()
-        self._metrics.batches_out.inc()
+        self._traffic.batches_out += 1
         return payload
 
     def _keep_less(self) -> None:
@@ -280,4 +281,4 @@ class Outgoing:
             self._kept_bytes -= before - lane.kept.bytes
             if now_ms - lane.sent_at > LANE_IDLE_MS and not lane.frames:
                 self._forget(node_id)
-        self._metrics.kept_bytes.set(self._kept_bytes)
+        self._traffic.kept_bytes = self._kept_bytes
