@@ -8,6 +8,7 @@ from typing import Final
 
 from base.errors import ERROR_SPECS, CloseCode, ErrorCode
 from tests.chaos.checker_story import Ask, Mode, Story, Violation, lines
+from tests.chaos.history import Entry
 from tests.chaos.readings import Readings
 
 _ANSWER_MS: Final = 8_000.0
@@ -64,10 +65,16 @@ def replies(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation
 
 def closes(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation]:
     """A good client is never told not to come back, and its session survives the loss of a socket."""
+    away: dict[tuple[int, int], Entry] = {}
     for entry in story.history:
+        place = (entry.who, entry.socket)
+        if entry.type == "error" and entry.body["code"] == ErrorCode.UNAVAILABLE:
+            away[place] = entry
         if entry.kind != "shut" or entry.data["by"] != "them":
             continue
         code = entry.data["code"]
+        if code == CloseCode.INTERNAL and place in away:
+            continue  # not let in for the moment, and told why
         if code is not None and (code in _BAD_CLOSES or 4500 <= code <= 4999):
             yield Violation("closes", f"closed with {code}", lines(entry))
     if not mode.sessions_survive:

@@ -20,6 +20,8 @@ MEDIA_STATES: Final = frozenset(("connecting", "live", "reconnecting"))
 _STUCK_S: Final = 7.0
 """An offer that is neither answered nor given up for so long was lost: media has to begin anew."""
 
+_GIVES_UP_AFTER: Final = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -67,6 +69,10 @@ class Speaker(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Does something beside."""
+        ...
+
+    def gives_up(self, call_id: str) -> None:
+        """The server neither lets us leave the call nor says that it is over."""
         ...
 
 
@@ -240,12 +246,16 @@ class Conversation:
         )
 
     async def _leave(self) -> None:
-        while not self.over:
+        refused = 0
+        while not self.over and refused < _GIVES_UP_AFTER:
             if self.state == "deciding":
-                await self._ask("connect.pass", lambda: self.state == "deciding" and not self.over)
+                done = await self._ask("connect.pass", lambda: self.state == "deciding" and not self.over)
             else:
-                await self._ask("call.hangup", lambda: not self.over and self.state != "deciding")
+                done = await self._ask("call.hangup", lambda: not self.over and self.state != "deciding")
+            refused += done is None
             await asyncio.sleep(1.0)
+        if not self.over:
+            self._speaker.gives_up(self.id)
 
     # Negotiation.
 

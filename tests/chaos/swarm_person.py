@@ -116,6 +116,13 @@ class Person:
         self._works.add(task)
         task.add_done_callback(self._worked)
 
+    def gives_up(self, call_id: str) -> None:
+        self._history.add(self.who, "note", {"what": "did not come home", "call": call_id, "waiting": None})
+        if self.call is not None and self.call.id == call_id:
+            self.call.finish()
+            self.call = None
+        self._changed.set()
+
     # Its life.
 
     async def live(self, after_s: float) -> None:

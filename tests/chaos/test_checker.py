@@ -113,6 +113,16 @@ class TestSessions:
 
         assert rules(tape) == set()
 
+    def test_not_being_let_in_for_the_moment_is_no_fault(self) -> None:
+        """4000 after `unavailable`: the server could not look at who comes, and one comes back."""
+        tape = evening()
+        tape.loses(1)
+        tape.opens(1)
+        tape.hears(1, "error", numbered=False, code="unavailable", message="", retryable=True)
+        tape.loses(1, 4000)
+
+        assert rules(tape) == set()
+
     def test_a_session_that_is_lost_without_a_cause_is_found(self) -> None:
         """Where no hub died, a resume has to succeed."""
         tape = evening()
