@@ -59,7 +59,8 @@ class Overload:
 
         prove(statuses[503] > 0, f"nobody was turned away: {dict(statuses)}")
         prove(
-            statuses[101] <= layout.hubs * layout.max_sessions,
+            # Who is between handshake and session takes no room yet.
+            statuses[101] <= layout.hubs * layout.max_sessions + _AT_ONCE,
             f"more were let in than there is room for: {dict(statuses)}",
         )
         prove(flood.told_when > 0, "no 503 said when to come back")
