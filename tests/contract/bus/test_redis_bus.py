@@ -18,7 +18,7 @@ from signaling.ports import Gap
 from storage.redis.bus import RedisBus
 from storage.redis.bus_frames import Batch
 from storage.redis.bus_limits import BusLimits
-from storage.redis.client import connect
+from storage.redis.cluster import ClusterRedis
 from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
 
@@ -71,10 +71,15 @@ class Peer:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(each_redis: Redis) -> Redis:
+    """On one server, and on a cluster."""
+    return each_redis
+
+
+async def publish(redis: Redis, node_id: NodeId, payload: bytes) -> None:
+    """What another process would put into a node's inbox."""
+    command = "SPUBLISH" if isinstance(redis, ClusterRedis) else "PUBLISH"
+    await redis.execute_command(command, KEYS.node_inbox(node_id), payload)
 
 
 @pytest.fixture
@@ -214,9 +219,8 @@ async def test_a_lost_publication_is_noticed_with_the_next(ann: Peer, bob: Peer,
 
     This one is of a release that cannot be asked: nothing waits for what it lost.
     """
-    channel = KEYS.node_inbox(bob.node_id)
     for first, frames in [(1, [b"a", b"b"]), (5, [b"e"]), (6, [b"f"])]:
-        await redis.publish(channel, msgspec.msgpack.encode(Batch("sender", first, frames)))
+        await publish(redis, bob.node_id, msgspec.msgpack.encode(Batch("sender", first, frames)))
 
     assert await bob.has(4) == [b"a", b"b", b"e", b"f"]
     assert bob.gaps == [Gap(bob.node_id, None, 2)]
@@ -224,9 +228,8 @@ async def test_a_lost_publication_is_noticed_with_the_next(ann: Peer, bob: Peer,
 
 async def test_a_sender_that_begins_anew_is_no_gap(bob: Peer, redis: Redis) -> None:
     """It has forgotten us for a while, and counts from one again."""
-    channel = KEYS.node_inbox(bob.node_id)
     for first, frames in [(1, [b"a", b"b"]), (1, [b"c"]), (2, [b"d"])]:
-        await redis.publish(channel, msgspec.msgpack.encode(Batch("sender", first, frames)))
+        await publish(redis, bob.node_id, msgspec.msgpack.encode(Batch("sender", first, frames)))
 
     assert await bob.has(4) == [b"a", b"b", b"c", b"d"]
     assert bob.gaps == []
@@ -234,9 +237,10 @@ async def test_a_sender_that_begins_anew_is_no_gap(bob: Peer, redis: Redis) -> N
 
 async def test_batches_of_a_newer_release_are_read(bob: Peer, redis: Redis) -> None:
     """It may have appended something that we do not know."""
-    channel = KEYS.node_inbox(bob.node_id)
-    await redis.publish(
-        channel, msgspec.msgpack.encode(["sender", 1, [b"frame"], bob.node_id, 1, {"new": True}, 7])
+    await publish(
+        redis,
+        bob.node_id,
+        msgspec.msgpack.encode(["sender", 1, [b"frame"], bob.node_id, 1, {"new": True}, 7]),
     )
 
     assert await bob.has(1) == [b"frame"]
@@ -245,7 +249,7 @@ async def test_batches_of_a_newer_release_are_read(bob: Peer, redis: Redis) -> N
 async def test_rubbish_in_an_inbox_disturbs_nobody(ann: Peer, bob: Peer, redis: Redis) -> None:
     """It is counted and passed over."""
     for rubbish in [b"", b"\xc1", b"hello", msgspec.msgpack.encode({"a": 1}), b"~"]:
-        await redis.publish(KEYS.node_inbox(bob.node_id), rubbish)
+        await publish(redis, bob.node_id, rubbish)
     ann.bus.publish(bob.node_id, b"frame")
 
     assert await bob.has(1) == [b"frame"]
@@ -346,7 +350,7 @@ async def test_the_lag_of_canaries_is_measured(bob: Peer, redis: Redis) -> None:
 
 async def test_the_transport_is_taken_over_from_the_client_library(ann: Peer) -> None:
     """`open_link` leans on a private name of redis-py; an upgrade that changes it must fail here, not in production."""
-    link = ann.bus._route(b"any channel")
+    link = ann.bus._route(KEYS.node_inbox(ann.node_id).encode())
 
     assert link is not None
     assert link._connection._writer.transport is link._transport
