@@ -139,6 +139,7 @@ class _Visitor:
     def __init__(self, socket: Socket) -> None:
         self.socket = socket
         self._heard: Counter[str] = Counter()
+        self._answers: Counter[str] = Counter()
         socket.on_message = self._hear
 
     def send(self, type_: str, data: dict[str, Any], request: int | None = None) -> None:
@@ -150,15 +151,15 @@ class _Visitor:
         return bool(self._heard["session.ready"]) and not self.socket.is_gone
 
     async def join(self) -> Counter[str]:
-        before = Counter(self._heard)
+        self._answers.clear()
         for request in range(1, JOINS + 1):
             self.send("queue.join", {"intent": "crowd", "preferences": {}}, request)
         deadline = time.monotonic() + 5.0
         while time.monotonic() < deadline and not self.socket.is_gone:
-            if sum((self._heard - before)[code] for code in ("ok", "rate_limited")) >= JOINS:
+            if self._answers.total() >= JOINS:
                 break
             await asyncio.sleep(0.05)
-        return Counter({code: count for code, count in (self._heard - before).items() if "." not in code})
+        return self._answers
 
     async def until(self, what: str, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -169,4 +170,6 @@ class _Visitor:
         message = msgspec.json.decode(payload)
         if message["type"] == "ping":
             self.socket.send(msgspec.json.encode({"type": "pong"}), binary=False)
-        self._heard[message["data"]["code"] if message["type"] == "error" else message["type"]] += 1
+        self._heard[message["type"]] += 1
+        if message["type"] in ("ok", "error"):
+            self._answers["ok" if message["type"] == "ok" else message["data"]["code"]] += 1
