@@ -22,7 +22,7 @@ from signaling.call.states import RELAYING, State
 from signaling.ports import CallStore, StoredCall, Untold
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
-from storage.redis.partitions import ask_each, store_ms
+from storage.redis.partitions import ask_each, ask_those_there, store_ms
 from storage.redis.untold import UntoldChanges, as_member
 
 CLAIM_AGE_MS = 10_000
@@ -156,12 +156,13 @@ class RedisCallStore:
         with unavailable_when_away():
             # Asked first: time that passes until the partitions are read makes a timer late, never early.
             latest = await store_ms(self._redis) - overdue_ms
-            replies: list[list[tuple[bytes, float]]] = await ask_each(
+            replies: list[list[tuple[bytes, float]]] = await ask_those_there(
                 self._redis,
                 self._deadline_keys,
                 lambda pipe, key: pipe.zrangebyscore(
                     key, "-inf", latest, start=0, num=limit, withscores=True
                 ),
+                absent=(),
             )
         found = sorted((score, member) for reply in replies for member, score in reply)
         return [CallId(member.decode()) for _, member in found[:limit]]
@@ -204,10 +205,11 @@ class RedisEndedCalls:
             now_ms = await store_ms(self._redis)
             # As many more as are passed over, so that these cannot hide the others.
             shares = [_SHARE + beside[n] for n in range(CALL_PARTITIONS)]
-            replies: list[list[tuple[bytes, float]]] = await ask_each(
+            replies: list[list[tuple[bytes, float]]] = await ask_those_there(
                 self._redis,
                 list(zip(self._ended_keys, shares, strict=True)),
                 lambda pipe, asked: pipe.zrange(asked[0], 0, asked[1] - 1, withscores=True),
+                absent=(),
             )
             total = sum(map(len, replies))
             full = [n for n, reply in enumerate(replies) if len(reply) == shares[n]]

@@ -15,9 +15,7 @@ from base.ids import CallId
 from jobs.ports import TurnVisits, Visit, Visits
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
-
-# Commands in one pipeline: packing and parsing them blocks the event loop.
-_AT_ONCE = 32
+from storage.redis.partitions import ask_those_there, store_ms
 
 
 class RedisTurnVisits:
@@ -31,7 +29,7 @@ class RedisTurnVisits:
 
     async def take(self, *, limit: int, lease_ms: int) -> Visits:
         with unavailable_when_away():
-            now_ms = await self._now_ms()
+            now_ms = await store_ms(self._redis)
             due: list[Visit] = []
             for _, key in await self._due(now_ms):
                 if len(due) >= limit:
@@ -63,24 +61,17 @@ class RedisTurnVisits:
     async def overdue_ms(self) -> int:
         """For how long a visit has been due that nobody has taken; 0 where there is none."""
         with unavailable_when_away():
-            now_ms = await self._now_ms()
+            now_ms = await store_ms(self._redis)
             due = await self._due(now_ms)
         return now_ms - round(due[0][0]) if due else 0
 
     async def _due(self, now_ms: int) -> list[tuple[float, str]]:
         """The partitions in which something is due, the longest overdue first, each with since when."""
-        firsts: list[Any] = []
-        for start in range(0, CALL_PARTITIONS, _AT_ONCE):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for key in self._keys[start : start + _AT_ONCE]:
-                    pipe.zrange(key, 0, 0, withscores=True)
-                firsts += await pipe.execute()
+        firsts: list[Any] = await ask_those_there(
+            self._redis, self._keys, lambda pipe, key: pipe.zrange(key, 0, 0, withscores=True), absent=()
+        )
         found = [(first[0][1], key) for first, key in zip(firsts, self._keys, strict=True) if first]
         return sorted((since, key) for since, key in found if since <= now_ms)
-
-    async def _now_ms(self) -> int:
-        seconds, micros = await self._redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
 
     def _key(self, visit: Visit) -> str:
         return self._keys[call_partition(visit.call_id)]

@@ -13,7 +13,7 @@ from base.ids import CallId, NodeId
 from signaling.ports import Untold
 from storage.redis.client import unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
-from storage.redis.partitions import ask_each, store_ms
+from storage.redis.partitions import ask_each, ask_those_there, store_ms
 
 _AGAIN_AFTER_MS = 1_000
 
@@ -37,12 +37,13 @@ class UntoldChanges:
         """What is due, the longest waiting first. Raises: Unavailable."""
         with unavailable_when_away():
             now_ms = await store_ms(self._redis)
-            replies: list[list[tuple[bytes, float]]] = await ask_each(
+            replies: list[list[tuple[bytes, float]]] = await ask_those_there(
                 self._redis,
                 self._keys,
                 lambda pipe, key: pipe.zrangebyscore(
                     key, "-inf", now_ms, start=0, num=limit, withscores=True
                 ),
+                absent=(),
             )
             found = sorted((score, member) for reply in replies for member, score in reply)
             due = [(member, change) for _, member in found[:limit] if (change := _parsed(member)) is not None]
