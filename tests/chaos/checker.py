@@ -84,6 +84,7 @@ RULES: Sequence[Rule] = (
     checker_calls.silence,
     checker_calls.two_sides,
     checker_calls.deadlines,
+    checker_calls.clock,
     checker_calls.ends,
     checker_video.consent,
     checker_chat.connections,

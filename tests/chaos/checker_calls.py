@@ -14,6 +14,7 @@ from tests.chaos.readings import KeptCall, Readings
 
 _TOLD_MS: Final = 5_000.0
 _CLOCKS_MS: Final = 100
+_LATE_MS: Final = 1_000
 _RELAYS: Final = frozenset(
     (
         "call.offer",
@@ -210,6 +211,26 @@ def deadlines(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violati
             yield Violation(
                 "deadlines", f"{view.state} of {tale.call} was over {late}", lines(view.entry, heard)
             )
+
+
+def clock(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
+    """A call that runs to its end is over when its clock says so: by history neither before, nor a second after."""
+    kept = {call.id: call for call in readings.calls}
+    for tale in story.tales.values():
+        call = kept.get(tale.call)
+        # To a guest `completed` is told where the clock ran out and nothing had been decided before.
+        if call is None or tale.role != "guest" or tale.ended is None or call.live_at is None:
+            continue
+        told = [view.data["ends_at"] for view in tale.views if view.data["ends_at"]]
+        early = any(view.data.get("connected") for view in tale.views)
+        if tale.ended.body["reason"] != "completed" or early or not told:
+            continue
+        over_at, due_ms = call.live_at + call.duration_ms, story.local_ms(told[-1])
+        if mode.was_away(due_ms - 1000, due_ms + mode.late_ms):
+            continue
+        if not -_CLOCKS_MS <= over_at - told[-1] <= _LATE_MS:
+            what = f"media was over {over_at - told[-1]} ms after the time that was told"
+            yield Violation("clock", what, lines(tale.views[-1].entry, tale.ended))
 
 
 def ends(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:

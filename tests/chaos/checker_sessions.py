@@ -48,19 +48,16 @@ def replies(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation
     """Each request is answered once."""
     for entry in story.second_replies:
         yield Violation("replies", "an answer to nothing, or a second one", lines(entry))
-    for entry in story.history:
-        if entry.kind != "note" or entry.data.get("what") != "unanswered":
+    for ask in story.asks:
+        if ask.reply is not None:
             continue
-        ask = story.asked.get((entry.who, entry.session, entry.data["request"]))
-        from_ms, to_ms = entry.at_ms - _ANSWER_MS, entry.at_ms
-        if (
-            ask is None
-            or ask.sent.at_ms > from_ms
-            or (ask.reply is not None and ask.reply.number < entry.number)
-        ):
-            continue
-        if story.was_attached(entry.who, from_ms, to_ms) and not mode.was_away(from_ms, to_ms):
-            yield Violation("replies", f"{ask.type} was not answered", lines(ask.sent, entry, ask.reply))
+        from_ms, to_ms = ask.asked_ms, ask.asked_ms + _ANSWER_MS
+        was_there = any(
+            span.session == ask.sent.session and span.from_ms <= from_ms and to_ms <= span.to_ms
+            for span in story.attached[ask.sent.who]
+        )
+        if was_there and not mode.was_away(from_ms, to_ms):
+            yield Violation("replies", f"{ask.type} was not answered", lines(ask.sent))
 
 
 def closes(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation]:

@@ -17,6 +17,8 @@ class Ask:
 
     sent: Entry
     reply: Entry | None = None
+    asked_ms: float = 0.0
+    """When it was last sent, or when the server last said that it had been handled before."""
 
     @property
     def type(self) -> str:
@@ -79,6 +81,15 @@ class Tale:
         return self.heard[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A session on a socket. The history's milliseconds."""
+
+    from_ms: float
+    to_ms: float
+    session: str
+
+
 class Story:
     """Everything the rules ask for, from one pass over the history."""
 
@@ -92,19 +103,19 @@ class Story:
         """What was heard out of order: `gap` or `repeat`, with the number that was expected."""
         self.second_replies: list[Entry] = []
         self.tales: dict[tuple[int, str], Tale] = {}
-        self.attached: dict[int, list[tuple[float, float]]] = defaultdict(list)
-        """By person: from when to when there was a session on a socket. The history's milliseconds."""
+        self.attached: dict[int, list[Span]] = defaultdict(list)
+        """By person: from when to when which session had a socket."""
         self._by_call: dict[str, list[Tale]] = defaultdict(list)
         self._by_person: dict[int, list[Tale]] = defaultdict(list)
         self._seqs: dict[tuple[int, str], int] = {}
-        self._since: dict[int, float] = {}
+        self._since: dict[int, tuple[float, str]] = {}
         self._skew_ms: float | None = None
         for entry in history:
             if entry.who != NOBODY:
                 self._read(entry)
         end_ms = history.entries[-1].at_ms if history.entries else 0.0
-        for who, since in self._since.items():
-            self.attached[who].append((since, end_ms))
+        for who, (since, session) in self._since.items():
+            self.attached[who].append(Span(since, end_ms, session))
 
     def server_ms(self, at_ms: float) -> float:
         """The server's clock at a moment of the history. By the quickest message of all, so never ahead of it."""
@@ -116,7 +127,7 @@ class Story:
 
     def was_attached(self, who: int, from_ms: float, to_ms: float) -> bool:
         """Whether a person had one session's socket for the whole time."""
-        return any(since <= from_ms and until >= to_ms for since, until in self.attached[who])
+        return any(span.from_ms <= from_ms and span.to_ms >= to_ms for span in self.attached[who])
 
     def calls(self) -> Mapping[str, list[Tale]]:
         """The tales by call."""
@@ -143,8 +154,9 @@ class Story:
         if number is not None:
             key = (entry.who, entry.session, number)
             if key in self.asked:
-                return  # sent again after a resume
-            ask = self.asked[key] = Ask(entry)
+                self.asked[key].asked_ms = entry.at_ms  # again, after a resume
+                return
+            ask = self.asked[key] = Ask(entry, asked_ms=entry.at_ms)
             self.asks.append(ask)
             if entry.call:
                 self._tale(entry.who, entry.call).asks.append(ask)
@@ -166,9 +178,11 @@ class Story:
             else:
                 ask.reply = entry
         if entry.type in ("session.ready", "session.resumed"):
-            self._since.setdefault(entry.who, entry.at_ms)
+            self._since.setdefault(entry.who, (entry.at_ms, entry.session))
         if entry.type == "session.ready":
             self._read_snapshot(entry)
+        elif entry.type == "session.resumed":
+            self._read_resumed(entry)
         elif entry.call:
             self._read_call(entry)
 
@@ -200,6 +214,16 @@ class Story:
             tale.found = tale.found or view
             tale.views.append(View(entry, view, in_snapshot=True))
 
+    def _read_resumed(self, entry: Entry) -> None:
+        # Backwards from the newest that was handled: those before the first that has its answer have theirs, too, or
+        # were asked in other sessions.
+        for number in range(entry.body["last_id"], 0, -1):
+            ask = self.asked.get((entry.who, entry.session, number))
+            if ask is None:
+                break
+            if ask.reply is None:
+                ask.asked_ms = entry.at_ms
+
     def _read_call(self, entry: Entry) -> None:
         tale = self._tale(entry.who, entry.call)
         tale.heard.append(entry)
@@ -215,7 +239,7 @@ class Story:
     def _detach(self, entry: Entry) -> None:
         since = self._since.pop(entry.who, None)
         if since is not None:
-            self.attached[entry.who].append((since, entry.at_ms))
+            self.attached[entry.who].append(Span(since[0], entry.at_ms, since[1]))
 
     def _tale(self, who: int, call: str) -> Tale:
         tale = self.tales.get((who, call))

@@ -52,11 +52,12 @@ class Tape:
         snapshot = {"presence": "online", "ticket": ticket, "call": call, "unread": {}}
         return self.hears(who, "session.ready", session_id=person.session, resumed=False, snapshot=snapshot)
 
-    def resumes(self, who: int) -> Entry:
-        """The same session on a new socket."""
+    def resumes(self, who: int, last_id: int | None = None) -> Entry:
+        """The same session on a new socket; the server has handled all that was asked, or up to `last_id`."""
         self.opens(who)
         self.says(who, "session.resume", session_id=self.people[who].session, last_seq=self.people[who].seq)
-        return self.hears(who, "session.resumed", numbered=False, last_id=self.people[who].request)
+        handled = self.people[who].request if last_id is None else last_id
+        return self.hears(who, "session.resumed", numbered=False, last_id=handled)
 
     def opens(self, who: int) -> Entry:
         self.people[who].socket += 1

@@ -82,18 +82,53 @@ class TestSessions:
     def test_a_request_that_nobody_answers_is_found(self) -> None:
         """The socket stood the whole time."""
         tape = evening()
-        number = tape.asks(0, "chat.read", up_to=1)
+        tape.asks(0, "chat.read", up_to=1)
         tape.wait(10_000)
-        tape.notes(0, "unanswered", request=number, asked="chat.read")
+        tape.notes(0, "the end")
 
         assert rules(tape) == {"replies"}
+
+    def test_a_request_that_is_forgotten_over_a_resume_is_found(self) -> None:
+        """The server says that it has handled it, and its answer is not in the replay."""
+        tape = evening()
+        number = tape.asks(0, "chat.read", up_to=1)
+        tape.loses(0)
+        tape.wait(5000)
+        tape.resumes(0, last_id=number)
+        tape.wait(10_000)
+        tape.notes(0, "the end")
+
+        assert rules(tape) == {"replies"}
+
+    def test_a_request_that_never_arrived_and_was_given_up_needs_no_answer(self) -> None:
+        """The server has not handled it, and nobody asked again."""
+        tape = evening()
+        number = tape.asks(0, "chat.read", up_to=1)
+        tape.loses(0)
+        tape.wait(12_000)
+        tape.resumes(0, last_id=number - 1)
+        tape.wait(10_000)
+        tape.notes(0, "the end")
+
+        assert rules(tape) == set()
+
+    def test_a_request_of_a_session_that_is_lost_needs_no_answer(self) -> None:
+        """Its maker is told that the session is gone."""
+        tape = evening()
+        tape.asks(0, "chat.read", up_to=1)
+        tape.loses(0)
+        tape.begins(0)
+        tape.wait(10_000)
+        tape.notes(0, "the end")
+
+        assert rules(tape) == set()
 
     def test_a_request_may_go_unanswered_while_the_servers_are_away(self) -> None:
         """The run says when."""
         tape = evening()
-        number = tape.asks(0, "chat.read", up_to=1)
+        tape.asks(0, "chat.read", up_to=1)
         tape.wait(10_000)
-        tape.notes(0, "unanswered", request=number, asked="chat.read")
+        tape.notes(0, "the end")
 
         assert rules(tape, mode=Mode(away=[(tape.at_ms - 5000, tape.at_ms)])) == set()
 
@@ -436,6 +471,17 @@ class TestCalls:
         tape.comes_to_its_end()
 
         assert rules(tape, kept_otherwise(ended_at=SERVER_MS + 9000)) == set()
+
+    @pytest.mark.parametrize("duration_ms", [3000, 7000])
+    def test_a_clock_that_is_not_its_own_time_is_found(self, duration_ms: int) -> None:
+        """By history media was over long before, or long after, the time that both were told."""
+        tape = on_the_phone()
+        tape.comes_to_its_end()
+        for entry in tape.history:
+            if entry.type == "call.ended":
+                entry.data["data"]["duration_ms"] = duration_ms
+
+        assert rules(tape, kept_otherwise(duration_ms=duration_ms, ended_at=SERVER_MS + 7200)) >= {"clock"}
 
     def test_an_end_that_nobody_is_told_of_is_found(self) -> None:
         """History has it; one of the two waits."""
