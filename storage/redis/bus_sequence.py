@@ -179,8 +179,7 @@ class Stream:
     def _hold(self, first: int, frames: Sequence[bytes], now_ms: int) -> None:
         last = first + len(frames) - 1
         if first > self._known_to + 1:
-            soonest = max(now_ms, self._asked_at + self._patience.ask_apart_ms)
-            self._ask_at = min(self._ask_at, soonest) if self._noticed else soonest
+            self._ask_at = max(now_ms, self._asked_at + self._patience.ask_apart_ms)
         for number, frame in enumerate(frames, first):
             if number < self.expected or number in self._held:
                 self.repeats += 1
@@ -200,11 +199,10 @@ class Stream:
             self.expected += 1
         if run:
             steps.append(run)
-        if self.expected > self._known_to:
-            self._noticed.clear()
 
     def _give_up(self, number: int, steps: list[Step]) -> None:
         """Up to this number nothing is waited for any more."""
+        # A sender may name any floor.
         number = min(number, self._known_to)
         while self.expected <= number:
             last = min(min(self._held, default=self._known_to + 1) - 1, number)

@@ -194,6 +194,32 @@ def test_who_cannot_be_asked_is_never_waited_for() -> None:
     assert not link.waits
 
 
+def test_who_can_be_asked_later_on_is_from_then_on() -> None:
+    """A process publishes before it listens: its first publications do not say where it can be asked."""
+    link = stream()
+    link.take_as_is(1, frames(1, 2), 0)
+
+    assert told(link.take(5, frames(5, 5), 1, 0)) == []
+    assert link.wanted(0) == [(3, 4)]
+
+
+def test_a_floor_beyond_everything_known_is_borne() -> None:
+    """Nobody sends one; nothing is lost by it that was not sent."""
+    link = stream()
+
+    assert told(link.take(3, frames(3, 3), 90, 0)) == ["lost 1-2", "3"]
+    assert told(link.take(4, frames(4, 4), 90, 0)) == ["4"]
+
+
+def test_so_many_ranges_are_asked_for_at_a_time() -> None:
+    """Every other frame is lost; the rest is asked for when those have come."""
+    link = stream()
+    for number in range(2, 400, 2):
+        link.take(number, frames(number, number), 1, 0)
+
+    assert len(link.wanted(0)) == PATIENCE.holes
+
+
 def test_publications_are_kept_within_bounds() -> None:
     """By age and by size; below the floor nothing can be had."""
     kept = Kept()
