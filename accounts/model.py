@@ -29,6 +29,17 @@ class RevokeReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Revocation:
+    """Tokens that were taken back. `family_id` None: all sign-ins of the user, for tokens issued before `before_ms`."""
+
+    user_id: str
+    family_id: str | None
+    before_ms: int
+    reason: str
+    """A `RevokeReason`, or one that only a newer release knows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who an access token speaks for. `family_id` is the sign-in it came from."""
 

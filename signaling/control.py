@@ -1,76 +1,153 @@
 """Acts on sessions from anywhere: sign-outs and bans close sockets within a second.
 
 Every node reads the log of revocations with a cursor of its own, so that a missed message costs half a second and
-not the effect.
+not the effect. Where the store has lost something, what was taken back is looked up in the archive, put back into the
+store, and held against the sessions of this node; until then nobody can say whether a token is void.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
 
-from accounts.model import RevokeReason
+from accounts.model import Identity, Revocation, RevokeReason
+from base.clock import ServerClock
 from base.errors import CloseCode, Unavailable
-from base.ids import UserId
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 
 logger = structlog.get_logger(__name__)
 
 POLL_S: Final = 0.5
+_UNKNOWN_RETRY_MS: Final = 500
+_READ_AT_ONCE: Final = 1_000
+# How long an entry may have taken from its clock to the log.
+_LOG_LAG_MS: Final = 10_000
 
 
-class Revoked(Protocol):
-    """One entry of the log."""
-
-    @property
-    def user_id(self) -> str: ...
-    @property
-    def family_id(self) -> str | None: ...
-    @property
-    def before_ms(self) -> int: ...
-    @property
-    def reason(self) -> str: ...
-
-
-class RevocationReader(Protocol):
-    """The log; both methods raise Unavailable."""
+class RevocationStore(Protocol):
+    """The log, and what it is about. All raise Unavailable."""
 
     async def tail(self) -> str: ...
 
-    async def read_since(self, cursor: str, *, count: int = 1_000) -> tuple[str, Sequence[Revoked]]: ...
+    async def read_since(
+        self, cursor: str, *, count: int = _READ_AT_ONCE
+    ) -> tuple[str, Sequence[Revocation]]: ...
+
+    async def restore(self, entries: Sequence[Revocation]) -> None:
+        """Makes known again what the store may have lost; the log is left alone."""
+        ...
+
+    async def is_revoked(self, identity: Identity) -> bool: ...
+
+
+class RevocationArchive(Protocol):
+    """What was taken back, as it is kept for good. Raises Unavailable."""
+
+    async def revoked_since(self, since_ms: int) -> Sequence[Revocation]: ...
 
 
 class Control:
     """Closes what may not go on."""
 
-    def __init__(self, hub: Hub, revocations: RevocationReader) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        store: RevocationStore,
+        archive: RevocationArchive,
+        clock: ServerClock,
+        *,
+        token_life_ms: int,
+    ) -> None:
         self._hub = hub
-        self._revocations = revocations
+        self._store = store
+        self._archive = archive
+        self._clock = clock
+        self._token_life_ms = token_life_ms
+        self._cursor: str | None = None
+        self._lost_at: int | None = None
+        self._wake = asyncio.Event()
+        self.rebuilt: Callable[[int], None] = lambda _number: None
+        """Told how many revocations were looked up after a loss."""
 
     async def watch(self) -> None:
         """Follows the log until cancelled; goes on where it was after an outage."""
-        cursor: str | None = None
         while True:
             try:
-                if cursor is None:
-                    cursor = await self._revocations.tail()
-                cursor, entries = await self._revocations.read_since(cursor)
-                for entry in entries:
-                    self._act(entry)
+                await self.look()
             except Unavailable:
                 logger.debug("revocations could not be read")
-            await asyncio.sleep(POLL_S)
+            except Exception:
+                logger.exception("revocations could not be read")
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
 
-    def _act(self, entry: Revoked) -> None:
-        code = CloseCode.BANNED if entry.reason == RevokeReason.BAN else CloseCode.REVOKED
-        for live in self._hub.of_user(UserId(entry.user_id)):
-            if _concerns(entry, live):
-                live.end(code, entry.reason)
+    async def look(self) -> None:
+        """Acts on what was taken back since the last time. Raises: Unavailable."""
+        if self._lost_at is not None:
+            await self._rebuild(self._lost_at)
+        if self._cursor is None:
+            self._cursor = await self._store.tail()
+        is_more = True
+        while is_more:
+            self._cursor, entries = await self._store.read_since(self._cursor, count=_READ_AT_ONCE)
+            self._act(entries)
+            is_more = len(entries) == _READ_AT_ONCE
+
+    async def forget(self) -> None:
+        """The store has lost something: what was taken back is not known until it was looked up."""
+        self._lost_at = self._clock.now_ms()
+        self._wake.set()
+
+    def unknown_for_ms(self) -> int:
+        """For how much longer nobody can say which tokens are void, as far as one knows; 0 when one can."""
+        if self._lost_at is None or self._clock.now_ms() - self._lost_at > self._token_life_ms:
+            # Whatever was taken back before the loss has run out by itself.
+            return 0
+        return _UNKNOWN_RETRY_MS
+
+    async def is_revoked(self, identity: Identity) -> bool:
+        """As the store says; but letting everybody in while it does not know would undo every sign-out and ban.
+
+        Raises: Unavailable.
+        """
+        if wait_ms := self.unknown_for_ms():
+            raise Unavailable("sign-outs are being looked up again", retry_after_ms=wait_ms)
+        return await self._store.is_revoked(identity)
+
+    async def _rebuild(self, lost_at: int) -> None:
+        now_ms = self._clock.now_ms()
+        entries = await self._archive.revoked_since(now_ms - self._token_life_ms)
+        await self._store.restore(entries)
+        self._act(entries)
+        # Another server may be the store now, with a clock that is behind: its new entries would stand before our place.
+        self._cursor = f"{lost_at - _LOG_LAG_MS}-0"
+        if self._lost_at == lost_at:
+            self._lost_at = None
+        self.rebuilt(len(entries))
+        logger.info("revocations rebuilt", number=len(entries))
+
+    def _act(self, entries: Sequence[Revocation]) -> None:
+        if not entries:
+            return
+        # Looked through once, however many entries there are.
+        concerned: dict[str, list[LiveSession]] = {entry.user_id: [] for entry in entries}
+        for live in self._hub:
+            if live.user_id in concerned:
+                concerned[live.user_id].append(live)
+        for entry in entries:
+            code = CloseCode.BANNED if entry.reason == RevokeReason.BAN else CloseCode.REVOKED
+            for live in concerned[entry.user_id]:
+                if _concerns(entry, live) and not live.is_over:
+                    live.end(code, entry.reason)
 
 
-def _concerns(entry: Revoked, live: LiveSession) -> bool:
+def _concerns(entry: Revocation, live: LiveSession) -> bool:
     if entry.family_id is not None:
         return live.identity.family_id == entry.family_id
     return live.identity.issued_at_ms < entry.before_ms

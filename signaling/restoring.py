@@ -13,7 +13,6 @@ from typing import Final, Protocol
 
 import structlog
 
-from accounts.model import Identity
 from base.errors import Unavailable
 from base.ids import CallId
 from matchmaker.lobby import Lobby
@@ -70,20 +69,12 @@ class Restoration:
         self._lobby = lobby
         self._local = local
         self._calls = calls
-        self.revocations: Callable[[], Awaitable[int]] | None = None
-        """Rebuilds what is known of sign-outs and bans; how many there were. Raises: Unavailable. Set where it is known."""
         self.count: Count = lambda _kind, _number: None
         self.random = Random()  # noqa: S311  spreads load, guards nothing
 
     async def run(self) -> None:
         """Returns when all that this node knows stands in the store again."""
         await asyncio.sleep(self.random.random() * JITTER_S)
-        async with asyncio.TaskGroup() as tasks:
-            if self.revocations is not None:
-                tasks.create_task(self._insist("revocation", self.revocations))
-            tasks.create_task(self._put_back())
-
-    async def _put_back(self) -> None:
         # The records first: what a slot names is looked at by whoever may not do something because of it.
         await self._insist("call", self._calls.reassert_all)
         left: Sequence[LiveSession] = tuple(self._hub)
@@ -146,26 +137,3 @@ class Restoration:
             if not live.is_attached:
                 await self._calls.detach(call.id, live)
         return stays
-
-
-class Revocations(Protocol):
-    """Knows which tokens were taken back. Raises: Unavailable."""
-
-    async def is_revoked(self, identity: Identity) -> bool: ...
-
-
-class RebuiltRevocations:
-    """As the store's revocations, but that nobody knows of them from a loss until they are rebuilt.
-
-    Letting everybody in meanwhile would undo every sign-out and ban.
-    """
-
-    def __init__(self, store: Revocations, unknown_for_ms: Callable[[], int]) -> None:
-        self._store = store
-        self._unknown_for_ms = unknown_for_ms
-
-    async def is_revoked(self, identity: Identity) -> bool:
-        """Raises: Unavailable."""
-        if wait_ms := self._unknown_for_ms():
-            raise Unavailable("sign-outs are being looked up again", retry_after_ms=wait_ms)
-        return await self._store.is_revoked(identity)

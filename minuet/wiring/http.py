@@ -138,7 +138,7 @@ def _rest_services(
         block_list=BlockList(PostgresBlockBook(foundation.database), RedisSafetyLog(redis, keys)),
         watch=_Watch(foundation, stores),
         authenticator=side.authenticator,
-        revocations=stores.revocations,
+        revocations=side.control,
         limiter=RedisRateLimiter(redis, keys),
         replies=RedisReplies(redis, keys, foundation.ids.new),
         clock=foundation.clock,
@@ -206,7 +206,11 @@ def _limits(settings: Settings) -> Limits:
 def _checks(foundation: Foundation, node: Node) -> dict[str, Check]:
     replica = foundation.replica
     return {
-        **({} if replica is None else {"replica": Check(required=False, probe=partial(_check_replica, replica))}),
+        **(
+            {}
+            if replica is None
+            else {"replica": Check(required=False, probe=partial(_check_replica, replica))}
+        ),
         "staying": Check(required=True, probe=partial(_check_staying, node)),
         "redis": Check(required=True, probe=partial(_ping_redis, foundation)),
         # Calls go on and history waits while PostgreSQL is away: no reason to send everybody elsewhere.

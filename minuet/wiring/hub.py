@@ -5,7 +5,7 @@ from functools import partial
 
 from accounts.directory import Directory
 from accounts.keys import KeyRing
-from accounts.tokens import Authenticator, TokenScope
+from accounts.tokens import CLOCK_SKEW_MS, Authenticator, TokenScope
 from minuet.settings import require
 from minuet.turn import relay_ranges
 from minuet.wiring.chat import ChatPart
@@ -75,7 +75,14 @@ class HubSide:
         settings, clock, ids = foundation.settings, foundation.clock, foundation.ids
         stores = node.stores
         self.authenticator = Authenticator(tokens.ring, tokens.scope)
-        authentication = Authentication(self.authenticator, stores.revocations, clock)
+        self.control = Control(
+            node.hub,
+            stores.revocations,
+            stores.accounts,
+            clock,
+            token_life_ms=settings.access_token_s * 1000 + CLOCK_SKEW_MS,
+        )
+        authentication = Authentication(self.authenticator, self.control, clock)
         relays = Relays(node.local, node.router, clock, node.call_metrics, node.calls, relay_ranges(settings))
         node.calls.expire_offers = relays.expire
         safety = Safety(
@@ -149,6 +156,9 @@ class HubSide:
         restoration.random = foundation.random
         node.calls.doubt = node.lease.doubt
         node.calls.restoring = node.lobby.restoring_ms = node.lease.restoring_ms
+        self.control.rebuilt = partial(restoration.count, "revocation")
+        # First, and without waiting: from then on nobody is let in by what the store says of sign-outs.
+        node.lease.on_loss(self.control.forget)
         node.lease.on_loss(restoration.run)
         inbox = Inbox(
             arrivals,
@@ -167,7 +177,13 @@ class HubSide:
         node.bus.on_gap(links.lost)
         node.lease.on_incarnation(links.reincarnated)
         node.lease.on_loss(links.put_back)
-        control = Control(node.hub, stores.revocations)
-        node.services += (self.sessions.run, control.watch, safety.run, owed.run, chat.watches.run, links.run)
+        node.services += (
+            self.sessions.run,
+            self.control.watch,
+            safety.run,
+            owed.run,
+            chat.watches.run,
+            links.run,
+        )
         node.services.append(QueueStatuses(node.hub, stores.queues, clock).run)
         node.services.append(partial(node.hub.standstill.run, node.look_again))

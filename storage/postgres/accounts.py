@@ -10,6 +10,7 @@ from accounts.model import (
     NewFamily,
     NewToken,
     ProfileChange,
+    Revocation,
     RevokeReason,
     Role,
     SignIn,
@@ -238,6 +239,32 @@ class PostgresAccounts:
                 created_at=milliseconds(row["created_at"]),
                 last_used_at=milliseconds(row["last_used_at"]),
                 expires_at=milliseconds(row["expires_at"]),
+            )
+            for row in rows
+        ]
+
+    # What a ban or a sign-out everywhere took back is in one row; its families need no rows of their own.
+    SELECT_REVOKED_SINCE = """
+    SELECT u.id AS user_id, NULL::uuid AS family_id, greatest(u.revoked_before, u.banned_at) AS before,
+        CASE WHEN u.banned_at IS NULL THEN 'logout_all' ELSE 'ban' END AS reason
+    FROM accounts.users u
+    WHERE u.revoked_before > $1 OR u.banned_at > $1
+    UNION ALL
+    SELECT f.user_id, f.id, f.revoked_at, f.revoke_reason
+    FROM accounts.token_families f
+    WHERE f.revoked_at > $1 AND f.revoke_reason NOT IN ('logout_all', 'ban')
+    """
+
+    async def revoked_since(self, since_ms: int) -> list[Revocation]:
+        """All that was taken back since then: what the store has to know of tokens issued before."""
+        async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
+            rows = await connection.fetch(self.SELECT_REVOKED_SINCE, moment(since_ms))
+        return [
+            Revocation(
+                user_id=str(row["user_id"]),
+                family_id=None if row["family_id"] is None else str(row["family_id"]),
+                before_ms=milliseconds(row["before"]),
+                reason=row["reason"],
             )
             for row in rows
         ]

@@ -4,12 +4,13 @@ Two places: the user's hash answers "is this token void" with one HMGET; the log
 close, each node with a cursor of its own. The hash is written first, so that whoever hears of it can also read it.
 """
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 
-from accounts.model import Identity, RevokeReason
+from accounts.model import Identity, Revocation, RevokeReason
 from accounts.tokens import ACCESS_S, CLOCK_SKEW_MS
 from base.errors import Unavailable
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
@@ -19,18 +20,8 @@ RETRY_AFTER_MS = 1_000
 # Nodes read twice a second; this is minutes of the worst imaginable crowd, and about 20 MB.
 LOG_LENGTH = 100_000
 FAMILIES_A_USER = 64
+RESTORED_AT_ONCE = 200
 START = "0-0"
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """One entry of the log. `family_id` None: all sign-ins of the user, for tokens issued before `before_ms`."""
-
-    user_id: str
-    family_id: str | None
-    before_ms: int
-    reason: str
-    """A `RevokeReason`, or one that only a newer release knows."""
 
 
 class RedisRevocations:
@@ -68,6 +59,25 @@ class RedisRevocations:
             await self._append(Revocation(user_id, family_id if kept else None, now_ms, reason))
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable(retry_after_ms=RETRY_AFTER_MS) from error
+
+    async def restore(self, entries: Sequence[Revocation]) -> None:
+        """Void again what the store may have lost that it was void; the log is left alone. Repeating it does no harm.
+
+        Raises:
+            Unavailable: Redis is away; some of it may have taken effect.
+        """
+        try:
+            for start in range(0, len(entries), RESTORED_AT_ONCE):
+                await asyncio.gather(*map(self._restore, entries[start : start + RESTORED_AT_ONCE]))
+        except UNAVAILABLE_ERRORS as error:
+            raise Unavailable(retry_after_ms=RETRY_AFTER_MS) from error
+
+    async def _restore(self, entry: Revocation) -> None:
+        keys = [self._keys.user(entry.user_id)]
+        if entry.family_id is None:
+            await self._revoke_user(keys=keys, args=[entry.before_ms])
+        else:
+            await self._revoke_family(keys=keys, args=[entry.family_id, self._keep_ms, FAMILIES_A_USER])
 
     async def is_revoked(self, identity: Identity) -> bool:
         """Whether a token that is in order otherwise was taken back.

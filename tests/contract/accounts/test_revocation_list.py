@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from accounts.model import Identity, RevokeReason, Role
+from accounts.model import Identity, Revocation, RevokeReason, Role
 from base.errors import Unavailable
 from base.ids import uuid7
 from base.policy import Gender
 from minuet.embedded import EmbeddedValkey
 from storage.redis.client import connect
 from storage.redis.keys import Keys
-from storage.redis.revocations import FAMILIES_A_USER, START, RedisRevocations, Revocation
+from storage.redis.revocations import FAMILIES_A_USER, RESTORED_AT_ONCE, START, RedisRevocations
 
 NOW = 1_793_016_000_123
 KEYS = Keys("test:")
@@ -147,3 +147,32 @@ async def test_without_redis_nobody_knows(private_valkey: EmbeddedValkey) -> Non
         with pytest.raises(Unavailable):
             await attempt
     await client.aclose()
+
+
+async def test_what_the_store_has_lost_is_void_again(revocations: RedisRevocations, redis: Redis) -> None:
+    """As it was before, never less than it is now, and nothing stands in the log for it."""
+    old, other, newer = an_identity(), an_identity(), an_identity(issued_at_ms=NOW + 5)
+    await revocations.revoke_user(newer.user_id, NOW + 10, RevokeReason.BAN)
+    cursor = await revocations.tail()
+    entries = [
+        Revocation(old.user_id, None, NOW + 1, "logout_all"),
+        Revocation(other.user_id, other.family_id, NOW, "logout"),
+        Revocation(newer.user_id, None, NOW, "logout_all"),
+    ]
+    for _ in range(2):
+        await revocations.restore(entries)
+
+    assert await revocations.is_revoked(old)
+    assert not await revocations.is_revoked(replace(old, issued_at_ms=NOW + 1))
+    assert await revocations.is_revoked(other)
+    assert not await revocations.is_revoked(replace(other, family_id=new_id()))
+    assert await revocations.is_revoked(newer)
+    assert await revocations.read_since(cursor) == (cursor, [])
+
+
+async def test_many_are_put_back_in_parts(revocations: RedisRevocations) -> None:
+    """More than are asked for at once."""
+    identities = [an_identity() for _ in range(RESTORED_AT_ONCE + 3)]
+    await revocations.restore([Revocation(each.user_id, None, NOW + 1, "ban") for each in identities])
+
+    assert all(await asyncio.gather(*map(revocations.is_revoked, identities)))

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from accounts.model import Device, NewFamily, NewToken, ProfileChange, RevokeReason, Role, User
+from accounts.model import Device, NewFamily, NewToken, ProfileChange, Revocation, RevokeReason, Role, User
 from accounts.ports import AccountStore, NotRotated, Rotated, RotationRefusal
 from base.ids import uuid7
 from base.policy import Gender
 from storage.postgres.accounts import PostgresAccounts
+from storage.postgres.times import moment
 
 NOW = 1_793_016_000_123
 DAY = 86_400_000
@@ -364,3 +365,28 @@ async def test_the_database_has_the_last_word_on_form(
     with pytest.raises(Exception, match="violates check constraint"):
         await store.register(wrong, HASH, a_family(wrong.id))
     assert await store.user(wrong.id) is None
+
+
+async def test_what_was_taken_back_lately_can_be_looked_up(
+    store: AccountStore, user: User, pool: Any
+) -> None:
+    """One entry for all sign-ins of a user, or for one sign-in; nothing from before, and bans as bans."""
+    accounts = PostgresAccounts(pool)
+    bob, eve, old = (a_user(email=f"{name}@example.org") for name in ("bob", "eve", "old"))
+    families = {}
+    for each in (bob, eve, old):
+        await store.register(each, HASH, a_family(each.id))
+        families[each.id] = a_family(each.id)
+        await store.start_family(families[each.id])
+    await store.revoke_all(user.id, RevokeReason.LOGOUT_ALL, NOW + 5)
+    await store.revoke_family(families[bob.id].id, RevokeReason.LOGOUT, NOW + 6)
+    await pool.execute("UPDATE accounts.users SET banned_at = $2 WHERE id = $1", eve.id, moment(NOW + 7))
+    await store.revoke_all(old.id, RevokeReason.LOGOUT_ALL, NOW - 5)
+    found = await accounts.revoked_since(NOW)
+
+    assert sorted(found, key=lambda entry: entry.before_ms) == [
+        Revocation(user.id, None, NOW + 5, "logout_all"),
+        Revocation(bob.id, families[bob.id].id, NOW + 6, "logout"),
+        Revocation(eve.id, None, NOW + 7, "ban"),
+    ]
+    assert await accounts.revoked_since(NOW + 7) == []

@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,19 +16,24 @@ from redis.asyncio import Redis
 from loadtests.swarm.client import Client, Message, RequestRefused
 from minuet.embedded import EmbeddedValkey
 from tests.fixtures.deployment import Deploy, Deployment, People
+from tests.fixtures.sdp import VOICE
+from tests.integration.hub.test_calls_over_the_hub import negotiate, talk
 
 CONFIG = """
 [intents.dating]
 proposed_s = 20.0
-call_seconds = 12.0
+call_seconds = 8.0
 decide_after_s = 1.0
 deciding_s = 20.0
 paused_s = 20.0
 widen_after_s = [0]
 widen_age_years = [0]
 """
+CALL_S = 8.0
 SETTLED_S = 30.0
 """How long an evening may take to be as it was, on a machine that has much else to do."""
+
+REVOKED = 4506
 
 Lose = Callable[[], Awaitable[None]]
 
@@ -207,3 +213,160 @@ async def _reconnected(client: Client) -> Message:
                 code = getattr(error, "code", None)
                 assert code is None or 4000 <= code < 4500, error
                 await asyncio.sleep(0.3)
+
+
+async def test_calls_go_on_and_end_when_they_would_have(evening: Evening, lose: Lose) -> None:
+    """Proposed, live and deciding on two hubs: no call ends because of it, the clocks run on, and history has each once."""
+    deciding = await _couple(evening)
+    await talk(deciding.her, deciding.him, deciding.call_id)
+    await deciding.her.wait_for("connect.prompt", call_id=deciding.call_id, timeout_s=SETTLED_S)
+    live = await _couple(evening)
+    await talk(live.her, live.him, live.call_id)
+    live_at = asyncio.get_running_loop().time()
+    proposed = await _couple(evening)
+    await asyncio.sleep(1.2)
+    await lose()
+    hung_up = asyncio.create_task(patiently(proposed.him, "call.decline", {"call_id": proposed.call_id}))
+    await evening.restored()
+    await hung_up
+    await patiently(deciding.her, "connect.request", {"call_id": deciding.call_id})
+    await negotiate(live.her, live.him, live.call_id, 2, VOICE)
+    completed = await live.him.wait_for("call.ended", call_id=live.call_id, timeout_s=SETTLED_S)
+    lasted_s = asyncio.get_running_loop().time() - live_at
+
+    assert completed["reason"] == "completed"
+    assert CALL_S - 1 <= lasted_s <= CALL_S + 2
+    assert abs(completed["duration_ms"] / 1000 - CALL_S) < 1
+    declined = await proposed.her.wait_for("call.ended", call_id=proposed.call_id)
+    assert (declined["reason"], declined["requeued"]) == ("declined", True)
+    for couple in (deciding, live, proposed):
+        for client in (couple.her, couple.him):
+            assert told(client, "queue.left", "session.superseded", "error") == []
+    # She waits again at her place, also where the pool had lost it: nobody else comes before her.
+    him = await evening.he(evening.here)
+    await evening.join(him)
+    found = await him.wait_for("match.found", timeout_s=SETTLED_S)
+    assert await proposed.her.wait_for("match.found", call_id=found["call_id"])
+
+
+async def test_history_has_each_call_once(evening: Evening, lose: Lose) -> None:
+    """Those that end right before the loss, during it and after it, with the reason that their people were told."""
+    couples = [await _couple(evening) for _ in range(3)]
+    for couple in couples:
+        await talk(couple.her, couple.him, couple.call_id)
+    before, during, after = couples
+    await before.him.request("call.hangup", {"call_id": before.call_id})
+    losing = asyncio.create_task(lose())
+    await patiently(during.him, "call.hangup", {"call_id": during.call_id})
+    await losing
+    await evening.restored()
+    await patiently(after.him, "call.hangup", {"call_id": after.call_id})
+
+    for couple in couples:
+        ended = await couple.her.wait_for("call.ended", call_id=couple.call_id, timeout_s=SETTLED_S)
+        for client in (couple.her, couple.him):
+            assert await _history(evening, client, couple.call_id) == [ended["reason"]]
+
+
+async def test_nobody_is_stuck(evening: Evening, lose: Lose) -> None:
+    """Whatever somebody did when it happened: afterwards everybody can queue again, and meets somebody."""
+    couples = [await _couple(evening) for _ in range(2)]
+    talking, proposed = couples
+    await talk(talking.her, talking.him, talking.call_id)
+    leaver = await evening.she(evening.here)
+    await evening.join(leaver)
+    await patiently(leaver, "queue.leave")
+    await lose()
+    await patiently(proposed.him, "call.decline", {"call_id": proposed.call_id})
+    await patiently(talking.her, "call.hangup", {"call_id": talking.call_id})
+    await evening.restored()
+    everybody = [leaver, talking.her, proposed.her, talking.him, proposed.him]
+    for client in everybody:
+        await evening.join(client)
+    extra = await evening.he(evening.there)
+    await evening.join(extra)
+    found = await asyncio.gather(
+        *(client.wait_for("match.found", timeout_s=SETTLED_S) for client in (*everybody, extra))
+    )
+
+    assert len({each["call_id"] for each in found}) == 3
+
+
+async def test_sign_outs_hold(evening: Evening, lose: Lose) -> None:
+    """Of the moment before the loss, whose message may be lost with it, as of an hour before: looked up in the archive.
+
+    The other hub closes the socket, and the token lets nobody in again; while nobody can say, the answer is "try again".
+    """
+    her, him = await evening.she(evening.there), await evening.he(evening.here)
+    bystander = await evening.she(evening.there)
+    earlier = await evening.he(evening.there)
+    await _sign_out_everywhere(evening, earlier)
+    assert await earlier.wait_closed(SETTLED_S) == REVOKED
+    await asyncio.sleep(1.2)
+    signing_out = asyncio.create_task(_sign_out_everywhere(evening, her))
+    await lose()
+    await signing_out
+    closed_with = await her.wait_closed(SETTLED_S)
+    refused = [await _way_in(evening, client) for client in (her, earlier)]
+    await evening.restored()
+
+    assert closed_with == REVOKED
+    assert refused == [(401, "unauthenticated")] * 2
+    for client in (him, bystander):
+        assert await client.request("queue.leave") == {}
+        assert await _way_in(evening, client) == (200, "")
+    assert await evening.put_back("revocation") >= 2
+
+
+async def _sign_out_everywhere(evening: Evening, client: Client) -> None:
+    status, code = await _rest(evening, client, "POST", "/auth/logout-all")
+    assert status in (200, 204), code
+
+
+async def _way_in(evening: Evening, client: Client) -> tuple[int, str]:
+    """What the token is answered, once somebody can say."""
+    return await _rest(evening, client, "GET", "/auth/me")
+
+
+async def _rest(evening: Evening, client: Client, method: str, path: str) -> tuple[int, str]:
+    headers = {"Authorization": f"Bearer {client.account['access_token']}"}
+    async with asyncio.timeout(SETTLED_S):
+        while True:
+            url = f"{evening.here}/api/v1{path}"
+            async with evening.people.http.request(method, url, headers=headers) as answer:
+                error = {} if answer.status == 204 else (await answer.json()).get("error") or {}
+            if answer.status != 503:
+                return answer.status, error.get("code", "")
+            await asyncio.sleep(0.2)
+
+
+@dataclass
+class Couple:
+    her: Client
+    him: Client
+    call_id: str
+
+
+async def _couple(evening: Evening) -> Couple:
+    """Two who have been shown each other, on different hubs."""
+    her, him = await evening.she(evening.here), await evening.he(evening.there)
+    await evening.join(her)
+    await evening.join(him)
+    found = await her.wait_for("match.found", timeout_s=SETTLED_S)
+    await him.wait_for("match.found", call_id=found["call_id"])
+    return Couple(her, him, found["call_id"])
+
+
+async def _history(evening: Evening, client: Client, call_id: str) -> list[str]:
+    """The reasons for which the call ended, one for each time that somebody's history has it."""
+    headers = {"Authorization": f"Bearer {client.account['access_token']}"}
+    async with asyncio.timeout(SETTLED_S):
+        while True:
+            async with evening.people.http.get(
+                f"{evening.here}/api/v1/history/interactions", headers=headers
+            ) as answer:
+                page = await answer.json()
+            reasons = [each["reason"] for each in page.get("data") or [] if each["call_id"] == call_id]
+            if reasons:
+                return reasons
+            await asyncio.sleep(0.2)
