@@ -18,6 +18,7 @@ from storage.postgres.pool import open_pool
 from storage.postgres.reads import ReplicaReads
 from storage.redis.client import connect
 from storage.redis.keys import Keys
+from storage.redis.metrics import ClusterMetrics
 
 _REDIS_CONNECTIONS = 64
 _DATABASE_CONNECTIONS = 10
@@ -44,15 +45,18 @@ async def open_foundation(stack: AsyncExitStack, settings: Settings, role: str) 
     """Opens everything; `stack` closes it. Raises: InvalidSettings where an address is missing."""
     require(settings, "redis_url", "database_url")
     clock = ServerClock(SystemClock())
+    registry = new_registry(role)
     redis = connect(
-        str(settings.redis_url), max_connections=_REDIS_CONNECTIONS, cluster=settings.redis_cluster
+        str(settings.redis_url),
+        max_connections=_REDIS_CONNECTIONS,
+        cluster=settings.redis_cluster,
+        metrics=ClusterMetrics(registry) if settings.redis_cluster else None,
     )
     stack.push_async_callback(redis.aclose)
     database = await open_pool(
         str(settings.database_url), max_size=_DATABASE_CONNECTIONS, name=f"minuet-{role}"
     )
     stack.callback(database.terminate)
-    registry = new_registry(role)
     replica: ReplicaReads | None = None
     if settings.database_replica_url is not None:
         replica_pool = await open_pool(

@@ -28,6 +28,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from base.errors import Unavailable
 from storage.redis.cluster import ClusterRedis
 from storage.redis.cluster_url import ClusterUrl
+from storage.redis.metrics import ClusterMetrics
 from storage.redis.multiplexed import MultiplexedRedis
 
 RETRY_AFTER_MS = 1_000
@@ -89,7 +90,14 @@ def unavailable_when_away() -> Iterator[None]:
         raise Unavailable(f"Redis: {type(error).__name__}", retry_after_ms=RETRY_AFTER_MS) from error
 
 
-def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0, cluster: bool = False) -> Redis:
+def connect(
+    url: str,
+    *,
+    max_connections: int = 32,
+    timeout_s: float = 2.0,
+    cluster: bool = False,
+    metrics: ClusterMetrics | None = None,
+) -> Redis:
     """A client whose commands wait at most `timeout_s` for a connection and for an answer.
 
     With `cluster` the URL leads to any nodes of one, several of them separated by commas; each node has a pool of its own.
@@ -100,7 +108,10 @@ def connect(url: str, *, max_connections: int = 32, timeout_s: float = 2.0, clus
         return MultiplexedRedis.from_pool(_pool(url, max_connections, timeout_s))
     nodes = ClusterUrl.parse(url)
     return ClusterRedis(
-        nodes.seeds, lambda node: _pool(nodes.of(node), max_connections, timeout_s), patience_s=timeout_s
+        nodes.seeds,
+        lambda node: _pool(nodes.of(node), max_connections, timeout_s),
+        metrics,
+        patience_s=timeout_s,
     )
 
 

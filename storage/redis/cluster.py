@@ -32,6 +32,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from storage.redis.cluster_pipeline import ClusterPipeline
 from storage.redis.errands import LOST, Errand, NotSent, over_the_link, over_the_pool
+from storage.redis.metrics import ClusterMetrics
 from storage.redis.multiplexed import ALONE, MultiplexedRedis, pack
 from storage.redis.outages import Outages
 from storage.redis.slots import SLOTS, Address, slot_of
@@ -43,7 +44,8 @@ _MOST_REDIRECTS: Final = 5
 """That are followed at once: two nodes that send us to each other have not agreed yet."""
 _ASKING: Final = pack(("ASKING",))
 _CLUSTER_SLOTS: Final = pack(("CLUSTER", "SLOTS"))
-_PING: Final = pack(("PING",))
+_CLUSTER_INFO: Final = pack(("CLUSTER", "INFO"))
+_SERVING: Final = b"cluster_state:ok"
 
 PoolOf = Callable[[Address], ConnectionPool]
 
@@ -55,10 +57,18 @@ _NOT_DONE = (NotSent, ClusterDownError, TryAgainError, BusyLoadingError, ReadOnl
 class ClusterRedis(Redis):
     """As `redis.asyncio.Redis`, over the primaries of a cluster. `pool_of` makes the pool of one node."""
 
-    def __init__(self, seeds: Sequence[Address], pool_of: PoolOf, *, patience_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        seeds: Sequence[Address],
+        pool_of: PoolOf,
+        metrics: ClusterMetrics | None = None,
+        *,
+        patience_s: float = 2.0,
+    ) -> None:
         # What the library wants of a pool (encoding, the shapes of replies) is the same for all nodes.
         super().__init__(connection_pool=pool_of(seeds[0]))
         self._pool_of = pool_of
+        self._metrics = metrics or ClusterMetrics()
         self._nodes: dict[Address, MultiplexedRedis] = {}
         self._by_slot: list[MultiplexedRedis | None] = []
         self._scripts: dict[str, AsyncScript] = {}
@@ -115,7 +125,11 @@ class ClusterRedis(Redis):
         await self.topology.refresh()
         if not self.topology.map.is_complete:
             raise ClusterDownError("not every slot has a primary")
-        await asyncio.gather(*(self.ask_node(one, _PING) for one in self.topology.map.primaries))
+        # One that was cut off from the others answers, and serves nothing.
+        primaries = self.topology.map.primaries
+        answers = await asyncio.gather(*(self.ask_node(one, _CLUSTER_INFO) for one in primaries))
+        if not all(_SERVING in answer for answer in answers):
+            raise ClusterDownError("a primary does not serve")
         return True
 
     async def ask_node(self, address: Address, command: bytes) -> Any:
@@ -207,6 +221,7 @@ class ClusterRedis(Redis):
         came_from = self.topology.seeds[0] if node is None else _address_of(node)
         to = Address(trouble.host or came_from.host, trouble.port)
         errand.redirects += 1
+        self._metrics.redirects.labels("moved" if isinstance(trouble, MovedError) else "ask").inc()
         if errand.redirects > _MOST_REDIRECTS:
             await self._pause(errand, node, trouble)
         if isinstance(trouble, MovedError):
@@ -221,7 +236,9 @@ class ClusterRedis(Redis):
         errand.gives_up_at = min(errand.gives_up_at, self._outages.met(address, now))
         if not errand.patient or now >= errand.gives_up_at:
             self.topology.refresh_soon(avoid=address)
+            self._metrics.given_up.inc()
             raise trouble
+        self._metrics.waits.inc()
         if errand.pauses:
             await asyncio.sleep(PAUSES_S[min(errand.pauses, len(PAUSES_S)) - 1])
         errand.pauses += 1
@@ -240,6 +257,9 @@ class ClusterRedis(Redis):
     def _rearrange(self) -> None:
         """After a change of the map."""
         current = self.topology.map
+        if current.primaries:
+            self._metrics.primaries.set(len(current.primaries))
+            self._metrics.changes.inc()
         clients = {address: self.node(address) for address in current.primaries}
         self._by_slot = [None if one is None else clients[one] for one in current.slots()]
         for address in [one for one in self._nodes if one not in current.nodes]:

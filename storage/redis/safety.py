@@ -38,13 +38,13 @@ class RedisSafetyLog:
         self._restore = load_script(redis, "safety_restore")
 
     async def add_block(self, block: Block) -> None:
-        # One round trip, three slots. The record goes first: should only part of this be done, the recorder does the
-        # rest, whereas a block that only the sets knew would not survive them.
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.xadd(self._keys.safety_pending(), {RECORD: encode_record(block)})
         pipeline.sadd(self._keys.blocks(block.by_id), block.other_id)
         pipeline.sadd(self._keys.blocks(block.other_id), block.by_id)
         try:
+            # Three slots, which may be of three servers. The record goes first: should only part of this be done, the
+            # recorder does the rest, whereas a block that only the sets knew would not survive them.
+            await self._redis.xadd(self._keys.safety_pending(), {RECORD: encode_record(block)})
             await pipeline.execute()
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error

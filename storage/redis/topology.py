@@ -1,8 +1,8 @@
 """The newest slot map of a cluster, for whoever sends something there.
 
 Decides whom to ask for it and how often, and tells who wants to know when it has changed. Nothing runs by itself: the map
-is asked for again when somebody met a redirection or a node that does not answer, and at each look at the shards'
-identities (`shards.py`), once a second.
+is asked for again when somebody met a redirection or a node that does not answer. Each process asks every primary for
+something once a second (`shards.py`), so that nothing stays unnoticed for longer.
 """
 
 import asyncio

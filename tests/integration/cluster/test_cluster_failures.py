@@ -5,12 +5,14 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from base.errors import Unavailable
 from storage.redis.client import connect, unavailable_when_away
 from storage.redis.cluster import ClusterRedis
+from storage.redis.metrics import ClusterMetrics
 from storage.redis.slots import Address
 from tests.fixtures.cluster import Cluster
 
@@ -19,9 +21,14 @@ INCREMENT = "return redis.call('INCR', KEYS[1])"
 
 
 @pytest.fixture
-async def redis(private_cluster: Cluster) -> AsyncIterator[ClusterRedis]:
+def metrics() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def redis(private_cluster: Cluster, metrics: CollectorRegistry) -> AsyncIterator[ClusterRedis]:
     # Patient for longer than a failover takes on a machine that is busy with other tests.
-    client = connect(private_cluster.url, timeout_s=10, cluster=True)
+    client = connect(private_cluster.url, timeout_s=10, cluster=True, metrics=ClusterMetrics(metrics))
     assert isinstance(client, ClusterRedis)
     yield client
     await client.aclose()
@@ -68,7 +75,7 @@ class Crowd:
 
 
 async def test_a_killed_primarys_commands_wait_for_its_replica(
-    redis: ClusterRedis, private_cluster: Cluster
+    redis: ClusterRedis, private_cluster: Cluster, metrics: CollectorRegistry
 ) -> None:
     """Nobody is told of a failover that is short enough; afterwards everything goes on at the successor."""
     async with Crowd(redis) as crowd:
@@ -79,9 +86,14 @@ async def test_a_killed_primarys_commands_wait_for_its_replica(
 
     assert crowd.refused == []
     assert redis.topology.primary_of(COUNTERS[0]) == Address("127.0.0.1", successor.port)
+    assert (metrics.get_sample_value("minuet_redis_cluster_waits_total") or 0) > 0
+    assert (metrics.get_sample_value("minuet_redis_cluster_changes_total") or 0) >= 2
+    assert metrics.get_sample_value("minuet_redis_cluster_primaries") == 3
 
 
-async def test_a_hand_over_is_not_noticed(redis: ClusterRedis, private_cluster: Cluster) -> None:
+async def test_a_hand_over_is_not_noticed(
+    redis: ClusterRedis, private_cluster: Cluster, metrics: CollectorRegistry
+) -> None:
     """Everything that was acknowledged is there, once; and again where the old primary takes over again."""
     async with Crowd(redis) as crowd:
         first = await private_cluster.primary_of(COUNTERS[0])
@@ -93,6 +105,8 @@ async def test_a_hand_over_is_not_noticed(redis: ClusterRedis, private_cluster: 
     assert third is first
     assert crowd.refused == []
     assert await crowd.stored() == crowd.counted
+    assert (metrics.get_sample_value("minuet_redis_cluster_redirects_total", {"kind": "moved"}) or 0) > 0
+    assert metrics.get_sample_value("minuet_redis_cluster_given_up_total") == 0
 
 
 async def test_a_primary_that_does_not_answer_is_replaced(private_cluster: Cluster) -> None:
