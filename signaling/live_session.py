@@ -7,6 +7,8 @@ over. Refuses to know what a command does, and in which order commands are done:
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+import msgspec
+
 from accounts.model import Identity
 from base.errors import CloseCode, ErrorCode, MinuetError
 from base.ids import CallId, DeviceId, SessionId, UserId
@@ -85,7 +87,7 @@ class LiveSession:
         self._lost_messages = False
         self._heartbeat = Heartbeat(IDLE_BEAT, now_ms)
         self._errands = Errands(shell)
-        self._early: list[tuple[str, Mapping[str, Any], bool]] | None = []
+        self._early: list[tuple[str, Mapping[str, Any] | None, bool]] | None = []
         """News that came before the greeting, which must be the first that the client hears; None once it was sent."""
 
     # Who this is.
@@ -227,11 +229,17 @@ class LiveSession:
         self._write(payload, message.TYPE, reliable=message.RELIABLE)
 
     def push(self, message: ServerMessage) -> None:
-        """Sends a message, or keeps a reliable one for when the client is back."""
-        self.push_reply(message, None)
+        """Sends a message, or keeps a reliable one for when the client is back; not before its greeting."""
+        if self._early is not None and self._connection is None:
+            self._wait_for_greeting(message.TYPE, msgspec.to_builtins(message), message.RELIABLE)
+        else:
+            self.push_reply(message, None)
 
     def push_raw(self, type_: str, data: Mapping[str, Any] | None, *, reliable: bool = True) -> None:
         """As `push`, of a message in plain form."""
+        if self._early is not None and self._connection is None:
+            self._wait_for_greeting(type_, data, reliable)
+            return
         try:
             payload = self.session.frame_of(type_, data, reliable=reliable)
         except OutboxOverflow:
@@ -240,18 +248,16 @@ class LiveSession:
         self._write(payload, type_, reliable=reliable)
 
     def push_news(self, type_: str, data: Mapping[str, Any], *, reliable: bool) -> None:
-        """As `push_raw`, of something that the snapshot may not have; not before the client has the snapshot."""
+        """As `push_raw`, from elsewhere; not before the client has the snapshot."""
         if self._early is None:
             self.push_raw(type_, data, reliable=reliable)
-        elif len(self._early) < self._shell.limits.outbox_messages:
-            self._early.append((type_, data, reliable))
         else:
-            self._lost_messages = True
+            self._wait_for_greeting(type_, data, reliable)
 
     def greet(self, ready: wire.SessionReady, request_id: int | None) -> None:
         """Sends the greeting, then what came before it."""
-        self.push_reply(ready, request_id)
         early, self._early = self._early, None
+        self.push_reply(ready, request_id)
         for type_, data, reliable in early or ():
             self.push_raw(type_, data, reliable=reliable)
         if self._lost_messages:
@@ -367,6 +373,13 @@ class LiveSession:
         return None
 
     # How it goes on inside.
+
+    def _wait_for_greeting(self, type_: str, data: Mapping[str, Any] | None, reliable: bool) -> None:
+        # The snapshot shows how things stand, and not that a peer connection has to be built anew, or who was matched.
+        if self._early is not None and len(self._early) < self._shell.limits.outbox_messages:
+            self._early.append((type_, data, reliable))
+        else:
+            self._lost_messages = True
 
     def _wait_with(self, payload: bytes, binary: bool) -> None:
         """The node does not know whether this session is still its own."""
