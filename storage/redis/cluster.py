@@ -70,13 +70,12 @@ class ClusterRedis(Redis):
         self._pool_of = pool_of
         self._metrics = metrics or ClusterMetrics()
         self._nodes: dict[Address, MultiplexedRedis] = {}
-        self._by_slot: list[MultiplexedRedis | None] = []
+        self._by_slot: list[MultiplexedRedis | None] = [None] * SLOTS
         self._scripts: dict[str, AsyncScript] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._outages = Outages(patience_s)
         self.topology = Topology(seeds, self._ask_slots)
         self.topology.on_change(self._rearrange)
-        self._rearrange()
 
     def node(self, address: Address) -> MultiplexedRedis:
         """The client of one node; it follows no redirections. Closed when the node has left the cluster."""
@@ -257,9 +256,8 @@ class ClusterRedis(Redis):
     def _rearrange(self) -> None:
         """After a change of the map."""
         current = self.topology.map
-        if current.primaries:
-            self._metrics.primaries.set(len(current.primaries))
-            self._metrics.changes.inc()
+        self._metrics.primaries.set(len(current.primaries))
+        self._metrics.changes.inc()
         clients = {address: self.node(address) for address in current.primaries}
         self._by_slot = [None if one is None else clients[one] for one in current.slots()]
         for address in [one for one in self._nodes if one not in current.nodes]:

@@ -52,7 +52,7 @@ class Topology:
         return self._map.primary_of(key if isinstance(key, int) else key_slot(key))
 
     def on_change(self, hook: Callable[[], None]) -> None:
-        """Has `hook` called after each change, within the event loop; must not block or raise."""
+        """Has `hook` called whenever a slot has another primary, within the event loop; must not block or raise."""
         self._hooks.append(hook)
 
     def moved(self, slot: int, to: Address) -> None:
@@ -124,11 +124,10 @@ class Topology:
     def _learn(self, found: SlotMap) -> None:
         if found == self._map:
             return
-        primaries = self._map.slots()
-        changed = found.slots() != primaries
-        self._map = found
-        if changed:
-            log.info("cluster.slots_changed", primaries=[str(address) for address in found.primaries])
+        before, self._map = self._map, found
+        if found.slots() == before.slots():
+            return  # other replicas only
+        log.info("cluster.slots_changed", primaries=[str(address) for address in found.primaries])
         for hook in self._hooks:
             hook()
 
