@@ -90,6 +90,7 @@ def _heard(who: int, heard: set[str], story: Story, readings: Readings) -> Itera
 def _missed(heard: dict[int, set[str]], story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
     """What was acknowledged to one while the other was there the whole time has to be heard by the other."""
     whos = {user: who for who, user in enumerate(readings.users)}
+    blocked = _blocked(story, readings)
     for ask in story.asks:
         if ask.type != "chat.send" or not ask.done:
             continue
@@ -97,11 +98,23 @@ def _missed(heard: dict[int, set[str]], story: Story, readings: Readings, mode: 
         pair = readings.connections.get(ask.sent.body["connection_id"], frozenset())
         others = [whos[user] for user in pair if whos.get(user) not in (None, ask.sent.who)]
         from_ms, to_ms = ask.sent.at_ms, ask.reply.at_ms + _TOLD_MS
+        if blocked.get(pair, ask.reply.number) < ask.reply.number:
+            continue
         for who in others:
             if ask.reply.body["id"] in heard[who] or mode.was_away(from_ms, to_ms):
                 continue
             if story.was_attached(who, from_ms, to_ms):
                 yield Violation("chat", f"person {who} never heard it", lines(ask.sent, ask.reply))
+
+
+def _blocked(story: Story, readings: Readings) -> dict[frozenset[str], int]:
+    """By pair: the number of the line with which one first blocked the other."""
+    pairs = {call.id: frozenset(call.users.values()) for call in readings.calls}
+    first: dict[frozenset[str], int] = {}
+    for ask in story.asks:
+        if ask.type == "safety.block" and ask.sent.call in pairs:
+            first.setdefault(pairs[ask.sent.call], ask.sent.number)
+    return first
 
 
 def blocks(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:

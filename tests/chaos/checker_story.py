@@ -6,9 +6,12 @@ Judges nothing. What a session numbered counts once: the first time, in order, a
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from tests.chaos.history import NOBODY, Entry, History, Message
+
+_WAITING_MAX: Final = 64
+"""No client has more requests under way."""
 
 
 @dataclass(slots=True)
@@ -215,13 +218,9 @@ class Story:
             tale.views.append(View(entry, view, in_snapshot=True))
 
     def _read_resumed(self, entry: Entry) -> None:
-        # Backwards from the newest that was handled: those before the first that has its answer have theirs, too, or
-        # were asked in other sessions.
-        for number in range(entry.body["last_id"], 0, -1):
+        for number in range(entry.body["last_id"], max(0, entry.body["last_id"] - _WAITING_MAX), -1):
             ask = self.asked.get((entry.who, entry.session, number))
-            if ask is None:
-                break
-            if ask.reply is None:
+            if ask is not None and ask.reply is None:
                 ask.asked_ms = entry.at_ms
 
     def _read_call(self, entry: Entry) -> None:

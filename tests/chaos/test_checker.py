@@ -625,6 +625,17 @@ class TestStayingInTouch:
 
         assert rules(tape, replace(kept(), messages=[*kept().messages, more])) == {"chat"}
 
+    def test_a_message_to_somebody_whom_one_has_just_blocked_need_not_arrive(self) -> None:
+        """Nothing is told after a block."""
+        tape = evening()
+        tape.asks(0, "safety.block", call_id=CALL)
+        tape.done(0, "chat.send", {"id": "m", "number": 3}, connection_id=CHAT, client_id="m", body="m")
+        tape.wait(6000)
+        tape.hears(1, "ping", numbered=False)
+        more = KeptMessage(CHAT, 3, "m", "user-0", "m", "m")
+
+        assert rules(tape, replace(kept(), messages=[*kept().messages, more])) == set()
+
     def test_meeting_somebody_whom_one_has_blocked_is_found(self) -> None:
         """Never again."""
         tape = evening()
