@@ -244,7 +244,11 @@ class Lobby:
             case Put.MATCHED:
                 return Standing.MATCHED
             case Put.STORED:
-                return Standing.RESTORED
+                # Whoever left while it was put back must not leave a place behind that nobody knows of.
+                if (await self._activities.read(ticket.user_id)).activity == queued:
+                    return Standing.RESTORED
+                await self._queues.leave(ticket.intent, ticket.ticket_id)
+                return Standing.LEFT
             case Put.LATE:
                 raise Unavailable("the pool answered too late")
             case _:

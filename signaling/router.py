@@ -17,16 +17,27 @@ class Router:
     """Finds the way to sessions, near and far."""
 
     def __init__(self, node_id: NodeId, hub: Hub, bus: Bus) -> None:
-        self.node_id = node_id
-        """This process as others know it; another one after a lapsed lease."""
+        self._node_id = node_id
+        self._incarnations = {node_id}
         self._hub = hub
         self._bus = bus
         self._arrived: set[SessionId] = set()
         self._catch: Callable[[SessionId, NodeFrame], bool] = lambda _session, _frame: False
 
+    @property
+    def node_id(self) -> NodeId:
+        """This process as others know it; another one after a lapsed lease."""
+        return self._node_id
+
+    @node_id.setter
+    def node_id(self, node_id: NodeId) -> None:
+        self._node_id = node_id
+        self._incarnations.add(node_id)
+
     def here(self, node_id: NodeId, session_id: SessionId) -> LiveSession | None:
-        """The session, where it lives on this node; records name the node that it came from for a moment."""
-        if node_id == self.node_id or session_id in self._arrived:
+        """The session, where it lives on this node; records name for a moment the node that it came from, or as what
+        this process was known before."""
+        if node_id in self._incarnations or session_id in self._arrived:
             return self._hub.session(session_id)
         return None
 

@@ -64,6 +64,9 @@ class QueueCommands:
             )
 
         joined = await self._rows.act(live, join)
+        if _is_over(live):
+            # Its farewell may have looked for a place before this one stood there.
+            await self._lobby.leave(live.user_id, live.device_id, joined.ticket)
         # The match may have been quicker than this answer; then the ticket is in the call already.
         if live.call_id is None or live.ticket is None:
             live.ticket = joined.ticket
@@ -93,3 +96,7 @@ class QueueCommands:
         except MinuetError:
             # The call is gone or over; the lobby has the last word on whether its user may queue.
             live.leave_call(call_id)
+
+
+def _is_over(live: LiveSession) -> bool:
+    return live.is_over

@@ -1,6 +1,7 @@
 """How people come into a queue, leave it, and get from a match to a call or back."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -565,3 +566,21 @@ async def test_a_priority_is_the_policys_and_patience_the_clients(scene: Scene) 
 
     assert [each.ticket.ahead_ms for each in (plain, sure, admin)] == [0, 5_000, 60_000]
     assert [plain.ticket.leaves_at, sure.ticket.leaves_at] == [0, sure.queued_at + 30_000]
+
+
+async def test_whoever_leaves_while_a_place_is_put_back_leaves_none(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check has seen that the user waits; by the time it puts back the ticket, both are gone."""
+    joined = await scene.join("ann")
+    real = scene.queues.put
+
+    async def overtaken(ticket: Ticket, **options: Any) -> Put:
+        await scene.lobby.leave(ANN, PHONE)
+        return await real(ticket, **options)
+
+    monkeypatch.setattr(scene.queues, "put", overtaken)
+
+    assert await scene.lobby.verify(joined.ticket) is Standing.LEFT
+    assert await scene.depth() == {"waiting": 0, "paused": 0, "matched": 0}
+    assert (await scene.activities.read(ANN)).activity is None
