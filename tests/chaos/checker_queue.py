@@ -110,7 +110,9 @@ def _joined(place: _Place, entry: Entry, sent: Entry, mode: Mode) -> Iterator[Vi
     known = place.ticket not in ("", "?")
     if known and ticket != place.ticket and intent == place.intent:
         since = place.since.at_ms if place.since is not None else 0.0
-        is_on_its_way = place.since is not None and place.since.type == "call.ended" and sent.at_ms - since < _RETURN_MS
+        is_on_its_way = (
+            place.since is not None and place.since.type == "call.ended" and sent.at_ms - since < _RETURN_MS
+        )
         if not mode.lost(since, entry.at_ms) and not place.leaving and not is_on_its_way:
             what = f"the place {place.ticket} went without a word"
             yield Violation("places", what, lines(place.since, sent, entry))
@@ -137,9 +139,7 @@ def _began_anew(
         return
     # It may be claimed already, and the call not be there yet.
     place.maybe += 1
-    if gone_ms >= _RETURN_MS: Final = 1_500.0
-"""`call.ended` is told before the ticket is back: who joins in between may get another one."""
-_PLACE_KEPT_MS or mode.was_away(since.at_ms, entry.at_ms):
+    if gone_ms >= _PLACE_KEPT_MS or mode.was_away(since.at_ms, entry.at_ms):
         return
     user = readings.users[who]
     met = any(
