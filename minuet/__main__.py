@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from base.errors import Unavailable
 from minuet.commands import (
     asyncapi,
     check_config,
@@ -61,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InvalidSettings, MigrationError, EmbeddedServerError) as error:
         print(f"minuet: {error}", file=sys.stderr)
         return 2
+    except Unavailable as error:
+        # Not the operator's mistake, and over sooner or later: whoever started us may simply try again.
+        print(f"minuet: {error.message}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"minuet: {error.strerror or error}", file=sys.stderr)
         return 2

@@ -78,8 +78,8 @@ async def see(her: AnyClient, him: AnyClient, call_id: str) -> None:
 async def part(her: AnyClient, him: AnyClient, call_id: str) -> None:
     """She hangs up; both hear it once."""
     await her.request("call.hangup", {"call_id": call_id})
-    ended = [await side.wait_for("call.ended", call_id=call_id) for side in (her, him)]
-    assert [end["reason"] for end in ended] == ["hangup", "hangup"]
+    reasons = [(await side.wait_for("call.ended", call_id=call_id))["reason"] for side in (her, him)]
+    assert reasons == ["hangup", "hangup"], reasons
 
 
 async def refusal(client: AnyClient, type_: str, data: dict[str, Any]) -> str:
