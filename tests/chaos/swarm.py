@@ -149,8 +149,7 @@ class Swarm:
         return counts
 
     def _person(self, who: int) -> Person:
-        rng = random.Random(f"{self.seed}:{who}")
-        return Person(who, self._device(who), self._habits, rng, self.history)
+        return Person(who, self._device(who), self._habits, f"{self.seed}:{who}", self.history)
 
     def _device(self, who: int) -> Device:
         rng = random.Random(f"{self.seed}:{who}:device")

@@ -24,13 +24,14 @@ _NO_PLAN: Final = Plan(False, False, None, False, False, False, None, False, Fal
 class Person:
     """Lives from `live` on, and comes home with `settle`."""
 
-    def __init__(
-        self, who: int, device: Device, habits: Habits, rng: random.Random, history: History
-    ) -> None:
+    def __init__(self, who: int, device: Device, habits: Habits, seed: str, history: History) -> None:
         self.who = who
         self._device = device
         self._habits = habits
-        self._rng = rng
+        # Apart: how often something has to be tried again must not change what is planned.
+        self._rng = random.Random(f"{seed}:life")
+        self._plans = random.Random(f"{seed}:plans")
+        self._pauses = random.Random(f"{seed}:pauses")
         self._history = history
         self._changed = asyncio.Event()
         self._works: set[asyncio.Task[None]] = set()
@@ -39,7 +40,7 @@ class Person:
         self._fresh = False
         """Whether this app was just started, and remembers no call."""
         self._away = False
-        self._idle_only = rng.random() < habits.idles
+        self._idle_only = self._rng.random() < habits.idles
         self.waiting: str | None = None
         """The intent that we wait for."""
         self.call: Conversation | None = None
@@ -98,7 +99,7 @@ class Person:
     # For a conversation.
 
     async def ask(self, type_: str, data: Message, wanted: Callable[[], bool]) -> Message | None:
-        backoff = Backoff(self._rng)
+        backoff = Backoff(self._pauses)
         while wanted():
             try:
                 return await self._device.request(type_, data)
@@ -256,7 +257,7 @@ class Person:
             self.waiting = call.intent if call.requeued else None
 
     def _plan(self) -> Plan:
-        return _NO_PLAN if self.going_home else draw_plan(self._rng, self._habits)
+        return _NO_PLAN if self.going_home else draw_plan(self._plans, self._habits)
 
     # Staying in touch.
 
@@ -285,7 +286,7 @@ class Person:
 
     async def _lose_network_now_and_then(self) -> None:
         while not self.going_home:
-            await asyncio.sleep(self._rng.expovariate(1 / self._habits.cuts_every_s))
+            await asyncio.sleep(self._pauses.expovariate(1 / self._habits.cuts_every_s))
             if not self.going_home:
                 self._device.cut()
 
