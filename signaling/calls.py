@@ -207,7 +207,7 @@ class CallService:
 
     async def sweep(self, call_id: CallId) -> None:
         """Fires what is due in a call that no living node fires. Raises: Unavailable."""
-        call = await self._known(call_id)
+        call = await self._loaded(call_id)
         if call is not None:
             await self._commits.decide(call, events.TimerFired())
 
@@ -215,7 +215,7 @@ class CallService:
         """A session died with its node; a call that it was in waits for its device to come back. Raises: Unavailable."""
         if not isinstance(slot.activity, InCall):
             return
-        call = await self._known(slot.activity.call_id)
+        call = await self._loaded(slot.activity.call_id)
         seat = None if call is None else call.view.seat_of(user_id)
         if call is not None and seat is not None:
             await self._commits.decide_quietly(call, events.SeatDetached(seat, session_id))
@@ -266,18 +266,22 @@ class CallService:
     # How it goes on inside.
 
     async def _find(self, call_id: CallId) -> LocalCall:
-        call = await self._known(call_id)
+        call = self._local.get(call_id) or await self._loaded(call_id)
         if call is None:
             raise MinuetError(code=ErrorCode.NOT_A_PARTICIPANT)
         return call
 
-    async def _known(self, call_id: CallId) -> LocalCall | None:
-        call = self._local.get(call_id)
-        if call is not None:
-            return call
+    async def _loaded(self, call_id: CallId) -> LocalCall | None:
+        """The call as the store has it now."""
         stored = await self._store.load(call_id)
-        # Not kept: a REST request must not make this node a host of the call.
-        return None if stored is None else self._local.of(stored)
+        if stored is None:
+            return None
+        kept = self._local.get(call_id)
+        if kept is None:
+            # Not kept: neither a REST request nor a sweep must make this node a host of the call.
+            return self._local.of(stored)
+        self._commits.learn(stored, from_store=True)
+        return kept
 
     def _doubt(self) -> None:
         self.doubt()
