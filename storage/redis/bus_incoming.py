@@ -26,6 +26,7 @@ STREAM_IDLE_MS: Final = 1_200_000
 """Longer than any sender remembers its side of a link that it does not use."""
 FORGET_EVERY_MS: Final = 60_000
 LOOK_EVERY_MS: Final = 50
+STOPPED_MS: Final = 500
 _LOG_EVERY_MS: Final = 10_000
 
 logger = structlog.get_logger(__name__)
@@ -72,6 +73,7 @@ class Incoming:
         self._waiting: dict[Stream, Inbox] = {}
         self._held_bytes = 0
         self._look_due: asyncio.TimerHandle | None = None
+        self._look_from = 0
         self._has_moved = False
         self._logged_at = -_LOG_EVERY_MS
 
@@ -251,6 +253,7 @@ class Incoming:
             ask = Ask(inbox.node_id, stream.name, ranges)
             self._ask(self._keys.node_inbox(stream.origin).encode(), encode_ask(ask))
         if self._look_due is None:
+            self._look_from = now_ms
             self._look_due = asyncio.get_running_loop().call_later(LOOK_EVERY_MS / 1000, self._look)
 
     def _count(self, stream: Stream) -> None:
@@ -265,7 +268,11 @@ class Incoming:
     def _look(self) -> None:
         self._look_due = None
         now_ms = self._clock.monotonic_ms()
+        # This process was stopped or busy: what was asked for may have come, and be unread still.
+        was_away = now_ms - self._look_from > STOPPED_MS
         for stream, inbox in tuple(self._waiting.items()):
+            if was_away:
+                stream.excuse(now_ms)
             before = stream.held_bytes
             steps = stream.overdue(now_ms)
             self._watch(inbox, stream, stream.held_bytes - before, now_ms)

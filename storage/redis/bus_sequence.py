@@ -145,6 +145,12 @@ class Stream:
             steps.append(Lost(self._known_to + 1, OPEN))
         return steps
 
+    def excuse(self, now_ms: int) -> None:
+        """Counts all waiting from now: it was us who did not read what came."""
+        self._noticed = deque((number, now_ms) for number, _ in self._noticed)
+        if self._resume_until is not None:
+            self._resume_until = now_ms + self._patience.resume_ms
+
     def give_up(self) -> Sequence[Step]:
         """Waits for nothing any more."""
         steps: list[Step] = []

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -216,6 +217,24 @@ async def test_a_sender_that_starts_anew_tells_that_it_has_forgotten(
         b"fourth",
         b"of another link",
     ]
+
+
+async def test_a_process_that_stood_still_gives_nothing_up_because_of_it(
+    ann: Node, proxy: LosingProxy
+) -> None:
+    """Its patience is over when it wakes up; but it was not the others who were slow."""
+    limits = BusLimits(needs_canary=False, patience=Patience(fill_ms=600))
+    async with Node(proxy.url, limits).running() as bob:
+        await send(ann, bob, b"first")
+        proxy.loses = pushes(bob.channel, with_=b"second")
+        await send(ann, bob, b"second", b"third")
+        await until(lambda: bob.counted("asked_total") >= 1)
+        time.sleep(1.5)
+        proxy.loses = nothing
+        await until(lambda: len(bob.frames) == 3)
+
+    assert bob.frames == [b"first", b"second", b"third"]
+    assert bob.gaps == []
 
 
 SENDER = textwrap.dedent("""

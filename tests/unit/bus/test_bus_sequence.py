@@ -124,6 +124,21 @@ def test_what_does_not_come_in_time_is_told_and_the_rest_goes_on() -> None:
     assert not link.waits
 
 
+def test_a_receiver_that_did_not_look_blames_nobody() -> None:
+    """What was asked for lies in its socket: the patience begins anew."""
+    link = stream()
+    link.take(3, frames(3, 3), 1, 0)
+    link.excuse(9_000)
+
+    assert link.overdue(10_499) == []
+    assert told(link.overdue(10_500)) == ["lost 1-2", "3"]
+
+    link.resume(10_500)
+    link.excuse(20_000)
+    assert link.overdue(22_999) == []
+    assert told(link.overdue(23_000)) == ["lost 4-0"]
+
+
 def test_what_the_sender_cannot_send_again_is_given_up_at_once() -> None:
     """It says below which number it has nothing."""
     link = stream()
