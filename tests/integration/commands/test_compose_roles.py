@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,7 +40,7 @@ async def test_a_service_starts_with_what_compose_gives_it(
         sys.executable,
         "-m",
         "minuet",
-        *service["command"],
+        *map(_with_defaults, service["command"]),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **environment, **ports},
         stdout=asyncio.subprocess.PIPE,
@@ -53,6 +54,11 @@ async def test_a_service_starts_with_what_compose_gives_it(
     assert said == (["public", "admin"] if name == "hub" else ["admin"])
     child.terminate()
     assert await asyncio.wait_for(child.wait(), 15) == 0
+
+
+def _with_defaults(argument: str) -> str:
+    """What compose makes of `${NAME:-default}` where nothing is set."""
+    return re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", argument)
 
 
 async def _until(stream: asyncio.StreamReader, last: bytes) -> AsyncIterator[bytes]:
