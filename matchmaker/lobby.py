@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+import msgspec
+
 from base.errors import ErrorCode, MinuetError, Unavailable
 from base.ids import CallId, DeviceId, IdFactory, NodeId, SessionId, TicketId, UserId
 from base.policy import IntentPolicy
@@ -276,14 +278,20 @@ class Lobby:
         self._metrics.found_latency.labels(match.intent).observe(waited_s)
 
     async def release(
-        self, ref: SeatRef, *, returns: bool, paused: bool = False, declined: bool = False
+        self,
+        ref: SeatRef,
+        *,
+        returns: bool,
+        paused: bool = False,
+        declined: bool = False,
+        ticket: Ticket | None = None,
     ) -> bool:
         """Resolves one side of a match whose call did not become live; whether the user waits again.
 
         With `returns` the user goes back to the queue at the original place, unless they do something else by now;
         with `paused` not to be matched until they resume.
         The two are kept apart for a while. Who `declined` may have to pause before queueing again, longer each time.
-        The match is gone when both sides are released.
+        The match is gone when both sides are released. `ticket` is put back where the pool has lost the one that returns.
         """
         back = False
         if returns:
@@ -297,6 +305,10 @@ class Lobby:
         state = await self._queues.resolve(ref, returns=back, paused=paused)
         if back:
             self._metrics.matches.labels(ref.intent, "returned").inc()
+        if back and state is TicketState.ABSENT and ticket is not None:
+            apart = ticket.exclusions | {ref.peer_id}
+            await self._queues.put(msgspec.structs.replace(ticket, exclusions=apart), paused=paused)
+            return True
         return back and state is not TicketState.ABSENT
 
     async def went_live(self, match: SeatRef) -> None:

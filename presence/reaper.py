@@ -1,6 +1,7 @@
 """Clears up after nodes that died: their sessions are lost, and somebody has to be told.
 
-Changes only rows that name the dead incarnation. Several workers may reap at once; whoever is told of a lost session
+Changes only rows that name the dead incarnation. Nodes that could not renew their leases because the store was away are
+given time to come back, and so are all when the store has lost something. Several workers may reap at once; whoever is told of a lost session
 may be told twice.
 """
 
@@ -19,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 BATCH = 200
+GRACE_S = 3.0
+"""After the store was away, nodes look for it again within a second, and then have their sessions to register."""
 
 OnSessionLost = Callable[[UserId, DeviceId, SessionId], Awaitable[None]]
 """Told of each session that died with its node; must be safe to repeat."""
@@ -28,20 +31,34 @@ class Reaper:
     """Looks for dead nodes each second."""
 
     def __init__(
-        self, store: DeadNodeStore, on_session_lost: OnSessionLost, metrics: PresenceMetrics
+        self,
+        store: DeadNodeStore,
+        on_session_lost: OnSessionLost,
+        metrics: PresenceMetrics,
+        settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`settled` returns when nothing is being put back that the store has lost."""
         self._store = store
         self._on_session_lost = on_session_lost
         self._metrics = metrics
+        self._settled = settled
         self._seen: set[NodeId] = set()
 
     async def run(self) -> None:
         """Reaps until cancelled."""
+        was_away = False
         while True:
             try:
+                if was_away:
+                    # It answers again: whoever lives says so before anybody is buried.
+                    await self._store.dead()
+                    await asyncio.sleep(GRACE_S)
+                    was_away = False
+                if self._settled is not None:
+                    await self._settled()
                 await self.reap_all()
             except Unavailable:
-                pass  # nothing can be reaped that nobody can look up; the next round tries again
+                was_away = True
             except Exception:
                 log.exception("reaper.failed")
             await asyncio.sleep(EVERY_S)

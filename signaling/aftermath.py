@@ -208,7 +208,11 @@ class Aftermath:
                 case do.ReturnTicket(seat):
                     live = self.session_of(call, seat)
                     paused = not call.seat(seat).attached if live is None else _may_not_be_matched(live)
-                    await self._lobby.release(seat_ref(call, seat), returns=True, paused=paused)
+                    held = None if live is None else live.ticket
+                    ticket = held if held and held.ticket_id == call.seat(seat).ticket_id else None
+                    await self._lobby.release(
+                        seat_ref(call, seat), returns=True, paused=paused, ticket=ticket
+                    )
                     await self._settle_in(call, seat)
                 case do.ReleaseTicket(seat) if call.live_since is not None:
                     # The match was settled when the call went live, and when the two may meet again is the policy's.

@@ -219,7 +219,8 @@ def _start_jobs(
             "ended connections": PostgresEndedConnections(foundation.database),
         }
         running.start(Purge(expired, foundation.clock).run())
-        running.start(Reaper(stores.nodes, node.lost, node.presence_metrics).run())
+        reaper = Reaper(stores.nodes, node.lost, node.presence_metrics, node.lease.settled)
+        running.start(reaper.run())
     return matchmaker
 
 

@@ -1,7 +1,9 @@
 """Leases of node incarnations in Redis, and clearing up after dead ones."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -36,6 +38,24 @@ class Told:
         if self.fails_with is not None:
             raise self.fails_with
         self.sessions.append((user_id, device_id, session_id))
+
+
+class Away:
+    """The store of dead nodes, away at first."""
+
+    def __init__(self, nodes: RedisNodes) -> None:
+        self._nodes = nodes
+        self.is_away = True
+        self.refused = 0
+
+    async def dead(self) -> list[NodeId]:
+        if self.is_away:
+            self.refused += 1
+            raise Unavailable
+        return await self._nodes.dead()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._nodes, name)
 
 
 @pytest.fixture
@@ -321,6 +341,56 @@ async def test_a_living_node_is_never_forgotten(nodes: RedisNodes, incarnation: 
 
     assert not await nodes.forget(hub.node_id)
     assert await nodes.living() == {hub.node_id}
+
+
+async def test_nobody_is_reaped_while_things_are_put_back(
+    nodes: RedisNodes, redis: Redis, keys: Keys, told: Told
+) -> None:
+    """Nodes that lost their leases with everything else are about to take them again."""
+    settled = asyncio.Event()
+
+    async def until_settled() -> None:
+        await settled.wait()
+
+    reaper = Reaper(nodes, told, PresenceMetrics(CollectorRegistry()), until_settled)
+    dead = NodeId("dead")
+    await redis.sadd(keys.node_sessions(dead), "u1 s1 phone")
+    await redis.zadd(keys.nodes(), {dead: 1})
+    running = asyncio.create_task(reaper.run())
+    await asyncio.sleep(0.2)
+    before = list(told.sessions)
+    settled.set()
+    async with asyncio.timeout(10):
+        while not told.sessions:
+            await asyncio.sleep(0.02)
+    running.cancel()
+
+    assert before == []
+    assert told.sessions == [("u1", "phone", "s1")]
+
+
+async def test_after_an_outage_nodes_have_time_to_come_back(
+    nodes: RedisNodes, incarnation: MakeNode, redis: Redis, keys: Keys, told: Told
+) -> None:
+    """The store was away for longer than every lease: whoever takes it again in time is not buried."""
+    hub, gone = incarnation(), incarnation()
+    for node in (hub, gone):
+        await redis.sadd(keys.node_sessions(node.node_id), f"u s-{node.node_id} phone")
+        await redis.zadd(keys.nodes(), {node.node_id: 1})
+    store = Away(nodes)
+    running = asyncio.create_task(Reaper(store, told, PresenceMetrics(CollectorRegistry())).run())
+    async with asyncio.timeout(10):
+        while not store.refused:
+            await asyncio.sleep(0.01)
+    store.is_away = False
+    await nodes.acquire(hub, STATS)
+    async with asyncio.timeout(20):
+        while not told.sessions:
+            await nodes.renew(hub, STATS)
+            await asyncio.sleep(0.1)
+    running.cancel()
+
+    assert told.sessions == [("u", "phone", f"s-{gone.node_id}")]
 
 
 async def test_without_a_store_everything_is_unavailable(keys: Keys, incarnation: MakeNode) -> None:

@@ -584,3 +584,23 @@ async def test_whoever_leaves_while_a_place_is_put_back_leaves_none(
     assert await scene.lobby.verify(joined.ticket) is Standing.LEFT
     assert await scene.depth() == {"waiting": 0, "paused": 0, "matched": 0}
     assert (await scene.activities.read(ANN)).activity is None
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_whoever_returns_to_a_pool_that_has_lost_the_place_has_it_again(
+    scene: Scene, paused: bool
+) -> None:
+    """At once, and still apart from the one with whom it came to nothing; only once, however often it is told."""
+    match = await matched(scene)
+    tickets = {each.ticket.user_id: each.ticket for each in await scene.queues.scan("friends")}
+    for seat in ("a", "b"):
+        await scene.lobby.accept_match(match, seat)
+    await scene.redis.delete(*(await scene.redis.keys("*{q:friends}*")))
+    for _ in range(2):
+        returned = await scene.lobby.release(match.ref("b"), returns=True, paused=paused, ticket=tickets[BOB])
+        assert returned
+    (stored,) = await scene.queues.scan("friends")
+
+    assert (stored.ticket.ticket_id, stored.ticket.queued_at) == (match.b.ticket_id, match.b.queued_at)
+    assert stored.ticket.exclusions == {ANN}
+    assert stored.state is (TicketState.PAUSED if paused else TicketState.WAITING)
