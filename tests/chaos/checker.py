@@ -80,6 +80,7 @@ RULES: Sequence[Rule] = (
     checker_sessions.refusals,
     checker_queue.places,
     checker_calls.one_at_a_time,
+    checker_calls.shown,
     checker_calls.states,
     checker_calls.silence,
     checker_calls.two_sides,

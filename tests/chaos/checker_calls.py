@@ -80,6 +80,13 @@ def one_at_a_time(story: Story, readings: Readings, mode: Mode) -> Iterator[Viol
                 yield Violation("one call", what)
 
 
+def shown(story: Story, _readings: Readings, _mode: Mode) -> Iterator[Violation]:
+    """Whoever hears of a call was shown it first or soon: by `match.found`, or by a snapshot."""
+    for tale in story.tales.values():
+        if tale.heard and not any(entry.type in ("match.found", "session.ready") for entry in tale.heard):
+            yield Violation("shown", f"person {tale.who} was never shown {tale.call}", lines(tale.began))
+
+
 def states(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation]:
     """A call moves as the table allows; its versions rise."""
     for tale in story.tales.values():

@@ -338,6 +338,15 @@ class TestCalls:
 
         assert "one call" in rules(tape)
 
+    def test_a_call_that_is_never_shown_is_found(self) -> None:
+        """An app draws nothing of a call that it does not know."""
+        tape = evening()
+        tape.history.entries = [
+            entry for entry in tape.history if entry.type != "match.found" or entry.who == 1
+        ]
+
+        assert "shown" in rules(tape)
+
     def test_two_calls_at_once_in_history_are_found(self) -> None:
         """Also where nobody was told of both."""
         readings = kept()
