@@ -1,0 +1,41 @@
+"""Workers that die again and again, and what their supervisor ends with."""
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from base.clock import SystemClock
+from minuet.embedded.server import free_port
+from minuet.supervisor import policy
+from minuet.supervisor.doors import open_doors
+from minuet.supervisor.metrics import SupervisorMetrics
+from minuet.supervisor.supervisor import Supervisor
+
+
+async def test_a_supervisor_whose_workers_all_die_ends_with_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    """Nobody comes to serve: after seven deaths in a row it gives up, and the orchestrator can tell that from a mistake."""
+    monkeypatch.setattr(policy, "PAUSES_MS", (0,) * len(policy.PAUSES_MS))
+    settings = {
+        "MINUET_REDIS_URL": redis_url,
+        # There is no database: what starts says so and ends.
+        "MINUET_DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/nothing",
+        "MINUET_AUTH_SECRET": "s" * 40,
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    registry = CollectorRegistry()
+    doors = open_doors("127.0.0.1", 0, 1)
+    started: list[bool] = []
+
+    supervisor = Supervisor(["serve"], doors, SystemClock(), SupervisorMetrics(registry))
+    async with asyncio.timeout(120):
+        status = await supervisor.run(lambda: started.append(True))
+    for door in doors:
+        door.close()
+
+    assert status == policy.GAVE_UP
+    assert registry.get_sample_value("minuet_worker_deaths_total") == policy.GIVE_UP_AFTER
+    assert started == []
