@@ -10,7 +10,10 @@ transport, without a task, a queue or a future. There is no timer but while the 
 
 import asyncio
 import logging
+import socket
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Protocol
@@ -30,6 +33,8 @@ unmask: Final[frames.Unmask] = websocket_mask
 # After our close frame a client may still have sent this much before it saw it. A flood is not parsed to its end:
 # a read of 256 kB can hold 40,000 empty frames.
 MAX_LATE_FRAMES: Final = 1000
+# Python knows its name only where it was built against new enough headers.
+_NOTSENT_LOWAT: Final = {"linux": 25, "darwin": 0x201}
 LISTENER_FAILED: Final = int(CloseCode.INTERNAL)
 
 
@@ -70,6 +75,7 @@ class ConnectionSettings:
     max_message_bytes: int = 4 * 1024
     high_water_bytes: int = 64 * 1024
     low_water_bytes: int = 16 * 1024
+    """Also how much the kernel takes of what it cannot send yet."""
     close_timeout_s: float = 5.0
     census: Census = field(default_factory=Census)
 
@@ -135,6 +141,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._late_frames = 0
         transport.set_write_buffer_limits(settings.high_water_bytes, settings.low_water_bytes)
+        _keep_unsent_here(transport, settings.low_water_bytes)
         settings.census.open += 1
 
     # What the owner calls.
@@ -308,3 +315,16 @@ class Connection(asyncio.Protocol):
             listener.connection_closed(self._close_code, clean)
         except Exception:
             logger.exception("the listener of a connection failed when told of its end")
+
+
+def _keep_unsent_here(transport: asyncio.Transport, bytes_: int) -> None:
+    """Has the kernel take little more than it can send.
+
+    Else megabytes of a client that reads nothing would lie there, for each such client, and nobody would know of it.
+    """
+    sock = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None) or _NOTSENT_LOWAT.get(sys.platform)
+    if sock is None or option is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with suppress(OSError):  # as before, only less exact
+        sock.setsockopt(socket.IPPROTO_TCP, option, bytes_)

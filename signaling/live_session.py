@@ -44,6 +44,7 @@ class LiveSession:
         "_lost_messages",
         "_paused_at",
         "_shell",
+        "_unsent_mark",
         "asked_at",
         "away",
         "call_id",
@@ -83,6 +84,8 @@ class LiveSession:
         self._connection: Connection | None = None
         self._detached_at: int | None = now_ms
         self._paused_at: int | None = None
+        """Since when a full socket has taken nothing."""
+        self._unsent_mark = 0
         self._expiry_told = False
         self._lost_messages = False
         self._heartbeat = Heartbeat(IDLE_BEAT, now_ms)
@@ -314,6 +317,7 @@ class LiveSession:
 
     def writing_paused(self) -> None:
         self._paused_at = self._shell.clock.monotonic_ms()
+        self._unsent_mark = self.unsent_bytes
 
     def writing_resumed(self) -> None:
         self._paused_at = None
@@ -341,7 +345,7 @@ class LiveSession:
         if wall_ms >= expires_at - EXPIRY_WARNING_MS and not self._expiry_told:
             self._expiry_told = True
             self.push(wire.SessionExpiring(token_expires_at=expires_at))
-        if self._paused_at is not None and now_ms - self._paused_at >= self._shell.limits.slow_after_ms:
+        if self._makes_no_progress(now_ms):
             self.close(CloseCode.TOO_SLOW, "no progress")
             return self._tick_detached(now_ms)
         match self._heartbeat.check(now_ms):
@@ -406,14 +410,26 @@ class LiveSession:
         connection = self._connection
         if connection is None:
             return
-        if connection.writing_is_paused:
-            if not reliable:
-                self._shell.metrics.dropped(type_)
-                return
-            if connection.unsent_bytes > self._shell.limits.close_slow_above:
-                self.close(CloseCode.TOO_SLOW, "too slow")
-                return
-        connection.send(payload)
+        if not connection.writing_is_paused:
+            connection.send(payload)
+            return
+        limits, unsent = self._shell.limits, connection.unsent_bytes
+        if not reliable and unsent > limits.drop_ephemeral_above:
+            self._shell.metrics.dropped(type_)
+        elif unsent > limits.close_slow_above:
+            self.close(CloseCode.TOO_SLOW, "too slow")
+        else:
+            connection.send(payload)
+            self._unsent_mark += connection.unsent_bytes - unsent
+
+    def _makes_no_progress(self, now_ms: int) -> bool:
+        """Whether the client has read nothing for too long, of a socket that is full."""
+        if self._paused_at is None:
+            return False
+        if self.unsent_bytes < self._unsent_mark:
+            # Slow, and reading: what is unsent now is less than was, and came, when it was last looked at.
+            self._paused_at, self._unsent_mark = now_ms, self.unsent_bytes
+        return now_ms - self._paused_at >= self._shell.limits.slow_after_ms
 
     def _break_off(self, broken: SessionBroken) -> None:
         # Who is told to come back finds ticket and call as they were.
