@@ -14,7 +14,6 @@ import structlog
 
 from base.clock import ServerClock
 from base.errors import Unavailable
-from base.ids import NodeId
 from matchmaker.lobby import Lobby, Standing
 from matchmaker.matches import SeatRef
 from signaling.call import effects as do
@@ -148,6 +147,10 @@ class Aftermath:
         if known is not None and call.version <= known.version:
             return False
         local.shown[seat] = call
+        if call.seat(seat).freed and live.call_id != call.call_id:
+            return (
+                False  # it has left the call, which it does when it is told the end, here or on another node
+            )
         if must_hear(seat, known, call):
             live.push(call_state(call, seat, self._clock.now_ms()))
         self._move(live, call, seat)
@@ -268,7 +271,7 @@ def seat_ref(call: Call, seat: Seat) -> SeatRef:
     )
 
 
-def is_hosted(local: LocalCall, node_id: NodeId) -> bool:
+def is_hosted(local: LocalCall, router: Router) -> bool:
     """Whether a seat of the call has its session on this node, so that its timers are this node's to fire."""
     call = local.view
-    return call.state is not State.ENDED and any(call.seat(seat).node_id == node_id for seat in SEATS)
+    return call.state is not State.ENDED and any(router.is_this(call.seat(seat).node_id) for seat in SEATS)

@@ -245,7 +245,7 @@ class CallService:
 
     def retime(self, call: LocalCall) -> None:
         """Schedules the call's earliest timer, and closes the window after a revocation where nothing is left to stop."""
-        hosted = is_hosted(call, self._router.node_id)
+        hosted = is_hosted(call, self._router)
         self._deadlines.schedule(call.id, call.next_timer_at if hosted else None)
         if call.negotiations.answered and not call.negotiations.may_have_video:
             # Taken back before it was negotiated: nobody has an answer to give that would say so.
@@ -288,7 +288,7 @@ class CallService:
 
     def _vouches_for(self, call: LocalCall) -> bool:
         record = call.stored.call
-        seats = [record.seat(seat) for seat in SEATS if record.seat(seat).node_id == self._router.node_id]
+        seats = [record.seat(seat) for seat in SEATS if self._router.is_this(record.seat(seat).node_id)]
         if record.state not in RELAYING and record.state is not State.PROPOSED:
             return bool(seats)
         return any(self._router.here(seat.node_id, seat.session_id) is not None for seat in seats)

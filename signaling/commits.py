@@ -260,7 +260,7 @@ class Commits:
         ended = call.stored.call.state is not State.ENDED and stored.call.state is State.ENDED
         call.take(stored, self._clock.now_ms(), from_store=from_store)
         kept = self._local.get(call.id)
-        if kept is None and is_hosted(call, self._router.node_id):
+        if kept is None and is_hosted(call, self._router):
             self._local.adopt(call)
         if kept is not None or self._is_ours(call):
             call = self.keep(stored, from_store=from_store)

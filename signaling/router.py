@@ -34,6 +34,10 @@ class Router:
         self._node_id = node_id
         self._incarnations.add(node_id)
 
+    def is_this(self, node_id: NodeId) -> bool:
+        """Whether that is this process, as it is known or as it was known before."""
+        return node_id in self._incarnations
+
     def here(self, node_id: NodeId, session_id: SessionId) -> LiveSession | None:
         """The session, where it lives on this node; records name for a moment the node that it came from, or as what
         this process was known before."""

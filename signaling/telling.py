@@ -30,13 +30,13 @@ from signaling.router import Router
 
 logger = structlog.get_logger(__name__)
 
-GIVEN_UP_AFTER_MS: Final = 120_000
-"""A node that has said nothing for so long is gone, or has the call no more."""
+GIVEN_UP_AFTER_MS: Final = 10_000
+"""A node that has said nothing for so long has lost its lease, and comes back as another that loads what it takes up."""
 MAX_WAITING: Final = 20_000
 """Changes that this process watches over itself; of more than that the sweep takes care alone."""
 
 _AGAIN_AFTER_MS: Final = 1_000
-_LONGEST_PAUSE_MS: Final = 5_000
+_LONGEST_PAUSE_MS: Final = 3_000
 _LOOK_EVERY_S: Final = 0.1
 _SAID_AFTER_S: Final = 0.05
 _SILENT_TRIES: Final = 3
@@ -170,9 +170,11 @@ class Telling:
             if change not in self._waiting.get(key, ()):
                 continue
             silent = tries >= _SILENT_TRIES and change.node_id not in self._answering
-            if tries < 0 or silent or self._clock.now_ms() - change.at >= GIVEN_UP_AFTER_MS:
-                # Off this process's mind; the store's list is the sweep's.
+            too_old = self._clock.now_ms() - change.at >= GIVEN_UP_AFTER_MS
+            if tries < 0 or silent or too_old:
                 self._forget(key, [other for other in self._waiting[key] if other != change])
+                if too_old:
+                    self._done.add(change)
                 continue
             due.append(change)
             self._due_later(change, min(_AGAIN_AFTER_MS << tries, _LONGEST_PAUSE_MS), tries=tries + 1)
@@ -223,7 +225,14 @@ class Telling:
             self._waiting.pop(key, None)
 
     def _others(self, call: Call) -> set[NodeId]:
-        return {call.seat(seat).node_id for seat in SEATS} - {self._router.node_id}
+        """Where the seats are whose sessions are not here."""
+        seats = [call.seat(seat) for seat in SEATS]
+        return {
+            seat.node_id
+            for seat in seats
+            if not self._router.is_this(seat.node_id)
+            and self._router.here(seat.node_id, seat.session_id) is None
+        }
 
     def _count(self) -> float:
         return sum(map(len, self._waiting.values()))

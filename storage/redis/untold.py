@@ -2,7 +2,8 @@
 
 Decides their stored form: a member `<call> <version> <committed at> <node>` in the sorted set of the call's partition, put
 there by `call_commit.lua` and scored by the moment from which it is told again. Whoever takes one that is due moves that
-moment on, by as long as it has waited already, so that others leave it alone and a node that is gone is told rarely.
+moment on, by as long as it has waited already, up to three seconds: others leave it alone, and a node that is gone is
+told rarely.
 """
 
 from collections.abc import Collection
@@ -16,6 +17,7 @@ from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
 from storage.redis.partitions import ask_each, ask_those_there, store_ms
 
 _AGAIN_AFTER_MS = 1_000
+_LONGEST_PAUSE_MS = 3_000
 
 
 class UntoldChanges:
@@ -76,4 +78,4 @@ def _parsed(member: bytes) -> Untold | None:
 
 
 def _due_again(change: Untold, now_ms: int) -> int:
-    return now_ms + max(_AGAIN_AFTER_MS, now_ms - change.at)
+    return now_ms + min(max(_AGAIN_AFTER_MS, now_ms - change.at), _LONGEST_PAUSE_MS)

@@ -47,13 +47,20 @@ class Listener:
 
     is_over = False
     is_attached = True
-    call_id = None
+    call_id: CallId | None = None
     ticket = None
 
     def __init__(self, user_id: str) -> None:
         self.user_id = UserId(user_id)
         self.device_id = DeviceId(f"{user_id}-phone")
         self.heard: list[tuple[str, dict[str, Any]]] = []
+
+    def enter_call(self, call_id: CallId) -> None:
+        self.call_id = call_id
+
+    def leave_call(self, call_id: CallId) -> None:
+        if self.call_id == call_id:
+            self.call_id = None
 
     def push(self, message: ServerMessage) -> None:
         self.heard.append((message.TYPE, msgspec.to_builtins(message)))
@@ -182,6 +189,8 @@ class Town:
         call = await hers.calls.open(match, policy)
         assert call is not None
         assert await his.calls.open(match, policy) is not None
+        for node in (hers, his):
+            node.person.enter_call(match.call_id)
         for event in (events.Accepted("a"), events.Accepted("b")):
             await hers.calls.decide(call, event)
         await self.deliver()
