@@ -213,6 +213,14 @@ class Lobby:
         states = await self._queues.pause(intent, ticket_ids, anew=True)
         return [_STANDINGS[state] for state in states]
 
+    async def ticket(self, pool: str, ticket_id: TicketId) -> Ticket | None:
+        """The ticket that a user's slot names, for a session that has not seen it; None where it is gone.
+
+        One that is matched is still the user's place, until its call is live.
+        """
+        stored = await self._queues.find(pool, ticket_id)
+        return None if stored is None else stored.ticket
+
     async def resume(self, ticket: Ticket) -> Standing:
         """The ticket waits again at its place, with the session and node it names now; `LEFT` if it was dropped."""
         match await self._queues.put(ticket, create=False):

@@ -282,6 +282,10 @@ class QueueStore(OutlookSource, Protocol):
 
     async def state(self, pool: str, ticket_id: TicketId) -> TicketState: ...
 
+    async def find(self, pool: str, ticket_id: TicketId) -> StoredTicket | None:
+        """The ticket as it stands; None where there is none, or one that nobody can read."""
+        ...
+
     async def pause(
         self, pool: str, ticket_ids: Sequence[TicketId], *, anew: bool = False
     ) -> list[TicketState]:

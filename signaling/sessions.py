@@ -316,12 +316,12 @@ class Sessions:
                     live.ticket = None
                     await self._lobby.free(UserId(live.user_id), call_id)
                 return call
-            case Queued(_, ticket_id):
+            case Queued(_, ticket_id) as queued:
                 if before is not None and before.ticket is not None and before.ticket.ticket_id == ticket_id:
                     live.ticket = before.ticket
                     await self._tickets.resume(live)
                 else:
-                    await self._tickets.leave(live)
+                    await self._tickets.adopt(live, queued)
         return None
 
     def _supersede(self, live: LiveSession, registered: Registered) -> None:

@@ -17,6 +17,7 @@ from base.clock import Clock
 from base.errors import MinuetError, Unavailable
 from base.ids import SessionId, TicketId
 from base.policy import IntentPolicy
+from matchmaker.activity import Queued
 from matchmaker.lobby import Lobby, Standing
 from matchmaker.ticket import Ticket
 from signaling.hub import Hub
@@ -77,6 +78,15 @@ class Tickets:
             return
         if await self._lobby.resume(ticket) is Standing.LEFT:
             await self._missed(live, ticket)
+
+    async def adopt(self, live: LiveSession, queued: Queued) -> None:
+        """The device goes on with a place that it has from a session of another node. Raises: Unavailable."""
+        live.ticket = await self._lobby.ticket(queued.pool, queued.ticket_id)
+        if live.ticket is None:
+            # The slot names a place that is gone, and is put right.
+            await self.leave(live)
+        else:
+            await self.resume(live)
 
     async def restore(self, live: LiveSession) -> bool:
         """Puts back what the store has lost of the device's ticket, at its place; whether there was one to put back.

@@ -99,6 +99,15 @@ class RedisQueues:
             value: Any = await self._redis.hget(self._keys.tickets(pool), ticket_id)
         return TicketState("" if value is None else chr(value[0]))
 
+    async def find(self, pool: str, ticket_id: TicketId) -> StoredTicket | None:
+        with unavailable_when_away():
+            value: Any = await self._redis.hget(self._keys.tickets(pool), ticket_id)
+        try:
+            return None if value is None else _stored_ticket(value)
+        except ValueError as error:
+            logger.error("unreadable ticket", pool=pool, ticket_id=ticket_id, reason=str(error))
+            return None
+
     async def pause(
         self, pool: str, ticket_ids: Sequence[TicketId], *, anew: bool = False
     ) -> list[TicketState]:
