@@ -1,26 +1,24 @@
 """A session on this node: the pure session, the socket it has at the moment, and its commands in order.
 
-Decides what becomes of a message in either direction while sockets come and go, and when a session that has none is
-over. Refuses to know what a command does, and in which order commands are done: that is `signaling.errands`'.
+Decides what becomes of its client's messages while sockets come and go, and when a session that has none is over. Refuses
+to know what a command does, in which order commands are done (`signaling.errands`), and how things are said
+(`signaling.outlet`).
 """
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any
-
-import msgspec
 
 from accounts.model import Identity
 from base.errors import CloseCode, ErrorCode, MinuetError
 from base.ids import CallId, DeviceId, SessionId, UserId
 from matchmaker.ticket import Ticket
-from signaling.connection import DEAF, Connection
+from signaling.connection import Connection
 from signaling.errands import Errands
 from signaling.moved import MovedSession
+from signaling.outlet import Outlet, cut_off
 from signaling.protocol.codec import InvalidMessage, Request
 from signaling.protocol.messages import session as wire
-from signaling.protocol.messages.family import ServerMessage
 from signaling.session.heartbeat import CALL_BEAT, IDLE_BEAT, Heartbeat, Pulse
-from signaling.session.outbox import OutboxOverflow
 from signaling.session.session import RefusedRequest, Session, SessionBroken
 from signaling.session_shell import (
     DETACHED_IN_CALL_MS,
@@ -31,28 +29,20 @@ from signaling.session_shell import (
 )
 
 
-class LiveSession:
+class LiveSession(Outlet):
     """One device of one user, as long as its session lives; listens to the socket it has."""
 
     __slots__ = (
-        "_connection",
         "_detached_at",
-        "_early",
         "_errands",
         "_expiry_told",
         "_heartbeat",
-        "_lost_messages",
-        "_paused_at",
-        "_shell",
-        "_unsent_mark",
         "asked_at",
         "away",
         "call_id",
         "device_id",
         "generation",
         "identity",
-        "is_over",
-        "session",
         "ticket",
         "user_id",
     )
@@ -65,9 +55,8 @@ class LiveSession:
         device_id: DeviceId,
         generation: int,
     ) -> None:
+        super().__init__(shell, session)
         now_ms = shell.clock.monotonic_ms()
-        self._shell = shell
-        self.session = session
         self.identity = identity
         self.user_id = UserId(identity.user_id)
         self.device_id = device_id
@@ -78,20 +67,13 @@ class LiveSession:
         """The call that this device is in."""
         self.away = False
         """Whether the user said that they are away: not matched, but still here. In a call it means nothing."""
-        self.is_over = False
+
         self.asked_at = now_ms
         """When the hub asks next (monotonic ms)."""
-        self._connection: Connection | None = None
         self._detached_at: int | None = now_ms
-        self._paused_at: int | None = None
-        """Since when a full socket has taken nothing."""
-        self._unsent_mark = 0
         self._expiry_told = False
-        self._lost_messages = False
         self._heartbeat = Heartbeat(IDLE_BEAT, now_ms)
         self._errands = Errands(shell)
-        self._early: list[tuple[str, Mapping[str, Any] | None, bool]] | None = []
-        """News that came before the greeting, which must be the first that the client hears; None once it was sent."""
 
     # Who this is.
 
@@ -102,16 +84,6 @@ class LiveSession:
     @property
     def is_attached(self) -> bool:
         return self._connection is not None
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether a replay from the outbox would be complete."""
-        return not self.is_over and not self._lost_messages
-
-    @property
-    def unsent_bytes(self) -> int:
-        """What the client has not read yet."""
-        return 0 if self._connection is None else self._connection.unsent_bytes
 
     @property
     def is_busy(self) -> bool:
@@ -135,7 +107,7 @@ class LiveSession:
         """Makes `connection` the session's socket; an older one is superseded."""
         old, self._connection = self._connection, None
         if old is not None:
-            _cut(old, CloseCode.SUPERSEDED, "superseded")
+            cut_off(old, CloseCode.SUPERSEDED, "superseded")
         self._connection = connection
         self._detached_at = None
         self._paused_at = None
@@ -144,27 +116,18 @@ class LiveSession:
         connection.set_message_limit(self._shell.limits.max_frame_bytes)
         connection.listen(self)
 
-    def replay(self, last_seq: int) -> bool:
-        """Sends what the client has not seen after `last_seq`; False where some of it is gone."""
-        payloads = self.session.outbox.since(last_seq)
-        if payloads is None:
-            return False
-        if self._connection is not None:
-            self._connection.send_many(payloads)
-        return True
-
     def close(self, code: CloseCode, reason: str) -> None:
         """Closes the socket; the session lives on, detached, until it is resumed or expires."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            _cut(connection, code, reason)
+            cut_off(connection, code, reason)
             self._note_closed(code)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Ends the session and closes the socket."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            _cut(connection, code, reason)
+            cut_off(connection, code, reason)
             self._shell.metrics.closed(code)
         self._finish(reason)
 
@@ -175,7 +138,7 @@ class LiveSession:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.send(self.session.frame_of(wire.SessionSuperseded.TYPE, None, reliable=False))
-            _cut(connection, CloseCode.SUPERSEDED, "superseded")
+            cut_off(connection, CloseCode.SUPERSEDED, "superseded")
             self._shell.metrics.closed(CloseCode.SUPERSEDED)
 
     def freeze(self) -> None:
@@ -183,7 +146,7 @@ class LiveSession:
         connection, self._connection = self._connection, None
         if connection is not None:
             # May be one that the client still listens to, if it comes from both sides at once: hence no 4501.
-            _cut(connection, CloseCode.DRAIN, "resumed elsewhere")
+            cut_off(connection, CloseCode.DRAIN, "resumed elsewhere")
             self._shell.metrics.closed(CloseCode.DRAIN)
             self._detached_at = self._shell.clock.monotonic_ms()
 
@@ -202,10 +165,6 @@ class LiveSession:
         if moved.call_id is not None:
             self.enter_call(moved.call_id)
 
-    def lose_messages(self) -> None:
-        """Something that was to reach the client is lost: it has to start over."""
-        self._lost_messages = True
-
     def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs a coroutine on the session's behalf."""
         self._shell.lifecycle.run_soon(work)
@@ -219,68 +178,6 @@ class LiveSession:
         if self.call_id == call_id:
             self.call_id = None
             self._heartbeat.pace(IDLE_BEAT)
-
-    # What goes out.
-
-    def push_reply(self, message: ServerMessage, request_id: int | None) -> None:
-        """Sends a message that answers a request of another type than `ok`."""
-        try:
-            payload = self.session.frame(message, request_id=request_id)
-        except OutboxOverflow:
-            self._overflowed()
-            return
-        self._write(payload, message.TYPE, reliable=message.RELIABLE)
-
-    def push(self, message: ServerMessage) -> None:
-        """Sends a message, or keeps a reliable one for when the client is back; not before its greeting."""
-        if self._early is not None and self._connection is None:
-            self._wait_for_greeting(message.TYPE, msgspec.to_builtins(message), message.RELIABLE)
-        else:
-            self.push_reply(message, None)
-
-    def push_raw(self, type_: str, data: Mapping[str, Any] | None, *, reliable: bool = True) -> None:
-        """As `push`, of a message in plain form."""
-        if self._early is not None and self._connection is None:
-            self._wait_for_greeting(type_, data, reliable)
-            return
-        try:
-            payload = self.session.frame_of(type_, data, reliable=reliable)
-        except OutboxOverflow:
-            self._overflowed()
-            return
-        self._write(payload, type_, reliable=reliable)
-
-    def push_news(self, type_: str, data: Mapping[str, Any], *, reliable: bool) -> None:
-        """As `push_raw`, from elsewhere; not before the client has the snapshot."""
-        if self._early is None:
-            self.push_raw(type_, data, reliable=reliable)
-        else:
-            self._wait_for_greeting(type_, data, reliable)
-
-    def greet(self, ready: wire.SessionReady, request_id: int | None) -> None:
-        """Sends the greeting, then what came before it."""
-        early, self._early = self._early, None
-        self.push_reply(ready, request_id)
-        for type_, data, reliable in early or ():
-            self.push_raw(type_, data, reliable=reliable)
-        if self._lost_messages:
-            self._overflowed()
-
-    def reply(self, request_id: int | None, data: Mapping[str, Any] | None) -> None:
-        """Answers `ok`."""
-        self._answer(wire.Ok.TYPE, data, request_id)
-
-    def refuse(self, request_id: int | None, error: MinuetError) -> None:
-        """Answers `error`."""
-        self._shell.metrics.refused(error.code)
-        data: dict[str, Any] = {
-            "code": str(error.code),
-            "message": error.message,
-            "retryable": error.spec.retryable,
-        }
-        if error.retry_after_ms is not None:
-            data["retry_after_ms"] = error.retry_after_ms
-        self._answer(wire.ErrorReply.TYPE, data, request_id)
 
     # What the connection tells.
 
@@ -314,13 +211,6 @@ class LiveSession:
             self.session.count_control_frame(now_ms)
         except SessionBroken as broken:
             self._break_off(broken)
-
-    def writing_paused(self) -> None:
-        self._paused_at = self._shell.clock.monotonic_ms()
-        self._unsent_mark = self.unsent_bytes
-
-    def writing_resumed(self) -> None:
-        self._paused_at = None
 
     def connection_closed(self, code: int, clean: bool, /) -> None:
         self._connection = None
@@ -378,13 +268,6 @@ class LiveSession:
 
     # How it goes on inside.
 
-    def _wait_for_greeting(self, type_: str, data: Mapping[str, Any] | None, reliable: bool) -> None:
-        # The snapshot shows how things stand, and not that a peer connection has to be built anew, or who was matched.
-        if self._early is not None and len(self._early) < self._shell.limits.outbox_messages:
-            self._early.append((type_, data, reliable))
-        else:
-            self._lost_messages = True
-
     def _wait_with(self, payload: bytes, binary: bool) -> None:
         """The node does not know whether this session is still its own."""
         connection = self._connection
@@ -397,39 +280,6 @@ class LiveSession:
         if not self._shell.standstill.hold(deliver, len(payload)):
             # Not handled, so asked again after the client has come back.
             self.close(CloseCode.DRAIN, "too much to keep")
-
-    def _answer(self, type_: str, data: Mapping[str, Any] | None, request_id: int | None) -> None:
-        try:
-            payload = self.session.frame_of(type_, data, request_id=request_id)
-        except OutboxOverflow:
-            self._overflowed()
-            return
-        self._write(payload, type_, reliable=True)
-
-    def _write(self, payload: bytes, type_: str, *, reliable: bool) -> None:
-        connection = self._connection
-        if connection is None:
-            return
-        if not connection.writing_is_paused:
-            connection.send(payload)
-            return
-        limits, unsent = self._shell.limits, connection.unsent_bytes
-        if not reliable and unsent > limits.drop_ephemeral_above:
-            self._shell.metrics.dropped(type_)
-        elif unsent > limits.close_slow_above:
-            self.close(CloseCode.TOO_SLOW, "too slow")
-        else:
-            connection.send(payload)
-            self._unsent_mark += connection.unsent_bytes - unsent
-
-    def _makes_no_progress(self, now_ms: int) -> bool:
-        """Whether the client has read nothing for too long, of a socket that is full."""
-        if self._paused_at is None:
-            return False
-        if self.unsent_bytes < self._unsent_mark:
-            # Slow, and reading: what is unsent now is less than was, and came, when it was last looked at.
-            self._paused_at, self._unsent_mark = now_ms, self.unsent_bytes
-        return now_ms - self._paused_at >= self._shell.limits.slow_after_ms
 
     def _break_off(self, broken: SessionBroken) -> None:
         # Who is told to come back finds ticket and call as they were.
@@ -447,11 +297,6 @@ class LiveSession:
         )
         return True
 
-    def _overflowed(self) -> None:
-        # What was promised to arrive no longer can: the client has to start over, and is told so.
-        self._lost_messages = True
-        self.close(CloseCode.RESYNC, "outbox overflow")
-
     def _note_closed(self, code: int) -> None:
         self._shell.metrics.closed(code)
         self._detached_at = self._shell.clock.monotonic_ms()
@@ -463,9 +308,3 @@ class LiveSession:
             self.is_over = True
             self._errands.clear()
             self._shell.lifecycle.ended(self, reason)
-
-
-def _cut(connection: Connection, code: CloseCode, reason: str) -> None:
-    # From here on the connection belongs to nobody: its late events must not reach the session.
-    connection.close(code, reason)
-    connection.listen(DEAF)
