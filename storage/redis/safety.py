@@ -17,6 +17,7 @@ from base.ids import UserId
 from safety.ports import BlockSets, PendingEntry, PendingRecords, SafetyLog
 from safety.records import Block, Report, SafetyRecord, decode_record, encode_record
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script, unavailable_when_away
+from storage.redis.copies import Copies
 from storage.redis.keys import Keys
 
 GROUP = "recorders"
@@ -35,6 +36,7 @@ class RedisSafetyLog:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
+        self._copies = Copies(redis)
         self._restore = load_script(redis, "safety_restore")
 
     async def add_block(self, block: Block) -> None:
@@ -44,16 +46,21 @@ class RedisSafetyLog:
         try:
             # Three slots, which may be of three servers. The record goes first: should only part of this be done, the
             # recorder does the rest, whereas a block that only the sets knew would not survive them.
-            await self._redis.xadd(self._keys.safety_pending(), {RECORD: encode_record(block)})
+            await self._add(block)
             await pipeline.execute()
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
 
     async def add_report(self, report: Report) -> None:
         try:
-            await self._redis.xadd(self._keys.safety_pending(), {RECORD: encode_record(report)})
+            await self._add(report)
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
+
+    async def _add(self, record: SafetyRecord) -> None:
+        # Nobody else knows of it until the recorder has written it.
+        fields: dict[Any, Any] = {RECORD: encode_record(record)}
+        await self._copies.write(lambda pipe: pipe.xadd(self._keys.safety_pending(), fields))
 
     async def blocks(self, user_id: UserId) -> set[UserId]:
         try:
