@@ -6,7 +6,7 @@ server's side. `docs/protocol.md`, `docs/states.md` and `docs/consent.md` are wh
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.chaos import checker_calls, checker_chat, checker_queue, checker_sessions, checker_video
 from tests.chaos.checker_story import Mode, Story, Violation, lines
@@ -98,4 +98,7 @@ RULES: Sequence[Rule] = (
 def check(history: History, readings: Readings, mode: Mode | None = None) -> Verdict:
     """Judges a run by what was heard in it and by what was left of it."""
     story = Story(history)
-    return Verdict([violation for rule in RULES for violation in rule(story, readings, mode or Mode())])
+    mode = mode or Mode()
+    # What came late because we were slow to listen is nobody's fault.
+    mode = replace(mode, away=(*mode.away, *story.slow))
+    return Verdict([violation for rule in RULES for violation in rule(story, readings, mode)])

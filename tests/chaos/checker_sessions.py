@@ -18,6 +18,7 @@ _MATCH_MS: Final = 13_000.0
 
 _BAD_CLOSES: Final = frozenset((1002, 1003, 1007, 1008, 1009, 1010, 1011, CloseCode.INTERNAL, CloseCode.RATE))
 
+_RELAYED: Final = ("call.offer", "call.answer", "call.candidates")
 _RACES: Final = frozenset(
     (
         ("queue.leave", "already_matched"),
@@ -121,7 +122,7 @@ def _is_owed_to_timing(story: Story, readings: Readings, mode: Mode, ask: Ask) -
         case "not_connected":
             return _was_blocked(story, readings, ask)
         case "not_a_participant":
-            return mode.lost(ask.sent.at_ms - 60_000, ask.reply.at_ms)
+            return _was_over(story, ask) or mode.lost(ask.sent.at_ms - 60_000, ask.reply.at_ms)
     return False
 
 
@@ -158,6 +159,14 @@ def _was_in_call(story: Story, readings: Readings, ask: Ask) -> bool:
         and story.local_ms(call.ended_at) >= from_ms
         for call in readings.calls
     )
+
+
+def _was_over(story: Story, ask: Ask) -> bool:
+    """Whether a description or candidate was about a call that had just ended for its sender."""
+    assert ask.reply is not None
+    tale = story.tales.get((ask.sent.who, ask.sent.call))
+    over = None if tale is None else tale.over
+    return ask.type in _RELAYED and over is not None and over.at_ms <= ask.reply.at_ms + _NEAR_MS / 3
 
 
 def _was_blocked(story: Story, readings: Readings, ask: Ask) -> bool:

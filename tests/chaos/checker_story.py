@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.chaos.history import NOBODY, Entry, History, Message
+from tests.chaos.history import NOBODY, SLOW, Entry, History, Message
 
 _WAITING_MAX: Final = 64
 """No client has more requests under way."""
@@ -113,9 +113,13 @@ class Story:
         self._seqs: dict[tuple[int, str], int] = {}
         self._since: dict[int, tuple[float, str]] = {}
         self._skew_ms: float | None = None
+        self.slow: list[tuple[float, float]] = []
+        """When the swarm itself had no time to hear: from, to."""
         for entry in history:
             if entry.who != NOBODY:
                 self._read(entry)
+            elif entry.kind == "note" and entry.data["what"] == SLOW:
+                self.slow.append((entry.at_ms - entry.data["ms"], entry.at_ms))
         end_ms = history.entries[-1].at_ms if history.entries else 0.0
         for who, (since, session) in self._since.items():
             self.attached[who].append(Span(since, end_ms, session))

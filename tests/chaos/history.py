@@ -17,6 +17,9 @@ Message = Mapping[str, Any]
 NOBODY: Final = -1
 """Whose entry it is where it is nobody's: faults."""
 
+SLOW: Final = "we were slow"
+"""A note of nobody's: for `ms` this process did not come to hear anything."""
+
 _SECRETS: Final = ("token", "ice_servers", "limits")
 
 

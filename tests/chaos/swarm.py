@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from tests.chaos.history import History
+from tests.chaos.history import NOBODY, SLOW, History
 from tests.chaos.swarm_device import Device, Message
 from tests.chaos.swarm_person import Person
 from tests.chaos.swarm_world import Habits, World, settle_people
@@ -19,6 +19,8 @@ __all__ = ["Habits", "Swarm", "World", "settle_people"]
 
 _QUIET_S: Final = 2.0
 _LOOKS_AT_ONCE: Final = 50
+_BEAT_S: Final = 0.1
+_SLOW_MS: Final = 300.0
 
 
 class Swarm:
@@ -51,6 +53,7 @@ class Swarm:
                 asyncio.create_task(person.live(self._rng.random() * self._arrive_s))
                 for person in self.people
             ]
+            self._lives.append(asyncio.create_task(self._watch_ourselves()))
         if isinstance(until, asyncio.Event):
             await until.wait()
         else:
@@ -147,6 +150,15 @@ class Swarm:
         counts["calls found"] = len(calls_found)
         counts["calls live"] = len(calls_live)
         return counts
+
+    async def _watch_ourselves(self) -> None:
+        """Notes when this process had no time to hear what it was told: nobody else is to be blamed for that."""
+        while True:
+            before_ms = self.history.now_ms()
+            await asyncio.sleep(_BEAT_S)
+            late_ms = self.history.now_ms() - before_ms - _BEAT_S * 1000
+            if late_ms > _SLOW_MS:
+                self.history.add(NOBODY, "note", {"what": SLOW, "ms": round(late_ms)})
 
     def _person(self, who: int) -> Person:
         return Person(who, self._device(who), self._habits, f"{self.seed}:{who}", self.history)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.checker import Mode, check
 from tests.chaos.checker_tape import CALL, CHAT, SERVER_MS, Tape, evening, kept, kept_otherwise
-from tests.chaos.history import History, load, tidy, video_of
+from tests.chaos.history import SLOW, History, load, tidy, video_of
 from tests.chaos.readings import KeptMessage, Readings
 
 
@@ -223,6 +223,18 @@ class TestRefusals:
         tape.wait(20_000)
 
         assert rules(tape) == {"refusals"}
+
+    @pytest.mark.parametrize("is_over", [True, False])
+    def test_a_call_that_a_hub_does_not_know_is_excused_once_it_is_over(self, is_over: bool) -> None:
+        """A hub that a session has just come to need not know its last call; it has to know the one of now."""
+        tape = on_the_phone()
+        if is_over:
+            tape.comes_to_its_end()
+        tape.refused(0, "call.candidates", "not_a_participant", call_id=CALL, negotiation=1)
+        if not is_over:
+            tape.comes_to_its_end()
+
+        assert rules(tape) == (set() if is_over else {"refusals"})
 
     def test_a_handshake_that_is_refused_for_good_is_found(self) -> None:
         """The accounts are good ones."""
@@ -468,6 +480,18 @@ class TestCalls:
         tape.comes_to_its_end()
 
         assert "deadlines" in rules(tape, kept_otherwise(ended_at=SERVER_MS + 9000))
+
+    def test_what_came_late_because_we_were_slow_is_nobodys_fault(self) -> None:
+        """The swarm notes when it did not come to hear."""
+        tape = on_the_phone()
+        tape.at_ms = 9000.0
+        tape.history.fault("placeholder")
+        tape.history.entries[-1] = replace(
+            tape.history.entries[-1], at_ms=8900.0, kind="note", data={"what": SLOW, "ms": 2500}
+        )
+        tape.comes_to_its_end()
+
+        assert "deadlines" not in rules(tape, kept_otherwise(ended_at=SERVER_MS + 9000))
 
     def test_a_deadline_is_nothing_to_one_who_is_away(self) -> None:
         """Who has no socket hears it when they are back."""
