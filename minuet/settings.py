@@ -16,6 +16,7 @@ from base.policy import IntentPolicy, default_intents
 from storage.redis.cluster_url import ClusterUrl, names_several
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+ClientVersion = Annotated[str, msgspec.Meta(pattern=r"^[^:]{1,64}:[0-9]+(\.[0-9]+)*$")]
 PREFIX = "MINUET_"
 SECRETS = frozenset(
     (
@@ -191,6 +192,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     handshakes_per_address_s: Annotated[
         float, msgspec.Meta(gt=0, description="WebSocket handshakes per second and address.")
     ] = 10
+    least_client_versions: Annotated[
+        tuple[ClientVersion, ...],
+        msgspec.Meta(
+            description="The least version of each app that is served, by the name it gives itself, e.g. `minuet-web:1.4.0`; "
+            "older ones are closed with 4505."
+        ),
+    ] = ()
     strict_messages: Annotated[
         bool,
         msgspec.Meta(description="Refuse unknown fields in messages instead of counting them; on in `dev`."),

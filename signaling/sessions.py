@@ -138,6 +138,10 @@ class Sessions:
         if self._draining:
             greeting.close(CloseCode.DRAIN, "draining")
             return
+        if not self._policy.least_versions.serves(first.client):
+            self._metrics.handshakes.labels("version").inc()
+            greeting.close(CloseCode.VERSION, "this version is not served any more")
+            return
         self.run_soon(self._open(greeting, first))
 
     async def _open(self, greeting: Greeting, first: FirstMessage) -> None:

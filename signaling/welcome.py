@@ -14,7 +14,9 @@ from signaling.sdp import MAX_BYTES
 from signaling.session.heartbeat import IDLE_BEAT
 from signaling.session.limits import SessionLimits
 from signaling.session_shell import DETACHED_MS
+from signaling.versions import LeastVersions
 
+_ALL_SERVED: Final = LeastVersions()
 FEATURES: Final = ("video", "extend", "connect", "resume", "chat", "presence")
 
 
@@ -25,6 +27,7 @@ class SessionPolicy:
     limits: SessionLimits
     intents: Sequence[str]
     strict: bool
+    least_versions: LeastVersions = _ALL_SERVED
 
 
 def presence_of(live: LiveSession) -> str:

@@ -37,6 +37,7 @@ from signaling.rows import Rows
 from signaling.session.limits import SessionLimits
 from signaling.sessions import Sessions
 from signaling.tickets import Tickets
+from signaling.versions import LeastVersions
 from signaling.welcome import SessionPolicy
 from storage.postgres.calls import PostgresHistory
 from storage.postgres.safety import PostgresSafety
@@ -135,7 +136,12 @@ class HubSide:
         self.sessions = Sessions(
             node.hub,
             node.router,
-            SessionPolicy(limits or SessionLimits(), tuple(settings.intents), settings.strict_messages),
+            SessionPolicy(
+                limits or SessionLimits(),
+                tuple(settings.intents),
+                settings.strict_messages,
+                LeastVersions(settings.least_client_versions),
+            ),
             dispatcher,
             node.session_metrics,
             authentication=authentication,
