@@ -10,10 +10,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from minuet.supervisor.exposition import CONTENT_TYPE, merge_pages
 from minuet.supervisor.supervisor import Slot, Supervisor
+from minuet.supervisor.worker import Worker
 from rest.envelope import JSON
 from rest.routes.ops import healthz
 
 _ASK_S: Final = 3.0
+_ALIVE_S: Final = 1.0
 _TEXT: Final = {"Accept": "text/plain"}
 _OWN: Final = "supervisor"
 
@@ -30,6 +32,15 @@ def supervisor_app(
     app.router.add_route("GET", "/workers", pages.workers)
     app.router.add_route("GET", r"/workers/{number:\d+}/{page:metrics|readyz}", pages.of_worker)
     return app
+
+
+async def answers(http: aiohttp.ClientSession, worker: Worker) -> bool:
+    """Whether the worker answers at all, on the loop that serves people."""
+    try:
+        async with asyncio.timeout(_ALIVE_S), http.get(f"{worker.admin}/healthz") as response:
+            return response.status == web.HTTPOk.status_code
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
 
 class _Pages:
@@ -109,10 +120,18 @@ def _describe(slot: Slot) -> dict[str, Any]:
         "worker": slot.number,
         "pid": None if worker is None else worker.pid,
         "admin": None if worker is None or not worker.admin else worker.admin,
-        "state": "away" if worker is None else "serving" if worker.is_serving else "starting",
+        "state": _state(slot),
         "starts": slot.starts,
         "deaths_in_a_row": slot.deaths.in_a_row,
     }
+
+
+def _state(slot: Slot) -> str:
+    if slot.worker is None:
+        return "away"
+    if not slot.is_serving:
+        return "starting"
+    return "serving" if slot.answers else "silent"
 
 
 def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:

@@ -24,6 +24,13 @@ GAVE_UP: Final = 3
 """The exit status of a supervisor whose workers died again and again."""
 
 
+SILENT_AFTER_MS: Final = 3_000
+"""Who has not answered for so long cannot be relied on to open the door."""
+
+HOPELESS_AFTER_MS: Final = 60_000
+"""Who has not answered for so long is killed: a loop that hangs does not end by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class StartAgain:
     """The worker is started anew after a pause."""
@@ -70,6 +77,37 @@ class Deaths:
             if self._in_a_row >= GIVE_UP_AFTER:
                 return GiveUp(f"it died {self._in_a_row} times in a row", GAVE_UP)
         return StartAgain(PAUSES_MS[min(self._in_a_row, len(PAUSES_MS)) - 1])
+
+
+class Silence:
+    """For how long a worker that is asked again and again has not answered."""
+
+    __slots__ = ("_asked_at", "_heard_at")
+
+    def __init__(self, now_ms: int) -> None:
+        self._heard_at = self._asked_at = now_ms
+
+    def asked(self, now_ms: int, *, answered: bool) -> None:
+        """It was asked at this moment, and answered or not."""
+        if now_ms - self._asked_at > SILENT_AFTER_MS:
+            # Nobody asked for a while, since whoever asks stood still: that is not this one's silence.
+            self._heard_at = now_ms
+        self._asked_at = now_ms
+        if answered:
+            self._heard_at = now_ms
+
+    @property
+    def lasts_ms(self) -> int:
+        return self._asked_at - self._heard_at
+
+    @property
+    def is_long(self) -> bool:
+        """Whether others have to mind its door."""
+        return self.lasts_ms >= SILENT_AFTER_MS
+
+    @property
+    def is_hopeless(self) -> bool:
+        return self.lasts_ms >= HOPELESS_AFTER_MS
 
 
 def door_minders(

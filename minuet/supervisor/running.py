@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import aiohttp
 import structlog
 
 from base.clock import SystemClock
 from minuet.settings import Settings
-from minuet.supervisor.admin import supervisor_app
+from minuet.supervisor.admin import answers, supervisor_app
 from minuet.supervisor.doors import open_doors
 from minuet.supervisor.metrics import SupervisorMetrics
 from minuet.supervisor.supervisor import Supervisor
@@ -33,14 +34,15 @@ async def supervise(
         admin = listen(settings.admin_host, settings.admin_port)
         addresses = Addresses(Listening(doors[0]).url, admin.url)
         registry = new_registry("supervisor")
+        http = await stack.enter_async_context(aiohttp.ClientSession())
         supervisor = Supervisor(
             arguments,
             doors,
             SystemClock(),
             SupervisorMetrics(registry),
+            ask=partial(answers, http),
             notice_s=settings.drain_notice_s,
         )
-        http = await stack.enter_async_context(aiohttp.ClientSession())
         await serve_app(stack, supervisor_app(supervisor, registry, http), admin)
         logger.info("supervising", workers=workers, public=addresses.public, admin=addresses.admin)
 

@@ -8,7 +8,7 @@ until the next stands there. What is to be done about a death is `policy.py`'s t
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -16,13 +16,18 @@ import structlog
 
 from base.clock import Clock
 from minuet.supervisor.metrics import SupervisorMetrics
-from minuet.supervisor.policy import PAUSES_MS, Deaths, GiveUp, door_minders
+from minuet.supervisor.policy import PAUSES_MS, Deaths, GiveUp, Silence, door_minders
 from minuet.supervisor.worker import Recipe, Worker
 
 logger = structlog.get_logger(__name__)
 
 READY_WITHIN_S: Final = 60.0
 """So long may a worker take from its start until it serves."""
+
+
+ASK_EVERY_S: Final = 1.0
+
+Ask = Callable[[Worker], Awaitable[bool]]
 
 
 class Slot:
@@ -43,6 +48,11 @@ class Slot:
     def is_serving(self) -> bool:
         return self.worker is not None and self.worker.is_serving
 
+    @property
+    def answers(self) -> bool:
+        """Whether its worker can be relied on to open the door."""
+        return self.is_serving and self.worker is not None and not self.worker.is_silent
+
 
 class Supervisor:
     """Runs until it is told to stop, or gives up."""
@@ -54,14 +64,16 @@ class Supervisor:
         clock: Clock,
         metrics: SupervisorMetrics,
         *,
+        ask: Ask,
         notice_s: float = 0.0,
     ) -> None:
-        """`notice_s` is for how long it says that it is not ready before its workers send their people elsewhere."""
+        """`ask` says whether a worker answers, in bounded time. `notice_s` is for how long it says that it is not ready before its workers send their people elsewhere."""
         self.slots = [Slot(number, door) for number, door in enumerate(doors)]
         self.is_stopping = False
         self._recipe = Recipe(arguments, doors)
         self._clock = clock
         self._metrics = metrics
+        self._ask = ask
         self._notice_s = notice_s
         self._minders: dict[int, int] = {}
         """Which process (by its id) minds the door of a slot whose worker is away."""
@@ -85,10 +97,11 @@ class Supervisor:
             self._tasks = tasks
             for slot in self.slots:
                 slot.worker = await self._launch(slot)
-            rolling = tasks.create_task(self._roll_when_asked())
+            lasting = [tasks.create_task(self._roll_when_asked()), tasks.create_task(self._keep_asking())]
             await self._stop.wait()
             self.is_stopping = True
-            rolling.cancel()
+            for task in lasting:
+                task.cancel()
             if any(slot.is_serving for slot in self.slots):
                 await asyncio.sleep(self._notice_s)
             await self._dismiss_all()
@@ -107,14 +120,14 @@ class Supervisor:
         reading = self._spawn(worker.listen())
         if await worker.serves(READY_WITHIN_S):
             worker.served_at = self._clock.monotonic_ms()
+            worker.silence = Silence(worker.served_at)
             slot.was_served = True
             logger.info("worker serving", worker=slot.number, pid=worker.pid, admin=worker.admin)
             self._arrange_doors()
             self._tell_when_all_serve()
         elif not worker.is_leaving and worker is not slot.successor:
             logger.error("worker does not come to serve", worker=slot.number, pid=worker.pid)
-            worker.kill()
-            worker.is_leaving = False  # it is a death all the same
+            worker.put_down()
         status = await worker.ended()
         await reading
         self._leaving.discard(worker)
@@ -178,8 +191,8 @@ class Supervisor:
 
     def _arrange_doors(self) -> None:
         """Has others accept for the slots whose worker is away, and leave the doors of those that are back."""
-        serving = {slot.worker.pid: slot.worker for slot in self.slots if slot.worker and slot.is_serving}
-        orphaned = [slot.number for slot in self.slots if slot.was_served and not slot.is_serving]
+        serving = {slot.worker.pid: slot.worker for slot in self.slots if slot.worker and slot.answers}
+        orphaned = [slot.number for slot in self.slots if slot.was_served and not slot.answers]
         before, self._minders = self._minders, door_minders(orphaned, tuple(serving), self._minders)
         for door, minder in before.items():
             if minder in serving and self._minders.get(door) != minder:
@@ -187,6 +200,30 @@ class Supervisor:
         for door, minder in self._minders.items():
             if before.get(door) != minder:
                 serving[minder].mind(door)
+
+    async def _keep_asking(self) -> None:
+        """Asks every worker each second whether it is there: one that hangs keeps its socket and opens to nobody."""
+        while True:
+            workers = [slot.worker for slot in self.slots if slot.worker and slot.is_serving]
+            answers = await asyncio.gather(*map(self._ask, workers))
+            now_ms = self._clock.monotonic_ms()
+            for worker, answered in zip(workers, answers, strict=True):
+                self._heard(worker, now_ms, answered=answered)
+            self._arrange_doors()
+            await asyncio.sleep(ASK_EVERY_S)
+
+    def _heard(self, worker: Worker, now_ms: int, *, answered: bool) -> None:
+        if worker.silence is None or not worker.is_serving:
+            return
+        was_silent = worker.is_silent
+        worker.silence.asked(now_ms, answered=answered)
+        if worker.silence.is_hopeless:
+            logger.error("worker hangs: killed", worker=worker.number, pid=worker.pid)
+            worker.put_down()
+        elif worker.is_silent is not was_silent:
+            say = logger.warning if worker.is_silent else logger.info
+            said = "worker does not answer" if worker.is_silent else "worker answers again"
+            say(said, worker=worker.number, pid=worker.pid)
 
     async def _roll_when_asked(self) -> None:
         while True:

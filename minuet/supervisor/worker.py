@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from minuet.supervisor.lifeline import LEAVE, MIND, Post
+from minuet.supervisor.policy import Silence
 
 KILL_AFTER_S: Final = 25.0
 
@@ -30,6 +31,8 @@ class Worker:
         self.number = number
         self.started_at = started_at
         self.served_at: int | None = None
+        self.silence: Silence | None = None
+        """Counted from when it serves."""
         self.admin = ""
         self.serving = asyncio.Event()
         self.is_leaving = False
@@ -61,6 +64,10 @@ class Worker:
     @property
     def is_serving(self) -> bool:
         return self.serving.is_set() and not self.is_leaving and self._child.returncode is None
+
+    @property
+    def is_silent(self) -> bool:
+        return self.silence is not None and self.silence.is_long
 
     async def listen(self) -> None:
         """Reads what it prints until it ends."""
@@ -105,7 +112,12 @@ class Worker:
             await self._child.wait()
 
     def kill(self) -> None:
+        """As one that was asked to end."""
         self.is_leaving = True
+        self._signal(signal.SIGKILL)
+
+    def put_down(self) -> None:
+        """kill -9 of one that is of no use: a death like any other."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:

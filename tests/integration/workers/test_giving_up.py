@@ -11,6 +11,7 @@ from minuet.supervisor import policy
 from minuet.supervisor.doors import open_doors
 from minuet.supervisor.metrics import SupervisorMetrics
 from minuet.supervisor.supervisor import Supervisor
+from minuet.supervisor.worker import Worker
 
 
 async def test_a_supervisor_whose_workers_all_die_ends_with_a_status_of_its_own(
@@ -30,7 +31,10 @@ async def test_a_supervisor_whose_workers_all_die_ends_with_a_status_of_its_own(
     doors = open_doors("127.0.0.1", 0, 1)
     started: list[bool] = []
 
-    supervisor = Supervisor(["serve"], doors, SystemClock(), SupervisorMetrics(registry))
+    async def ask(_worker: Worker) -> bool:
+        return True
+
+    supervisor = Supervisor(["serve"], doors, SystemClock(), SupervisorMetrics(registry), ask=ask)
     async with asyncio.timeout(120):
         status = await supervisor.run(lambda: started.append(True))
     for door in doors:

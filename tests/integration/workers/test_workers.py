@@ -58,13 +58,19 @@ async def test_the_admin_port_tells_of_the_whole_and_of_each(crew_of: CrewOf, pe
     assert none.status == 404
 
 
-async def test_logs_say_which_worker_speaks(crew_of: CrewOf, people: People) -> None:
+async def test_logs_say_which_worker_speaks(crew_of: CrewOf) -> None:
     """Lines of several processes in one stream can be told apart."""
     crew = await crew_of(2)
 
-    lines = [orjson.loads(line) for line in crew.process.log.read_text().splitlines()]
+    def spoke() -> set[int]:
+        lines = [orjson.loads(line) for line in crew.process.log.read_text().splitlines()]
+        return {line["worker"] for line in lines if line["event"] == "serving"}
 
-    assert {line["worker"] for line in lines if line["event"] == "serving"} == {0, 1}
+    # A worker says where it listens a moment before it logs that.
+    async with asyncio.timeout(10):
+        while len(spoke()) < 2:
+            await asyncio.sleep(0.05)
+    assert spoke() == {0, 1}
 
 
 async def test_a_killed_worker_is_replaced_and_nobody_stands_before_a_closed_door(
@@ -110,6 +116,26 @@ async def test_a_queue_outlives_its_only_worker(crew_of: CrewOf) -> None:
     async with asyncio.timeout(60):
         answers = await asyncio.gather(*waiting)
     assert set(answers) == {"HTTP/1.1 200 OK"}
+
+
+async def test_a_worker_that_hangs_keeps_nobody_waiting(crew_of: CrewOf) -> None:
+    """SIGSTOP: it does not die, so the kernel goes on sending people to it. Another one opens to them until it answers."""
+    crew = await crew_of(2)
+    before = await crew.pids()
+    os.kill(before[0], signal.SIGSTOP)
+    try:
+        await crew.until(lambda workers: workers[0]["state"] == "silent")
+        async with knocking(crew.url) as knocks:
+            await asyncio.sleep(1.5)
+    finally:
+        os.kill(before[0], signal.SIGCONT)
+    await crew.until(lambda workers: workers[0]["state"] == "serving")
+
+    assert knocks.failures == []
+    assert knocks.answered > 50
+    assert knocks.slowest_s < 1.5
+    assert await crew.pids() == before
+    assert await crew.metric("minuet_worker_deaths_total") == 0
 
 
 async def test_workers_end_with_their_supervisor(crew_of: CrewOf, people: People, deploy: Deploy) -> None:

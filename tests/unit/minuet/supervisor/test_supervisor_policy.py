@@ -7,10 +7,13 @@ from minuet.supervisor.policy import (
     BAD_SETUP,
     GAVE_UP,
     GIVE_UP_AFTER,
+    HOPELESS_AFTER_MS,
     PAUSES_MS,
     SETTLED_MS,
+    SILENT_AFTER_MS,
     Deaths,
     GiveUp,
+    Silence,
     StartAgain,
     door_minders,
 )
@@ -102,3 +105,27 @@ def test_doors_are_shared_out_evenly() -> None:
     minders = door_minders([0, 1, 2], [10, 11, 12], {})
 
     assert sorted(minders.values()) == [10, 11, 12]
+
+
+def test_a_silence_grows_until_an_answer_ends_it() -> None:
+    """Short ones mean nothing, long ones that others have to help out, and very long ones that it hangs."""
+    silence = Silence(0)
+    heard = []
+    for now_ms in range(1_000, HOPELESS_AFTER_MS + 1_000, 1_000):
+        silence.asked(now_ms, answered=False)
+        heard.append((silence.is_long, silence.is_hopeless))
+    silence.asked(HOPELESS_AFTER_MS + 1_000, answered=True)
+
+    assert heard.index((True, False)) == SILENT_AFTER_MS // 1_000 - 1
+    assert heard[-1] == (True, True)
+    assert not silence.is_long
+
+
+def test_a_supervisor_that_stood_still_blames_nobody() -> None:
+    """Whoever was not asked cannot be reproached with not having answered."""
+    silence = Silence(0)
+    silence.asked(1_000, answered=True)
+
+    silence.asked(1_000 + 2 * HOPELESS_AFTER_MS, answered=False)
+
+    assert not silence.is_long
