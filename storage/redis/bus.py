@@ -20,9 +20,10 @@ from base.clock import ServerClock
 from base.ids import NodeId
 from presence.metrics import BusMetrics
 from signaling.ports import Gap
+from storage.redis.bus_ground import Ground, Warnings
 from storage.redis.bus_incoming import Incoming
 from storage.redis.bus_limits import BusLimits
-from storage.redis.bus_line import Ends, Warnings
+from storage.redis.bus_line import Ends
 from storage.redis.bus_link import BusLink
 from storage.redis.bus_outgoing import Outgoing
 from storage.redis.bus_wires import OneServer, Primaries, Wires
@@ -41,14 +42,12 @@ class RedisBus:
         metrics: BusMetrics,
         limits: BusLimits | None = None,
     ) -> None:
-        limits = limits or BusLimits()
+        ground = Ground(keys, clock, metrics, limits or BusLimits(), Warnings(clock))
         self._metrics = metrics
-        self._warnings = Warnings(clock)
-        self._outgoing = Outgoing(keys, clock, metrics, limits, name=secrets.token_hex(8), route=self._route)
-        self._incoming = Incoming(
-            keys, clock, metrics, limits, ask=self._outgoing.aside, asked=self._outgoing.again
-        )
-        ends = Ends(self._incoming, self._outgoing, clock, metrics, self._warnings, limits.silence_ms)
+        self._warnings = ground.warnings
+        self._outgoing = Outgoing(ground, name=secrets.token_hex(8), route=self._route)
+        self._incoming = Incoming(ground, ask=self._outgoing.aside, asked=self._outgoing.again)
+        ends = Ends(ground, self._incoming, self._outgoing)
         self._wires: Wires = (
             Primaries(redis, ends, self) if isinstance(redis, ClusterRedis) else OneServer(redis, ends, self)
         )

@@ -12,14 +12,11 @@ from typing import Final
 import msgspec
 import structlog
 
-from base.clock import ServerClock
 from base.ids import NodeId
-from presence.metrics import BusMetrics
 from signaling.ports import Gap
 from storage.redis.bus_frames import ASK, CANARY, Ask, Batch, decode_ask, decode_batch, encode_ask
-from storage.redis.bus_limits import BusLimits
+from storage.redis.bus_ground import Ground
 from storage.redis.bus_sequence import Lost, Step, Stream
-from storage.redis.keys import Keys
 
 MOST_STREAMS: Final = 8_192
 STREAM_IDLE_MS: Final = 1_200_000
@@ -27,7 +24,6 @@ STREAM_IDLE_MS: Final = 1_200_000
 FORGET_EVERY_MS: Final = 60_000
 LOOK_EVERY_MS: Final = 50
 STOPPED_MS: Final = 500
-_LOG_EVERY_MS: Final = 10_000
 
 logger = structlog.get_logger(__name__)
 
@@ -52,19 +48,17 @@ class Incoming:
 
     def __init__(
         self,
-        keys: Keys,
-        clock: ServerClock,
-        metrics: BusMetrics,
-        limits: BusLimits,
+        ground: Ground,
         *,
         ask: Callable[[bytes, bytes], None],
         asked: Callable[[Ask], None],
     ) -> None:
-        self._keys = keys
-        self._clock = clock
-        self._metrics = metrics
-        self._traffic = metrics.traffic
-        self._limits = limits
+        self._keys = ground.keys
+        self._clock = ground.clock
+        self._metrics = ground.metrics
+        self._traffic = ground.metrics.traffic
+        self._warnings = ground.warnings
+        self._limits = ground.limits
         self._ask = ask
         self._asked = asked
         self._inboxes: dict[bytes, Inbox] = {}
@@ -75,7 +69,6 @@ class Incoming:
         self._look_due: asyncio.TimerHandle | None = None
         self._look_from = 0
         self._has_moved = False
-        self._logged_at = -_LOG_EVERY_MS
 
     def on_gap(self, hook: Callable[[Gap], None]) -> None:
         self._gap_hooks.append(hook)
@@ -167,9 +160,7 @@ class Incoming:
             batch = decode_batch(payload)
         except (msgspec.MsgspecError, ValueError) as error:
             self._metrics.dropped.labels("undecodable").inc()
-            if now_ms - self._logged_at >= _LOG_EVERY_MS:
-                self._logged_at = now_ms
-                logger.warning("bus.undecodable", error=str(error))
+            self._warnings.warn("undecodable", error=str(error))
             return
         self._take(inbox, batch, now_ms)
 
@@ -217,6 +208,7 @@ class Incoming:
             if isinstance(step, Lost):
                 self._metrics.missed.inc(step.count)
                 sender = NodeId(stream.origin) if stream.origin else None
+                self._warnings.warn("missed", sender=sender, frames=step.count)
                 self._tell_gap(Gap(inbox.node_id, sender, step.count))
                 continue
             self._traffic.frames_in += len(step)

@@ -9,10 +9,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import structlog
-
-from base.clock import Clock
-from presence.metrics import BusMetrics
+from storage.redis.bus_ground import Ground
 from storage.redis.bus_incoming import Incoming
 from storage.redis.bus_link import BusLink, LinkListener
 from storage.redis.bus_outgoing import Outgoing
@@ -23,35 +20,15 @@ PING_EVERY_MS = 1_000
 LONGEST_BACKOFF_S = 1.0
 STEADY_MS = 5_000
 """A connection that lived for this long is no failed attempt."""
-LOG_EVERY_MS = 10_000
-
-logger = structlog.get_logger(__name__)
-
-
-class Warnings:
-    """Log lines of which one in ten seconds says it all."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._logged_at: dict[str, int] = {}
-
-    def warn(self, kind: str, **facts: object) -> None:
-        now = self._clock.monotonic_ms()
-        if now - self._logged_at.get(kind, -LOG_EVERY_MS) >= LOG_EVERY_MS:
-            self._logged_at[kind] = now
-            logger.warning(f"bus.{kind}", **facts)
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
     """What a line connects with the server."""
 
+    ground: Ground
     incoming: Incoming
     outgoing: Outgoing
-    clock: Clock
-    metrics: BusMetrics
-    warnings: Warnings
-    silence_ms: int
 
 
 class Line:
@@ -83,7 +60,7 @@ class Line:
     def subscribe(self, channel: bytes) -> None:
         self.channels.add(channel)
         if self.link is not None:
-            self._ends.incoming.excuse(self._ends.clock.monotonic_ms(), (channel,))
+            self._ends.incoming.excuse(self._ends.ground.clock.monotonic_ms(), (channel,))
             self.link.subscribe(channel)
 
     def unsubscribe(self, channel: bytes) -> None:
@@ -94,12 +71,12 @@ class Line:
     async def run(self) -> None:
         """Keeps the connection until cancelled."""
         failures = 0
-        clock = self._ends.clock
+        clock = self._ends.ground.clock
         while True:
             try:
                 link = await self._connect(self._listener)
             except UNAVAILABLE_ERRORS as error:
-                self._ends.warnings.warn("away", server=self.name, error=str(error))
+                self._ends.ground.warnings.warn("away", server=self.name, error=str(error))
             else:
                 opened_at = clock.monotonic_ms()
                 await self._use(link)
@@ -112,15 +89,15 @@ class Line:
 
     async def _use(self, link: BusLink) -> None:
         incoming, outgoing = self._ends.incoming, self._ends.outgoing
-        self._ends.metrics.connects.inc()
+        self._ends.ground.metrics.connects.inc()
         self.link = link
-        incoming.excuse(self._ends.clock.monotonic_ms(), self.channels)
+        incoming.excuse(self._ends.ground.clock.monotonic_ms(), self.channels)
         for channel in self.channels:
             link.subscribe(channel)
         outgoing.reconnected()
         try:
             reason = await self._watch(link)
-            self._ends.warnings.warn("lost", server=self.name, reason=reason)
+            self._ends.ground.warnings.warn("lost", server=self.name, reason=reason)
             self.link = None
             await link.abort()
         finally:
@@ -132,7 +109,8 @@ class Line:
 
     async def _watch(self, link: BusLink) -> str:
         """Returns when the link is of no use any more, with the reason."""
-        incoming, clock, silence_ms = self._ends.incoming, self._ends.clock, self._ends.silence_ms
+        incoming, clock = self._ends.incoming, self._ends.ground.clock
+        silence_ms = self._ends.ground.limits.silence_ms
         looked_at = pinged_at = clock.monotonic_ms()
         while True:
             await asyncio.wait({link.lost}, timeout=WATCH_EVERY_MS / 1000)

@@ -8,16 +8,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
-from base.clock import Clock
 from base.ids import NodeId
-from presence.metrics import BusMetrics
 from storage.redis.bus_frames import Ask, Batch, encode_batch, gone
-from storage.redis.bus_limits import BusLimits
+from storage.redis.bus_ground import Ground
 from storage.redis.bus_link import BusLink
 from storage.redis.bus_sequence import Kept
-from storage.redis.keys import Keys
 
 MOST_LANES: Final = 1_024
 LANE_IDLE_MS: Final = 600_000
@@ -29,8 +24,6 @@ REPEAT_AFTER_MS: Final = (200, 1_000)
 
 Route = Callable[[bytes], BusLink | None]
 """The connection that takes a publication to this channel now, None where there is none or its buffer is full."""
-
-logger = structlog.get_logger(__name__)
 
 
 class Lane:
@@ -55,14 +48,13 @@ class Lane:
 class Outgoing:
     """The links from this process."""
 
-    def __init__(
-        self, keys: Keys, clock: Clock, metrics: BusMetrics, limits: BusLimits, *, name: str, route: Route
-    ) -> None:
-        self._keys = keys
-        self._clock = clock
-        self._metrics = metrics
-        self._traffic = metrics.traffic
-        self._limits = limits
+    def __init__(self, ground: Ground, *, name: str, route: Route) -> None:
+        self._keys = ground.keys
+        self._clock = clock = ground.clock
+        self._metrics = ground.metrics
+        self._traffic = ground.metrics.traffic
+        self._warnings = ground.warnings
+        self._limits = ground.limits
         self._name = name
         self._route = route
         self.origin = ""
@@ -244,6 +236,7 @@ class Outgoing:
         self._kept_bytes -= lane.kept.bytes
         lane.kept.clear(lane.sent + 1)
         self._metrics.dropped.labels("overflow").inc(count)
+        self._warnings.warn("overflow", dropped=count)
 
     def _last_number(self, lane: Lane) -> bytes:
         return encode_batch(Batch(lane.stream, lane.sent + 1, [], self.origin, lane.kept.floor))

@@ -51,7 +51,7 @@ class OneServer:
     """A plain server."""
 
     def __init__(self, redis: Redis, ends: Ends, listener: LinkListener) -> None:
-        connect = partial(open_link, redis, monotonic_ms=ends.clock.monotonic_ms)
+        connect = partial(open_link, redis, monotonic_ms=ends.ground.clock.monotonic_ms)
         self._line = Line("redis", ends, listener, connect)
 
     @property
@@ -125,7 +125,9 @@ class Primaries:
             try:
                 # As long as nobody can be asked, there is nothing to keep.
                 while not self._redis.topology.map.ranges and not await self._redis.topology.refresh():
-                    self._ends.warnings.warn("away", server="cluster", error="nobody says who serves what")
+                    self._ends.ground.warnings.warn(
+                        "away", server="cluster", error="nobody says who serves what"
+                    )
                     await asyncio.sleep(SETTLE_EVERY_S)
                 self._rewire()
                 await asyncio.Event().wait()
@@ -165,7 +167,7 @@ class Primaries:
         async def connect(listener: LinkListener) -> BusLink:
             # Asked for anew each time: a client is closed when its node has left the cluster.
             node = self._redis.node(address)
-            return await open_link(node, listener, self._ends.clock.monotonic_ms, sharded=True)
+            return await open_link(node, listener, self._ends.ground.clock.monotonic_ms, sharded=True)
 
         return Line(
             str(address), self._ends, self._listener, connect, on_trouble=partial(self._trouble, address)
