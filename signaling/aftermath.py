@@ -148,9 +148,8 @@ class Aftermath:
             return False
         local.shown[seat] = call
         if call.seat(seat).freed and live.call_id != call.call_id:
-            return (
-                False  # it has left the call, which it does when it is told the end, here or on another node
-            )
+            # It has left the call, as it does when it is told the end, here or on the node that it comes from.
+            return False
         if must_hear(seat, known, call):
             live.push(call_state(call, seat, self._clock.now_ms()))
         self._move(live, call, seat)

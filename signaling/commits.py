@@ -158,7 +158,9 @@ class Commits:
                 call.view = restrict(call.view, event, self._clock.now_ms())
             untold = self.telling.concerned(before.call, decision.call)
             try:
-                stored = await self._store.commit(before, decision.call, untold=untold)
+                # What is told to be over must not come back because a failover has not heard of it.
+                confirm = narrowed is not before.call
+                stored = await self._store.commit(before, decision.call, untold=untold, confirm=confirm)
                 if stored is None:
                     await self._reload(call)
                     continue
@@ -221,7 +223,7 @@ class Commits:
                 return
             whole = reconcile(lost.call, before.call, self._clock.now_ms())
             untold = self.telling.concerned(before.call, whole)
-            stored = await self._store.commit(before, whole, untold=untold)
+            stored = await self._store.commit(before, whole, untold=untold, confirm=True)
             if stored is None:
                 await self._reload(call)
                 continue

@@ -204,6 +204,11 @@ class CallMetrics:
             "Ends and revocations that were told, then lost by the store, and committed again.",
             registry=registry,
         )
+        self.unconfirmed = Counter(
+            "minuet_call_commits_unconfirmed_total",
+            "Ends and revocations that no replica of the store had confirmed in 100 ms, though it has replicas.",
+            registry=registry,
+        )
         self.merges = Counter(
             "minuet_call_merges_total",
             "Call records put back or merged after the store had lost something, by what was found there.",

@@ -39,12 +39,13 @@ class CallStore(Protocol):
     async def load(self, call_id: CallId) -> StoredCall | None: ...
 
     async def commit(
-        self, before: StoredCall, call: Call, *, untold: Sequence[Untold] = ()
+        self, before: StoredCall, call: Call, *, untold: Sequence[Untold] = (), confirm: bool = False
     ) -> StoredCall | None:
         """Replaces `before` by `call`; None when somebody else was quicker.
 
         In the same step: the earliest timer goes into the deadlines index, an ended call goes out of it and into
-        the list that the recorder reads, and `untold` is noted until it is `told`.
+        the list that the recorder reads, and `untold` is noted until it is `told`. With `confirm` it answers when a
+        replica has the commit too, where there is one that is quick enough.
         """
         ...
 

@@ -71,6 +71,7 @@ class Node:
         self.matchmaker_metrics = MatchmakerMetrics(registry)
         self.session_metrics = SessionMetrics(registry)
         self.call_metrics = CallMetrics(registry)
+        stores.calls.unconfirmed = self.call_metrics.unconfirmed.inc
         self.ice = ice_servers(settings)
         self.bus = RedisBus(foundation.redis, foundation.keys, clock, BusMetrics(registry))
         self.hub = Hub(clock, self.session_metrics)

@@ -6,7 +6,7 @@ partition only. What a call may do next is decided by `signaling.call`, never he
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from signaling.ports import CallStore, StoredCall, Untold
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
 from storage.redis.partitions import ask_each, ask_those_there, store_ms
+from storage.redis.replicas import Replicas
 from storage.redis.untold import UntoldChanges, as_member
 
 CLAIM_AGE_MS = 10_000
@@ -57,6 +58,9 @@ class RedisCallStore:
         self._commit = load_script(redis, "call_commit")
         self._restore = load_script(redis, "call_restore")
         self._untold = UntoldChanges(redis, keys)
+        self._replicas = Replicas(redis)
+        self.unconfirmed: Callable[[], None] = lambda: None
+        """Told of commits that were to reach a replica, and may not have."""
         self._deadline_keys = [keys.call_deadlines(n) for n in range(CALL_PARTITIONS)]
         self._state_keys = [keys.call_states(n) for n in range(CALL_PARTITIONS)]
 
@@ -89,36 +93,40 @@ class RedisCallStore:
         return None if row[0] is None else _stored(*row)
 
     async def commit(
-        self, before: StoredCall, call: Call, *, untold: Sequence[Untold] = ()
+        self, before: StoredCall, call: Call, *, untold: Sequence[Untold] = (), confirm: bool = False
     ) -> StoredCall | None:
         deadline_at = None if call.state is State.ENDED else _deadline_of(call)
         partition = call_partition(call.call_id)
         # Made here and not in the script: a request that is sent twice after a lost answer is known by it.
         rev = _new_rev()
         media_over = before.call.state in RELAYING and call.state not in RELAYING
+        keys = [
+            self._keys.call(call.call_id),
+            self._deadline_keys[partition],
+            self._keys.calls_ended(partition),
+            self._state_keys[partition],
+            self._keys.calls_to_visit(partition),
+            self._keys.calls_untold(partition),
+        ]
+        args = [
+            call.call_id,
+            before.rev,
+            rev,
+            call.state,
+            call.version,
+            "" if deadline_at is None else deadline_at,
+            encode(call),
+            len(untold),
+            *map(as_member, untold),
+            *(self._visits_after_ms if media_over else ()),
+        ]
         with unavailable_when_away():
-            committed = await self._commit(
-                keys=[
-                    self._keys.call(call.call_id),
-                    self._deadline_keys[partition],
-                    self._keys.calls_ended(partition),
-                    self._state_keys[partition],
-                    self._keys.calls_to_visit(partition),
-                    self._keys.calls_untold(partition),
-                ],
-                args=[
-                    call.call_id,
-                    before.rev,
-                    rev,
-                    call.state,
-                    call.version,
-                    "" if deadline_at is None else deadline_at,
-                    encode(call),
-                    len(untold),
-                    *map(as_member, untold),
-                    *(self._visits_after_ms if media_over else ()),
-                ],
-            )
+            if confirm:
+                committed, confirmed = await self._replicas.run(self._commit, keys, args)
+                if not confirmed:
+                    self.unconfirmed()
+            else:
+                committed = await self._commit(keys=keys, args=args)
         return StoredCall(call, rev) if committed else None
 
     async def restore(self, known: StoredCall) -> StoredCall | None:
