@@ -14,7 +14,6 @@ from tests.chaos.readings import KeptCall, Readings
 
 _TOLD_MS: Final = 5_000.0
 _CLOCKS_MS: Final = 100
-_LATE_MS: Final = 1_000
 _RELAYS: Final = frozenset(
     (
         "call.offer",
@@ -235,7 +234,7 @@ def clock(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
         over_at, due_ms = call.live_at + call.duration_ms, story.local_ms(told[-1])
         if mode.was_away(due_ms - 1000, due_ms + mode.late_ms):
             continue
-        if not -_CLOCKS_MS <= over_at - told[-1] <= _LATE_MS:
+        if not -_CLOCKS_MS <= over_at - told[-1] <= mode.late_ms:
             what = f"media was over {over_at - told[-1]} ms after the time that was told"
             yield Violation("clock", what, lines(tale.views[-1].entry, tale.ended))
 
