@@ -75,10 +75,6 @@ class Incoming:
 
     # --- inboxes ---------------------------------------------------------------------------------------------
 
-    @property
-    def channels(self) -> Iterable[bytes]:
-        return self._inboxes.keys()
-
     def open(self, node_id: NodeId, receive: Callable[[bytes], None]) -> bytes:
         """Begins to take what comes for a node; the channel to subscribe to. Raises: ValueError if it is open."""
         channel = self._keys.node_inbox(node_id).encode()
@@ -208,7 +204,8 @@ class Incoming:
             if isinstance(step, Lost):
                 self._metrics.missed.inc(step.count)
                 sender = NodeId(stream.origin) if stream.origin else None
-                self._warnings.warn("missed", sender=sender, frames=step.count)
+                if step.count:
+                    self._warnings.warn("missed", sender=sender, frames=step.count)
                 self._tell_gap(Gap(inbox.node_id, sender, step.count))
                 continue
             self._traffic.frames_in += len(step)

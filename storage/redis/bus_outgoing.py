@@ -264,8 +264,7 @@ class Outgoing:
             self._expired_at = now_ms
             self._expire(now_ms)
         if (self._restless or self._kept_bytes) and self._tick_due is None:
-            pause_ms = TICK_MS if self._restless else EXPIRE_EVERY_MS
-            self._tick_due = asyncio.get_running_loop().call_later(pause_ms / 1000, self._tick)
+            self._tick_due = asyncio.get_running_loop().call_later(TICK_MS / 1000, self._tick)
 
     def _expire(self, now_ms: int) -> None:
         for node_id, lane in tuple(self._lanes.items()):
