@@ -212,6 +212,11 @@ class Departed:
 PoolEvent = Arrived | Paused | Departed
 
 
+def ticket_of(event: PoolEvent) -> TicketId:
+    """Which ticket something happened to."""
+    return event.ticket.ticket_id if isinstance(event, Arrived) else event.ticket_id
+
+
 @dataclass(frozen=True, slots=True)
 class EventBatch:
     """Events in order; `number` counts all events of the pool, so that a gap is seen."""

@@ -15,7 +15,7 @@ from base.wheel import TimerWheel
 from matchmaker.index import Entry, Index
 from matchmaker.matches import Seat
 from matchmaker.pairing import Pair, pair
-from matchmaker.ports import Arrived, Departed, Paused, PoolEvent
+from matchmaker.ports import Arrived, Departed, Paused, PoolEvent, ticket_of
 from matchmaker.scoring import Rule, Rules, rejects, tier_after
 from matchmaker.ticket import Ticket
 
@@ -85,7 +85,7 @@ class WaitingRoom:
 
     def hear(self, number: int, event: PoolEvent, now_ms: int) -> Pair | None:
         """Takes note of the pool's event `number`; the pair that it makes possible, if any."""
-        ticket_id = event.ticket.ticket_id if isinstance(event, Arrived) else event.ticket_id
+        ticket_id = ticket_of(event)
         while self._claims and self._claims[0][0] < number:
             claimed_after, claimed = self._claims.popleft()
             if self._claimed.get(claimed) == claimed_after:

@@ -7,8 +7,9 @@ sign of trouble, by an exception, and the next tenure begins anew.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from heapq import heappop, heappush, merge
+from typing import Any
 
 import msgspec
 import structlog
@@ -26,6 +27,7 @@ from matchmaker.ports import (
     Lease,
     StoredTicket,
     TicketState,
+    ticket_of,
 )
 from matchmaker.ports import Paused as PausedEvent
 from matchmaker.review import (
@@ -88,6 +90,9 @@ class Tenure:
         self._number = lease.number
         self._heard = asyncio.Event()
         self._is_settled = False
+        self._is_learning = True
+        self._news: set[TicketId] = set()
+        """Of which tickets something was heard while the pool is learnt."""
         self._clock_ahead_ms = 0
         self._set_clock(lease)
         rules = rules_of(policy)
@@ -115,10 +120,16 @@ class Tenure:
             await health.look()
             await health.settled()
             self._is_settled = True
-            await self._rebuild()
-            works = (self._read, self._widen, self._claim, self._review, self._look_after, self._publish)
-            for work in works:
-                tasks.create_task(work(), name=f"{self._pool}:{work.__name__.strip('_')}")
+            await self._know_matches()
+            stored = await self._queues.scan(self._pool)
+            # Whoever arrives while a large pool is learnt meets those who have waited longest first.
+            self._start(tasks, self._read, self._widen, self._claim, self._review)
+            await self._learn(stored)
+            self._start(tasks, self._look_after, self._publish)
+
+    def _start(self, tasks: asyncio.TaskGroup, *works: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        for work in works:
+            tasks.create_task(work(), name=f"{self._pool}:{work.__name__.strip('_')}")
 
     # --- the lease -----------------------------------------------------------------------------------------------
 
@@ -152,13 +163,17 @@ class Tenure:
 
     # --- pairing -------------------------------------------------------------------------------------------------
 
-    async def _rebuild(self) -> None:
-        """Learns the pool as it is; the events since the lease was taken are heard after that."""
+    async def _know_matches(self) -> None:
         for record in await self._queues.matches(self._pool):
             self._review_at(record.match.claimed_at_ms, record.match.call_id)
-        stored = await self._queues.scan(self._pool)
+
+    async def _learn(self, stored: Sequence[StoredTicket]) -> None:
+        """Learns the pool as it was found, those who wait longest first, while the events since are heard beside it."""
         for count, each in enumerate(await _by_seniority(stored)):
-            if each.state is TicketState.WAITING:
+            if each.ticket.ticket_id in self._news:
+                # What was heard of it is newer than what was found.
+                pass
+            elif each.state is TicketState.WAITING:
                 arrived = Arrived(each.ticket, each.ticket.queued_at)
                 self._propose(self._room.hear(self._number, arrived, self._now()))
             elif each.state is TicketState.PAUSED:
@@ -166,6 +181,9 @@ class Tenure:
                 self._room.hear(self._number, paused, self._now())
             if count % _EVENTS_BETWEEN_BREATHS == 0:
                 await asyncio.sleep(0)
+                await self._pairs_few.wait()
+        self._is_learning = False
+        self._news.clear()
         logger.info("pool rebuilt", pool=self._pool, tickets=len(stored), matches=len(self._reviews))
 
     async def _read(self) -> None:
@@ -177,6 +195,8 @@ class Tenure:
                 if number != self._number + 1:
                     raise EventsMissed(f"event {number} follows {self._number}")
                 self._number = number
+                if self._is_learning:
+                    self._news.add(ticket_of(event))
                 found = self._room.hear(number, event, self._now())
                 if found is not None and isinstance(event, Arrived):
                     self._arrived_at[event.ticket.ticket_id] = event.at_ms

@@ -13,7 +13,7 @@ import pytest
 from base.ids import DeviceId, NodeId, TicketId, UserId
 from base.policy import Gender, IntentPolicy
 from matchmaker.activity import Queued
-from matchmaker.ports import TicketState
+from matchmaker.ports import Caller, TicketState
 from matchmaker.ticket import encode_ticket
 from matchmaker.worker import PoolWorker
 from tests.integration.matchmaker.scene import NODE, Scene, eventually
@@ -109,7 +109,7 @@ async def test_a_node_that_dies_with_a_crowd_does_not_drown_the_owner_in_events(
     scene.policies["dating"] = IntentPolicy(paused_s=2)
     await fill(scene, 3_000, node=NodeId("node-gone"), exclusions=0)
     await scene.activities.join(
-        UserId("000007"), DeviceId("phone"), Queued("dating", TicketId("ticket-000007"))
+        UserId("000007"), Caller(DeviceId("phone")), Queued("dating", TicketId("ticket-000007"))
     )
     async with served(scene):
         await eventually(lambda: stands(scene, waiting=0, paused=3_000), timeout_s=30)
@@ -147,3 +147,44 @@ async def test_crowds_are_moved_in_parts(scene: Scene, monkeypatch: pytest.Monke
         await eventually(lambda: stands(scene, waiting=1, paused=999), timeout_s=30)
 
     assert sizes[:2] == [500, 499]
+
+
+@pytest.mark.usefixtures("unpaused")
+async def test_whoever_arrives_while_a_large_pool_is_learnt_does_not_wait_for_that(scene: Scene) -> None:
+    """He meets the woman who has waited longest, before the owner has learnt enough to describe its pool."""
+    await fill(scene, WOMEN_WHO_WAIT)
+    async with served(scene):
+        await scene.join("bob", intent="dating", person=Somebody("Bob", Gender.MALE, age=30))
+        (match, *_) = await scene.announcer.next(timeout_s=120)
+        described = await scene.queues.outlook("dating")
+        await eventually(lambda: is_described(scene), timeout_s=120)
+
+    assert match.a.user_id == "000000"
+    assert described is None
+
+
+async def test_what_happens_to_a_place_while_the_pool_is_learnt_counts(scene: Scene) -> None:
+    """Found waiting, and paused or left before it was learnt: nobody is matched with it, and its pause ends in time."""
+    scene.policies["dating"] = IntentPolicy(paused_s=2)
+    await fill(scene, 4_000)
+    late = [TicketId(f"ticket-{number:06}") for number in range(3_000, 4_000)]
+    async with served(scene):
+        await eventually(lambda: scene.redis.exists(scene.keys.pool_owner("dating")))
+        for start in range(0, 1_000, 100):
+            await scene.queues.pause("dating", late[start : start + 50])
+            for ticket_id in late[start + 50 : start + 100]:
+                await scene.queues.leave("dating", ticket_id)
+        await eventually(lambda: stands(scene, waiting=3_000, paused=0), timeout_s=60)
+        await eventually(lambda: knows(scene, 3_000), timeout_s=60)
+
+    assert takeovers(scene) == 1
+
+
+async def is_described(scene: Scene) -> bool:
+    return await scene.queues.outlook("dating") is not None
+
+
+async def knows(scene: Scene, women: int) -> bool:
+    """Whether the owner counts so many who wait."""
+    labels = {"intent": "dating", "side": "female"}
+    return scene.registry.get_sample_value("minuet_queue_tickets", labels) == women
