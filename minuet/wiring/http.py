@@ -79,7 +79,8 @@ def public_app(
             HandshakeRate(settings.handshakes_per_s, 2 * settings.handshakes_per_s),
             round(settings.max_loop_lag_s * 1000),
         ),
-        node.hub.__len__,
+        # Sessions without a socket, and sockets without a session yet: whichever of the two sums is larger.
+        lambda: max(len(node.hub), node.sockets.open),
         node.hub.lag_ms,
         foundation.clock.monotonic_ms,
         node.session_metrics,

@@ -67,6 +67,33 @@ async def test_ten_times_the_load_is_shed_and_forgotten(deploy: Deploy, people: 
     assert slowest_s < 5
 
 
+async def test_a_burst_fills_a_node_and_no_more(deploy: Deploy, people: People) -> None:
+    """Sockets that have not said who they are take up room, too; as soon as they leave there is room again."""
+    deployment = await deploy("serve --all-in-one", MINUET_MAX_SESSIONS="30")
+    hub = deployment.of("serve")
+    resident = await people.online(hub.public)
+    url = hub.public.replace("http", "ws", 1) + "/v1/ws"
+
+    async def enter() -> aiohttp.ClientWebSocketResponse | int:
+        try:
+            return await people.http.ws_connect(url, protocols=["minuet.v1.json"])
+        except aiohttp.WSServerHandshakeError as error:
+            return error.status
+
+    burst = await asyncio.gather(*(enter() for _ in range(120)))
+    sockets = [answer for answer in burst if not isinstance(answer, int)]
+    full = await turned_away(people, hub, "full")
+    await asyncio.gather(*(socket.close() for socket in sockets))
+    async with asyncio.timeout(20):
+        while (await knock(people, hub.public))[0] != 101:
+            await asyncio.sleep(0.1)
+
+    assert len(sockets) == 29
+    assert full == 91
+    assert {answer for answer in burst if isinstance(answer, int)} == {503}
+    await resident.request("queue.leave")
+
+
 async def test_a_loop_that_was_stuck_takes_nobody_in_at_once(deploy: Deploy, people: People) -> None:
     """Handshakes that queued up while the node did not turn are sent away, and let in a moment later."""
     deployment = await deploy("serve --all-in-one", MINUET_MAX_LOOP_LAG_S="0.5")
