@@ -27,6 +27,8 @@ SPREAD_S: Final = 0.2
 AT_ONCE: Final = 16
 PAUSE_S: Final = 0.02
 """Between each so many: 5,000 calls of one node are 5,000 loads, and all nodes look at the same time."""
+AFTER_YOU_S: Final = 0.25
+"""Both nodes may have lost something, and one of them is enough: that of seat `b` waits for the other first."""
 _AWAY_S: Final = 1.0
 
 logger = structlog.get_logger(__name__)
@@ -98,14 +100,14 @@ class Links:
         """Brings a call up to date, and begins its negotiation anew where that may be stuck; False to be asked again."""
         self._metrics.looked_at.inc()
         try:
-            await self._calls.catch_up(call_id)
-            call = self._local.get(call_id)
-            seat = None if call is None else self._seat_here(call)
-            # Reset meanwhile: by the other node, which has lost something too, or by a client.
-            if call is None or seat is None or call.view.resets != resets or not _is_unsettled(call):
-                return True
-            await self._calls.decide(call, events.MediaFailed(seat))
-            self._metrics.resets.inc()
+            stuck = await self._stuck(call_id, resets)
+            if stuck is not None and self._seat_here(stuck) == "b":
+                await asyncio.sleep(AFTER_YOU_S)
+                stuck = await self._stuck(call_id, resets)
+            seat = None if stuck is None else self._seat_here(stuck)
+            if stuck is not None and seat is not None:
+                await self._calls.decide(stuck, events.MediaFailed(seat))
+                self._metrics.resets.inc()
         except Unavailable:
             self._due[call_id] = resets
             return False
@@ -118,6 +120,14 @@ class Links:
             # One call's failure must not keep the others waiting.
             logger.exception("call could not be looked at", call_id=call_id)
         return True
+
+    async def _stuck(self, call_id: CallId, resets: int) -> LocalCall | None:
+        """The call, brought up to date, if its two wait for each other and nobody has had them begin anew meanwhile."""
+        await self._calls.catch_up(call_id)
+        call = self._local.get(call_id)
+        if call is None or call.view.resets != resets or not _is_unsettled(call):
+            return None
+        return call
 
 
 def _is_unsettled(call: LocalCall) -> bool:
