@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
 
 from storage.redis.errands import Errand
-from storage.redis.multiplexed import ALONE, MultiplexedRedis, pack
+from storage.redis.multiplexed import ALONE, MultiplexedRedis, pack, shaped
 from storage.redis.slots import slot_of
 
 if TYPE_CHECKING:  # it makes these
@@ -78,17 +78,10 @@ class ClusterPipeline(Pipeline):
         )
         for number, answer in zip(met, late, strict=True):
             replies[number] = answer
-        return [self._shaped(one, reply, raise_on_error) for one, reply in zip(stack, replies, strict=True)]
-
-    def _shaped(self, command: tuple[Any, Any], reply: Any, raise_on_error: bool) -> Any:
-        if isinstance(reply, BaseException):
-            if raise_on_error or not isinstance(reply, Exception):
-                raise reply
-            return reply
-        args, options = command
-        options.pop("keys", None)
-        shape = self.response_callbacks.get(args[0])
-        return reply if shape is None else shape(reply, **options)
+        return [
+            shaped(self.response_callbacks, command, reply, raise_on_error)
+            for command, reply in zip(stack, replies, strict=True)
+        ]
 
     async def _over_one_connection(self, stack: Sequence[tuple[Any, Any]], raise_on_error: bool) -> list[Any]:
         slots = {slot_of(args) for args, _ in stack} - {None}

@@ -14,14 +14,17 @@ is a little worse, the script's header says how (`rate_limit`, `queue_drop`).
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import hiredis
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import DefaultParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 MAX_PENDING: Final = 20_000
@@ -36,6 +39,7 @@ ALONE: Final = frozenset(
     | {"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "AUTH", "HELLO", "SELECT", "CLIENT", "SHUTDOWN", "FAILOVER"}
 )
 _INCOMPLETE: Final = object()
+_LOST: Final = (RedisConnectionError, RedisTimeoutError)
 # Its stub knows tuples of bytes only.
 pack: Final = cast("Any", hiredis.pack_command)
 
@@ -77,6 +81,36 @@ class MultiplexedRedis(Redis):
             await self._link.close()
         await super().aclose(close_connection_pool)
 
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """One that is no transaction leaves over the shared connection, too."""
+        return super().pipeline(True, shard_hint) if transaction else SharedPipeline(self)
+
+    async def ask_all(self, commands: Sequence[bytes]) -> list[Any]:
+        """The answers to packed commands that leave with one write, errors among them; lost ones are asked once more.
+
+        Raises: what redis-py raises where the connection is lost again.
+        """
+        answers = await self._ask_once(commands)
+        lost = [number for number, answer in enumerate(answers) if isinstance(answer, _LOST)]
+        if lost:
+            again = await self._ask_once([commands[number] for number in lost])
+            for number, answer in zip(lost, again, strict=True):
+                if isinstance(answer, _LOST):
+                    raise answer
+                answers[number] = answer
+        return answers
+
+    async def _ask_once(self, commands: Sequence[bytes]) -> list[Any]:
+        sent: list[asyncio.Future[Any]] = []
+        refused: list[Any] = []
+        try:
+            link = self.live or await self.opened()
+            for command in commands:
+                sent.append(link.ask(command))  # noqa: PERF401 - what was asked before a refusal counts
+        except _LOST as error:
+            refused = [error] * (len(commands) - len(sent))
+        return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
+
     async def _ask(self, command: bytes) -> Any:
         link = self._link
         if link is None or link.is_lost:
@@ -112,6 +146,50 @@ class MultiplexedRedis(Redis):
         self._opening = None
         if not task.cancelled():
             task.exception()  # whoever waits for it is told; nobody may be waiting any more
+
+
+class SharedPipeline(Pipeline):
+    """As the library's, but over the shared connection, which costs half as much."""
+
+    def __init__(self, redis: MultiplexedRedis) -> None:
+        super().__init__(redis.connection_pool, redis.response_callbacks, False, None)
+        self._redis = redis
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Raises: what the library's raises."""
+        stack = list(self.command_stack)
+        names = {str(args[0]).partition(" ")[0] for args, _ in stack}
+        if not stack or names & ALONE:
+            return cast("list[Any]", await cast("Any", super()).execute(raise_on_error))
+        scripts = list(self.scripts)
+        await cast("Any", self).reset()
+        commands = [pack((*str(args[0]).split(" "), *args[1:])) for args, _ in stack]
+        replies = await self._redis.ask_all(commands)
+        unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            for script in scripts:
+                await self._redis.execute_command("SCRIPT LOAD", script.script)
+            again = await self._redis.ask_all([commands[number] for number in unknown])
+            for number, reply in zip(unknown, again, strict=True):
+                replies[number] = reply
+        return [
+            shaped(self.response_callbacks, command, reply, raise_on_error)
+            for command, reply in zip(stack, replies, strict=True)
+        ]
+
+
+def shaped(
+    callbacks: Mapping[Any, Callable[..., Any]], command: tuple[Any, Any], reply: Any, raise_on_error: bool
+) -> Any:
+    """A reply in a pipeline as the library gives it. Raises: the error that it is, where that is wanted."""
+    if isinstance(reply, BaseException):
+        if raise_on_error or not isinstance(reply, Exception):
+            raise reply
+        return reply
+    args, options = command
+    options.pop("keys", None)
+    shape = callbacks.get(args[0])
+    return reply if shape is None else shape(reply, **options)
 
 
 class Link(asyncio.Protocol):
