@@ -121,6 +121,7 @@ async def run(plan: Plan, folder: Path) -> Report:
             (folder / "schedule.json").write_text(_as_json(report))
             for member in deployment.members.values():
                 report.counts[f"lives of {member.role}"] += member.lives
+                report.failures += errors_in(member.log)
     (folder / "report.txt").write_text(report.text())
     return report
 
@@ -192,6 +193,19 @@ async def _gets_through(scene: Scene, timeout_s: float) -> bool:
             return False
         await asyncio.sleep(0.1)
     return True
+
+
+def errors_in(log: Path) -> list[str]:
+    """What a process logged as its own mistake: whatever fails around it is no reason for that."""
+    errors: Counter[str] = Counter()
+    for line in log.read_text(errors="replace").splitlines():
+        # Before they are parsed: there are tens of thousands of lines.
+        if '"level":"error"' not in line and '"level": "error"' not in line and '"critical"' not in line:
+            continue
+        entry = json.loads(line)
+        last = str(entry.get("exception") or "").strip().splitlines()[-1:]
+        errors[" ".join([entry["event"], *last])] += 1
+    return [f"{log.name}: logged {number} times: {error}" for error, number in errors.items()]
 
 
 def noticed(history: History) -> list[str]:
