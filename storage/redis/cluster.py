@@ -197,11 +197,14 @@ class ClusterRedis(Redis):
         """Where to try next, and what to say there first. Raises `trouble` where there is nothing to try."""
         if isinstance(trouble, AskError):  # MOVED is one
             return await self._redirected(errand, node, trouble)
-        if isinstance(trouble, NoScriptError) and errand.script is not None:
-            # In one write with the command; scripts do not follow their primary's data to a replica.
-            load = pack(("SCRIPT", "LOAD", errand.script.script))
-            errand.script = None
-            return node, (load,)
+        if (
+            isinstance(trouble, NoScriptError)
+            and errand.script is not None
+            and errand.loads < _MOST_REDIRECTS
+        ):
+            # In one write with the command. Each primary that it comes to may be without: replicas are.
+            errand.loads += 1
+            return node, (pack(("SCRIPT", "LOAD", errand.script.script)),)
         if isinstance(trouble, LOST) and not isinstance(trouble, NotSent | BusyLoadingError):
             errand.lost += 1
             if errand.lost > 1:
@@ -218,7 +221,8 @@ class ClusterRedis(Redis):
         self, errand: Errand, node: MultiplexedRedis | None, trouble: AskError
     ) -> tuple[MultiplexedRedis, tuple[bytes, ...]]:
         came_from = self.topology.seeds[0] if node is None else _address_of(node)
-        to = Address(trouble.host or came_from.host, trouble.port)
+        # Where nodes do not know their own names, they are where they were asked.
+        to = Address(came_from.host if trouble.host in ("", "?") else trouble.host, trouble.port)
         errand.redirects += 1
         self._metrics.redirects.labels("moved" if isinstance(trouble, MovedError) else "ask").inc()
         if errand.redirects > _MOST_REDIRECTS:
@@ -248,7 +252,10 @@ class ClusterRedis(Redis):
         primaries = self.topology.map.primaries
         if not primaries:
             return None
-        return self.node(next((one for one in primaries if not self._outages.is_away(one)), primaries[0]))
+        now = asyncio.get_running_loop().time()
+        return self.node(
+            next((one for one in primaries if not self._outages.is_away(one, now)), primaries[0])
+        )
 
     async def _ask_slots(self, address: Address) -> Sequence[Any]:
         return cast("Sequence[Any]", await self.ask_node(address, _CLUSTER_SLOTS))

@@ -34,6 +34,7 @@ class Errand:
     """Whether it waits for a primary that is away."""
     lost: int = 0
     redirects: int = 0
+    loads: int = 0
     pauses: int = 0
     gives_up_at: float = float("inf")
 

@@ -32,5 +32,6 @@ class Outages:
         if self._known:
             self._known.pop(node, None)
 
-    def is_away(self, node: Address) -> bool:
-        return node in self._known
+    def is_away(self, node: Address, now: float) -> bool:
+        """Whether it was found away a moment ago."""
+        return node in self._known and now - self._known[node][1] <= FORGOTTEN_AFTER_S

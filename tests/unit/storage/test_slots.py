@@ -127,8 +127,8 @@ def test_patience_is_had_once_in_an_outage() -> None:
     outages.over(ONE)
 
     assert (first, later, other) == (12, 12, 13.5)
-    assert not outages.is_away(ONE)
-    assert outages.is_away(TWO)
+    assert not outages.is_away(ONE, 12)
+    assert outages.is_away(TWO, 12)
     assert outages.met(ONE, 13) == 15
 
 
@@ -137,5 +137,7 @@ def test_an_outage_that_nobody_met_for_long_has_ended() -> None:
     outages = Outages(patience_s=2)
     outages.met(ONE, 10)
 
+    assert outages.is_away(ONE, 10 + FORGOTTEN_AFTER_S)
+    assert not outages.is_away(ONE, 10.1 + FORGOTTEN_AFTER_S)
     assert outages.met(ONE, 10 + FORGOTTEN_AFTER_S) == 12
     assert outages.met(ONE, 20.1 + FORGOTTEN_AFTER_S) == 22.1 + FORGOTTEN_AFTER_S
