@@ -96,8 +96,9 @@ class _Flood:
     async def join(self) -> Counter[str]:
         """Those inside ask again and again to be queued; how they were answered."""
         answers: Counter[str] = Counter()
-        ready = [visitor for visitor in self._inside if visitor.is_ready]
-        for answer in await asyncio.gather(*(visitor.join() for visitor in ready[-_JOINERS:])):
+        # One device of each: a second one would be told that the first has the place.
+        ready = {visitor.user_id: visitor for visitor in self._inside if visitor.is_ready}
+        for answer in await asyncio.gather(*(visitor.join() for visitor in list(ready.values())[-_JOINERS:])):
             answers.update(answer)
         return answers
 
@@ -126,7 +127,7 @@ class _Flood:
             self.statuses[0] += 1
             return
         self.statuses[101] += 1
-        visitor = _Visitor(socket)
+        visitor = _Visitor(account.user_id, socket)
         visitor.send("session.start", {"token": account.token, "device_id": f"crowd-{turn}"})
         self._inside.append(visitor)
         # Until it has a session it does not count for those who come after it.
@@ -136,7 +137,8 @@ class _Flood:
 class _Visitor:
     """One of the crowd."""
 
-    def __init__(self, socket: Socket) -> None:
+    def __init__(self, user_id: str, socket: Socket) -> None:
+        self.user_id = user_id
         self.socket = socket
         self._heard: Counter[str] = Counter()
         self._answers: Counter[str] = Counter()
