@@ -11,6 +11,8 @@ from tests.chaos.checker_story import Ask, Mode, Story, Violation, lines
 from tests.chaos.history import Entry
 from tests.chaos.readings import Readings
 
+_HANDOVER_MS: Final = 900.0
+_LATE_SHARE: Final = 0.03
 _ANSWER_MS: Final = 8_000.0
 _NEAR_MS: Final = 3_000.0
 _MATCH_MS: Final = 13_000.0
@@ -75,16 +77,33 @@ def closes(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation]
             continue  # not let in for the moment, and told why
         if code is not None and (code in _BAD_CLOSES or 4500 <= code <= 4999):
             yield Violation("closes", f"closed with {code}", lines(entry))
-    if not mode.sessions_survive:
-        return
+    if mode.sessions_survive:
+        yield from _lost_sessions(story)
+
+
+def _lost_sessions(story: Story) -> Iterator[Violation]:
+    """Sessions that were not resumed though nothing had happened to them.
+
+    A node that is asked for a session and has no time to answer within a second loses it: on a busy machine that may
+    happen to a few.
+    """
+    resumes = 0
+    late: list[Violation] = []
     for who, entries in story.accepted.items():
         resume = None
         for entry in entries:
             if entry.kind == "sent" and entry.type == "session.resume":
                 resume = entry
+                resumes += 1
             elif entry.type == "session.ready" and resume is not None and resume.socket == entry.socket:
                 what = f"the session of person {who} was not resumed"
-                yield Violation("sessions survive", what, lines(resume, entry))
+                lost = Violation("sessions survive", what, lines(resume, entry))
+                if entry.at_ms - resume.at_ms >= _HANDOVER_MS:
+                    late.append(lost)
+                else:
+                    yield lost
+    if len(late) > resumes * _LATE_SHARE:
+        yield from late
 
 
 def refusals(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:

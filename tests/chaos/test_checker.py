@@ -170,6 +170,22 @@ class TestSessions:
         assert rules(tape, mode=Mode(sessions_survive=True)) == {"sessions survive"}
         assert rules(tape) == set()
 
+    @pytest.mark.parametrize("resumed", [0, 40])
+    def test_a_session_may_be_lost_to_a_node_that_had_no_time_if_few_are(self, resumed: int) -> None:
+        """One of one is too many, one of forty is not."""
+        tape = evening()
+        for _ in range(resumed):
+            tape.loses(1)
+            tape.resumes(1)
+        tape.loses(0)
+        tape.opens(0)
+        tape.says(0, "session.resume", session_id=tape.people[0].session, last_seq=1)
+        tape.wait(1000)
+        tape.hears(0, "session.ready", session_id="another", snapshot={"ticket": None, "call": None})
+
+        expected = set() if resumed else {"sessions survive"}
+        assert rules(tape, mode=Mode(sessions_survive=True)) == expected
+
 
 class TestRefusals:
     @pytest.mark.parametrize(
