@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from loadtests.swarm.client import Client, Message, RequestRefused
+from loadtests.swarm.client import Client, Message
 from minuet.embedded import EmbeddedValkey
 from tests.fixtures.deployment import Deploy, Deployment, People
 from tests.fixtures.sdp import VOICE
+from tests.integration.hub.patience import SETTLED_S, ends_in_history, patiently, told
 from tests.integration.hub.test_calls_over_the_hub import negotiate, talk
 
 CONFIG = """
@@ -30,8 +31,6 @@ widen_after_s = [0]
 widen_age_years = [0]
 """
 CALL_S = 8.0
-SETTLED_S = 30.0
-"""How long an evening may take to be as it was, on a machine that has much else to do."""
 
 REVOKED = 4506
 
@@ -80,22 +79,6 @@ class Evening:
             lines = (await response.text()).splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name.replace(',role="hub"', ""): float(value) for name, value in pairs}
-
-
-async def patiently(client: Client, type_: str, data: Message | None = None) -> Message:
-    """Asks until it is granted; any refusal that does not say "try again" is a failure."""
-    async with asyncio.timeout(SETTLED_S):
-        while True:
-            try:
-                return await client.request(type_, data)
-            except RequestRefused as refused:
-                assert refused.code == "unavailable", refused
-                assert refused.data["retryable"]
-                await asyncio.sleep(refused.data.get("retry_after_ms", 200) / 1000)
-
-
-def told(client: Client, *types: str) -> list[Message]:
-    return [message for message in client.inbox if message["type"] in types]
 
 
 @pytest.fixture
@@ -281,7 +264,9 @@ async def test_history_has_each_call_once(evening: Evening, lose: Lose) -> None:
     for couple in couples:
         ended = await couple.her.wait_for("call.ended", call_id=couple.call_id, timeout_s=SETTLED_S)
         for client in (couple.her, couple.him):
-            assert await _history(evening, client, couple.call_id) == [ended["reason"]]
+            assert await ends_in_history(evening.people, evening.here, client, couple.call_id) == [
+                ended["reason"]
+            ]
 
 
 async def test_nobody_is_stuck(evening: Evening, lose: Lose) -> None:
@@ -372,18 +357,3 @@ async def _couple(evening: Evening) -> Couple:
     found = await her.wait_for("match.found", timeout_s=SETTLED_S)
     await him.wait_for("match.found", call_id=found["call_id"])
     return Couple(her, him, found["call_id"])
-
-
-async def _history(evening: Evening, client: Client, call_id: str) -> list[str]:
-    """The reasons for which the call ended, one for each time that somebody's history has it."""
-    headers = {"Authorization": f"Bearer {client.account['access_token']}"}
-    async with asyncio.timeout(SETTLED_S):
-        while True:
-            async with evening.people.http.get(
-                f"{evening.here}/api/v1/history/interactions", headers=headers
-            ) as answer:
-                page = await answer.json()
-            reasons = [each["reason"] for each in page.get("data") or [] if each["call_id"] == call_id]
-            if reasons:
-                return reasons
-            await asyncio.sleep(0.2)
