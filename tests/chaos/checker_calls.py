@@ -115,7 +115,7 @@ def _step(before: View, after: View) -> Iterator[Violation]:
 def silence(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation]:
     """Nothing is relayed once the call is over, or only waits for a decision."""
     for tale in story.tales.values():
-        deciding = None
+        over = None
         for entry in tale.heard:
             if tale.ended is not None and entry.number > tale.ended.number:
                 if (
@@ -130,10 +130,12 @@ def silence(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation
                     yield Violation(
                         "silence", "the end was told twice in one session", lines(tale.ended, entry)
                     )
-            elif deciding is not None and entry.type in _RELAYS:
-                yield Violation("silence", f"{entry.type} after media was over", lines(deciding, entry))
-            if entry.type == "call.state" and entry.body["state"] == "deciding":
-                deciding = entry
+            elif over is not None and (
+                entry.type in _RELAYS or entry.type in ("video.allowed", "video.requested")
+            ):
+                yield Violation("silence", f"{entry.type} after media was over", lines(over, entry))
+            if entry.type == "call.state" and entry.body["state"] in ("deciding", "ended"):
+                over = entry
 
 
 def two_sides(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:

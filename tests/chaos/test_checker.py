@@ -440,12 +440,13 @@ class TestCalls:
 
         assert "silence" in rules(tape)
 
-    def test_a_relay_while_there_is_only_something_to_decide_is_found(self) -> None:
+    @pytest.mark.parametrize("type_", ["call.candidates", "video.allowed"])
+    def test_a_relay_while_there_is_only_something_to_decide_is_found(self, type_: str) -> None:
         """Media is over."""
         tape = on_the_phone()
         tape.wait(5000)
         tape.told(0, 8, "deciding")
-        tape.hears(0, "call.candidates", call_id=CALL, negotiation=1)
+        tape.hears(0, type_, call_id=CALL, negotiation=1, video_allowed={"a": False, "b": False})
         tape.comes_to_its_end()
 
         assert "silence" in rules(tape)
