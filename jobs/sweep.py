@@ -5,6 +5,7 @@ acknowledged. Decides only how often it looks; what is overdue is the store's to
 """
 
 import asyncio
+from collections.abc import Awaitable
 from itertools import count
 from typing import Final, Protocol
 
@@ -51,14 +52,18 @@ class Sweep:
     async def run(self) -> None:
         for number in count():
             await asyncio.sleep(EVERY_S)
-            try:
-                await self.sweep_once()
-                if number % TELLS_EVERY == 0:
-                    await self._calls.tell_again(AT_ONCE)
-            except Unavailable:
-                logger.debug("sweep waits for the store")
-            except Exception:
-                logger.exception("sweep failed")
+            # Each by itself: a call that cannot be swept must not keep nodes from hearing of the others.
+            await self._try(self.sweep_once())
+            if number % TELLS_EVERY == 0:
+                await self._try(self._calls.tell_again(AT_ONCE))
+
+    async def _try(self, work: Awaitable[int]) -> None:
+        try:
+            await work
+        except Unavailable:
+            logger.debug("sweep waits for the store")
+        except Exception:
+            logger.exception("sweep failed")
 
     async def sweep_once(self) -> int:
         """Fires the timers of overdue calls; returns of how many. Raises: Unavailable."""

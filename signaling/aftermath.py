@@ -6,6 +6,7 @@ change last: everything that follows from the two records, and nothing twice. Al
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,10 +15,11 @@ import structlog
 
 from base.clock import ServerClock
 from base.errors import Unavailable
+from base.ids import SessionId
 from matchmaker.lobby import Lobby, Standing
 from matchmaker.matches import SeatRef
 from signaling.call import effects as do
-from signaling.call.news import news
+from signaling.call.news import call_ended, news
 from signaling.call.record import Call
 from signaling.call.states import SEATS, TALKING, EndReason, Seat, State
 from signaling.call.view import call_state, must_hear
@@ -33,8 +35,11 @@ from signaling.turn import IceServers, NoIceServers, mint
 logger = structlog.get_logger(__name__)
 
 # A connection is written, and then told, by whoever was asked for it, or by the recorder.
-_SAYING = do.Send | do.SendIceServers | do.OpenConnection | do.CloseMedia
-_RETURN_BACKOFF_S: Final = (0.05, 0.1, 0.25, 0.5)
+_SAYING = (do.Send, do.SendIceServers, do.OpenConnection, do.CloseMedia)
+_TOLD_WITHIN_S: Final = 0.3
+_LOOK_S: Final = 0.01
+_LOOKS: Final = 100
+_RETURN_BACKOFF_S: Final = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
 
 
 class Aftermath:
@@ -53,6 +58,9 @@ class Aftermath:
         self._lobby = lobby
         self._clock = clock
         self._ice = ice
+        self._moving: set[asyncio.Task[None]] = set()
+        self._returning: Counter[SessionId] = Counter()
+        """Tickets on their way back to the queue, by the session that has them."""
 
     async def follow(
         self,
@@ -65,37 +73,72 @@ class Aftermath:
     ) -> None:
         """Does everything that a commit of this node asks for; `told_here` where its own sessions know already.
 
-        `tell_others` is given what seats elsewhere have to hear, once, and before anybody goes back to the queue: the
-        next match must not overtake the end of this call.
+        First whoever may queue again is freed, then all are told, each in one go, then tickets go back: so that nobody is
+        refused who was told to be free, no session moves to another node with half of the news, and the next match
+        does not overtake the end of this call. `tell_others` is given what seats elsewhere have to hear, once.
         """
+        freeing = await self._free(local.stored.call, effects)
         call = local.as_told(self._clock.now_ms())
         messages = [said for effect in effects for said in self._said(call, effect)]
-        fresh = {seat for seat in SEATS if self._show(local, seat, call, local.shown.get(seat, before))}
-        others = [
-            Told(seat, message.TYPE, msgspec.to_builtins(message))
-            for seat, message in messages
-            if self.session_of(call, seat) is None
+        returning = [
+            live.id
+            for effect in effects
+            if isinstance(effect, do.ReturnTicket)
+            and (live := self.session_of(call, effect.seat)) is not None
         ]
-        told_others = False
-        for effect in effects:
-            if isinstance(effect, do.ReturnTicket) and not told_others:
-                tell_others(others)
-                told_others = True
-            if isinstance(effect, do.Send | do.SendIceServers):
-                live = self.session_of(call, effect.seat)
-                if live is not None and effect.seat in fresh and not told_here:
-                    for _, message in self._said(call, effect):
-                        live.push(message)
-            elif not isinstance(effect, _SAYING):
+        self._returning.update(returning)
+        try:
+            tell_others(
+                [
+                    Told(seat, message.TYPE, msgspec.to_builtins(message))
+                    for seat, message in messages
+                    if self.session_of(call, seat) is None
+                ]
+            )
+            for seat in SEATS:
+                live = self.session_of(call, seat)
+                known = local.shown.get(seat, before)
+                if self._show(local, seat, call, known, explicit=not told_here) and live is not None:
+                    for to, message in messages:
+                        if to == seat:
+                            live.push(message)
+            if freeing is not None:
+                await freeing
+            for effect in effects:
+                if isinstance(effect, do.SettleMatch | do.ReturnTicket):
+                    await self._move_ticket(call, effect)
+        finally:
+            self._returning.subtract(returning)
+
+    async def _free(self, call: Call, effects: Sequence[do.Effect]) -> asyncio.Task[None] | None:
+        """Lets people go; what takes longer than people should wait for their news goes on beside."""
+        first = [effect for effect in effects if isinstance(effect, do.RememberPartners | do.ReleaseTicket)]
+        if not first:
+            return None
+
+        async def free() -> None:
+            for effect in first:
                 await self._move_ticket(call, effect)
-        if not told_others:
-            tell_others(others)
+
+        task = asyncio.create_task(free())
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
+        await asyncio.wait({task}, timeout=_TOLD_WITHIN_S)
+        return task
 
     async def settle(self, local: LocalCall, effects: Sequence[do.Effect]) -> None:
         """Moves tickets, and says nothing to anybody."""
         for effect in effects:
             if not isinstance(effect, _SAYING):
                 await self._move_ticket(local.stored.call, effect)
+
+    async def settled(self, session_id: SessionId) -> None:
+        """Waits until a ticket that is on its way back to the queue is there; for a second at most."""
+        for _ in range(_LOOKS):
+            if self._returning[session_id] <= 0:
+                del self._returning[session_id]
+                return
+            await asyncio.sleep(_LOOK_S)
 
     def hear(self, local: LocalCall, before: Call | None, told: Sequence[Told] | None) -> None:
         """Tells the seats of this node what others committed; `before` is what was known of the call.
@@ -109,21 +152,34 @@ class Aftermath:
         for seat in SEATS:
             known = local.shown.get(seat, before)
             live = self.session_of(call, seat)
+            was_in_it = live is not None and live.call_id == call.call_id
             if self._show(local, seat, call, known, explicit=told is not None) and live is not None:
                 for item in told or ():
                     if item.seat == seat:
                         live.push_raw(item.type, item.data)
-            if live is not None and call.seat(seat).requeued:
-                live.run_soon(self._settle_soon(call, seat))
+            if live is not None and was_in_it and call.seat(seat).requeued:
+                self._returning[live.id] += 1
+                live.run_soon(self._settle_soon(call, seat, live.id))
+
+    def end_for(self, local: LocalCall, seat: Seat, live: LiveSession) -> None:
+        """Tells a session, which still believes to be in the call, that it is over for it."""
+        call = local.as_told(self._clock.now_ms())
+        if live.call_id != call.call_id or not call.seat(seat).freed:
+            return
+        local.shown[seat] = call
+        live.push(call_state(call, seat, self._clock.now_ms()))
+        live.push(call_ended(call, seat))
+        self._move(live, call, seat)
 
     def tell_only(self, local: LocalCall, call: Call, effects: Sequence[do.Effect]) -> None:
         """Tells the sessions of this node, and nobody else, what a restriction means that is not committed yet."""
         for seat in SEATS:
-            self._show(local, seat, call, local.shown.get(seat, local.stored.call))
-        for effect in effects:
-            if isinstance(effect, do.Send):
-                live = self.session_of(call, effect.seat)
-                if live is not None:
+            live = self.session_of(call, seat)
+            known = local.shown.get(seat, local.stored.call)
+            if not self._show(local, seat, call, known) or live is None:
+                continue
+            for effect in effects:
+                if isinstance(effect, do.Send) and effect.seat == seat:
                     live.push(effect.message)
 
     def session_of(self, call: Call, seat: Seat) -> LiveSession | None:
@@ -144,12 +200,12 @@ class Aftermath:
         if live is None:
             local.shown.pop(seat, None)
             return False
+        if live.call_id != call.call_id:
+            # It was never told of the call, or has left it, as it does when it is told the end.
+            return False
         if known is not None and call.version <= known.version:
             return False
         local.shown[seat] = call
-        if call.seat(seat).freed and live.call_id != call.call_id:
-            # It has left the call, as it does when it is told the end, here or on the node that it comes from.
-            return False
         if must_hear(seat, known, call):
             live.push(call_state(call, seat, self._clock.now_ms()))
         self._move(live, call, seat)
@@ -227,14 +283,19 @@ class Aftermath:
             # The pool's owner reviews matches until they are resolved, and a stale activity is repaired when met.
             logger.warning("could not move a ticket", call_id=call.call_id, step=type(effect).__name__)
 
-    async def _settle_soon(self, call: Call, seat: Seat) -> None:
-        """As `_settle_in`, where another node returns the ticket, which may have said so before it has done it."""
-        for pause_s in _RETURN_BACKOFF_S:
-            if await self._settle_in(call, seat) is not Standing.MATCHED:
-                return
-            await asyncio.sleep(pause_s)
+    async def _settle_soon(self, call: Call, seat: Seat, session_id: SessionId) -> None:
+        """As `_settle_in`, where another node returns the ticket, which says so before it does it."""
+        try:
+            for pause_s in _RETURN_BACKOFF_S:
+                if await self._settle_in(call, seat, anyway=True) is not Standing.MATCHED:
+                    return
+                await asyncio.sleep(pause_s)
+        except Unavailable:
+            logger.warning("could not look after a returned ticket", call_id=call.call_id)
+        finally:
+            self._returning[session_id] -= 1
 
-    async def _settle_in(self, call: Call, seat: Seat) -> Standing | None:
+    async def _settle_in(self, call: Call, seat: Seat, *, anyway: bool = False) -> Standing | None:
         """A returned ticket names the session that had it; where that is another by now, or away, the pool is told.
 
         A device that is away has its place kept from then on by `Tickets`.
@@ -245,7 +306,7 @@ class Aftermath:
         if _may_not_be_matched(live):
             return await self._lobby.pause(live.ticket)
         ticket = msgspec.structs.replace(live.ticket, session_id=live.id, node_id=self._router.node_id)
-        if ticket == live.ticket:
+        if ticket == live.ticket and not anyway:
             return None
         standing = await self._lobby.resume(ticket)
         if standing is not Standing.MATCHED:

@@ -108,6 +108,10 @@ class CallService:
         self._metrics.command_seconds.observe(perf_counter() - started)
         return decision.reply or {}
 
+    def owes_release(self, user_id: UserId) -> bool:
+        """Whether a user was told here that a call is over which the store does not know to be over yet."""
+        return self._local.owes_release(user_id)
+
     async def participant(self, call_id: CallId, user_id: UserId) -> tuple[Call, Seat]:
         """The call as it stands, ended or not, and where the user sits. Raises: as `act`."""
         call = await self._find(call_id)
@@ -141,9 +145,17 @@ class CallService:
             return None
         record = call.view.seat(seat)
         if call.view.state is State.ENDED or record.freed or record.session_id != live.id:
+            self._aftermath.end_for(call, seat, live)
             return None
         live.enter_call(call_id)
+        if is_new:
+            # Its snapshot has the call as it stands now.
+            call.shown[seat] = call.view
         return call_state(call.view, seat, self._clock.now_ms())
+
+    async def settled(self, live: LiveSession) -> None:
+        """Waits until a ticket that is on its way back to the queue is there; for a second at most."""
+        await self._aftermath.settled(live.id)
 
     async def detach(self, call_id: CallId, live: LiveSession) -> None:
         """The device lost its socket and may come back. Raises: Unavailable."""

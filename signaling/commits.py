@@ -12,6 +12,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from base.clock import ServerClock
@@ -19,7 +20,7 @@ from base.errors import ErrorCode, MinuetError, Unavailable
 from base.ids import CallId
 from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
-from signaling.call.change import Decision
+from signaling.call.change import CallRefused, Decision
 from signaling.call.consent import head
 from signaling.call.effects import Effect, ReleaseTicket, RememberPartners, ReturnTicket
 from signaling.call.merge import reconcile
@@ -168,8 +169,7 @@ class Commits:
                 # What takes nothing away waits for the store; what does holds from now on, stored or not.
                 if told or narrowed is before.call or not self._is_ours(call):
                     raise
-                self._owe(call, event, decision)
-                return decision
+                return self._owe(call, event, decision)
             await self._aftermath.follow(
                 self._took(call, stored),
                 before.call,
@@ -288,12 +288,24 @@ class Commits:
     def _is_ours(self, call: LocalCall) -> bool:
         return self._local.get(call.id) is call
 
-    def _owe(self, call: LocalCall, event: events.Event, decision: Decision) -> None:
+    def _owe(self, call: LocalCall, event: events.Event, decision: Decision) -> Decision:
         """Holds this node to a restriction at once, and commits it when the store is back."""
+        now_ms = self._clock.now_ms()
+        told = call.as_told(now_ms)
+        try:
+            # Upon what was told already: an end that is owed is not told again by a second one.
+            on_top = receive(told, event, now_ms)
+        except CallRefused:
+            return decision
+        if on_top.call is told:
+            return decision
         logger.warning("restriction waits for the store", call_id=call.id, event_type=type(event).__name__)
-        self._aftermath.tell_only(call, decision.call, decision.effects)
-        call.owe(event, self._clock.now_ms())
+        shown = max((seen.version for seen in call.shown.values()), default=0)
+        as_next = msgspec.structs.replace(on_top.call, version=max(on_top.call.version, shown + 1))
+        self._aftermath.tell_only(call, as_next, on_top.effects)
+        call.owe(event, now_ms)
         self.soon(self._pay(call, event))
+        return on_top
 
     async def _pay(self, call: LocalCall, event: events.Event) -> None:
         # For as long as the call is known here: what was told does not come undone because the store is away for long.

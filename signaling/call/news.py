@@ -27,6 +27,16 @@ def news(before: Call, after: Call, seat: Seat) -> list[Send | SendIceServers]:
     return told
 
 
+def call_ended(call: Call, seat: Seat) -> wire.CallEnded:
+    """What a seat hears for which the call is over."""
+    return wire.CallEnded(
+        call_id=call.call_id,
+        reason=_reason(call, seat),
+        duration_ms=call.duration_ms,
+        requeued=call.seat(seat).requeued,
+    )
+
+
 def _messages(before: Call, after: Call, seat: Seat) -> Iterator[ServerMessage]:
     call_id = after.call_id
     if after.resets > before.resets:
@@ -38,12 +48,7 @@ def _messages(before: Call, after: Call, seat: Seat) -> Iterator[ServerMessage]:
         yield wire.CallExtendRequested(call_id=call_id, until_at=asked.until_at)
     mine = after.seat(seat)
     if mine.freed:
-        yield wire.CallEnded(
-            call_id=call_id,
-            reason=_reason(after, seat),
-            duration_ms=after.duration_ms,
-            requeued=mine.requeued,
-        )
+        yield call_ended(after, seat)
     elif _must_decide(before, after, seat) and after.deadline_at is not None:
         yield wire.ConnectPrompt(call_id=call_id, expires_at=after.deadline_at)
 
