@@ -11,7 +11,7 @@ from dataclasses import replace
 import msgspec
 
 from base.clock import ServerClock
-from base.ids import CallId
+from base.ids import CallId, UserId
 from base.policy import IntentPolicy, IpPrivacy
 from signaling.budget import Budget
 from signaling.call.events import Event
@@ -202,6 +202,14 @@ class LocalCalls:
     def get(self, call_id: CallId) -> LocalCall | None:
         return self._calls.get(call_id)
 
+    def owes_release(self, user_id: UserId) -> bool:
+        """Whether a user was told that a call is over which the store does not know to be over yet; looks at all calls."""
+        return any(
+            seat is not None and _is_over_for(call.view, seat) and not _is_over_for(call.stored.call, seat)
+            for call in self._calls.values()
+            for seat in (call.view.seat_of(user_id),)
+        )
+
     def of(self, stored: StoredCall) -> LocalCall:
         """A call of this record that is not kept: acting on it must not make this node a host."""
         policy = self._policies.get(stored.call.intent)
@@ -241,3 +249,7 @@ class LocalCalls:
         for call_id in [call_id for call_id, at in self._forget_at.items() if at <= now_ms]:
             del self._forget_at[call_id]
             self._calls.pop(call_id, None)
+
+
+def _is_over_for(call: Call, seat: Seat) -> bool:
+    return call.state is State.ENDED or call.seat(seat).freed

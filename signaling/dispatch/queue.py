@@ -1,10 +1,10 @@
 """The `queue` family: joining and leaving."""
 
 from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from base.clock import ServerClock
-from base.errors import MinuetError, Unavailable
+from base.errors import ErrorCode, MinuetError, Unavailable
 from matchmaker.lobby import Joined, JoinRequest, Lobby
 from matchmaker.ports import Caller
 from matchmaker.ticket import Person
@@ -15,6 +15,8 @@ from signaling.dispatch.presence import PresenceCommands
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.queue import QueueJoin
 from signaling.rows import Rows
+
+_OWED_MS: Final = 500
 
 
 class Directory(Protocol):
@@ -48,6 +50,8 @@ class QueueCommands:
         # Who asks to meet somebody is here; and nobody is matched who is away.
         await self._presence.come_back(live)
         await self._decide_nothing_more(live)
+        # Told to be back in the queue a moment ago: that place is the one to keep.
+        await self._calls.settled(live)
 
         def join(caller: Caller) -> Awaitable[Joined]:
             return self._lobby.join(
@@ -63,7 +67,13 @@ class QueueCommands:
                 )
             )
 
-        joined = await self._rows.act(live, join)
+        try:
+            joined = await self._rows.act(live, join)
+        except MinuetError as error:
+            if error.code is ErrorCode.IN_CALL and self._calls.owes_release(live.user_id):
+                # The store was away when it ended, and is about to hear of it.
+                raise Unavailable(retry_after_ms=_OWED_MS) from error
+            raise
         if _is_over(live):
             # Its farewell may have looked for a place before this one stood there.
             await self._lobby.leave(live.user_id, live.device_id, joined.ticket)
