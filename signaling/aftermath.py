@@ -301,7 +301,13 @@ class Aftermath:
         A device that is away has its place kept from then on by `Tickets`.
         """
         live = self.session_of(call, seat)
-        if live is None or live.ticket is None or live.ticket.ticket_id != call.seat(seat).ticket_id:
+        ticket_id = call.seat(seat).ticket_id
+        if live is None:
+            return None
+        if live.ticket is None and live.call_id is None:
+            # It came into the call without it, from a node that died.
+            live.ticket = await self._lobby.ticket(call.intent, ticket_id)
+        if live.ticket is None or live.ticket.ticket_id != ticket_id:
             return None
         if _may_not_be_matched(live):
             return await self._lobby.pause(live.ticket)

@@ -91,7 +91,7 @@ class Arrivals:
             return
         match await self._accept(match, seat, live):
             case Entered.ENTERED:
-                await self._enter(call, seat, live)
+                await self._enter(match, call, seat, live)
                 self._lobby.found(match, self._clock.now_ms())
             case Entered.BLOCKED:
                 await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
@@ -108,8 +108,10 @@ class Arrivals:
             await self._rows.register_again(live)
             raise
 
-    async def _enter(self, call: LocalCall, seat: Seat, live: LiveSession) -> None:
+    async def _enter(self, match: Match, call: LocalCall, seat: Seat, live: LiveSession) -> None:
         if live.is_over:
+            if self._router.stray(live.id, MatchAnnounced(match)):
+                return
             await self._decide(call, events.PartnerUnavailable(seat))
             return
         if call.view.state is State.ENDED:

@@ -215,7 +215,7 @@ class Handovers:
 
     def _look(self, crossing: Crossing) -> None:
         live = self._hub.session(crossing.session_id)
-        busy = live is not None and live.is_busy
+        busy = live is not None and (live.is_busy or live.hearing > 0)
         self._do(crossing, crossing.look(self._clock.monotonic_ms(), busy=busy))
 
     def _give(self, crossing: Crossing) -> None:
@@ -246,6 +246,7 @@ class Handovers:
             away=live.away,
             ticket=live.ticket,
             call_id=live.call_id,
+            last_call_id=live.last_call_id,
             call=None if live.call_id is None else self._calls.known(live.call_id, live.user_id),
             watched=dict(self._watches.of(live)),
         )
@@ -264,13 +265,13 @@ class Handovers:
             waiter.result.set_result(Refusal.GONE)
             return
         live = waiter.land(moved, landed.generation)
+        self._router.welcome(session_id)
+        asyncio.get_running_loop().call_later(FORWARDED_MS / 1000, self._router.settled, session_id)
         if moved.call is not None and call is not None:
             self._calls.take_in(moved.call, call, live)
         if not landed.complete:
             live.lose_messages()
         self._watches.watch(live, moved.watched)
-        self._router.welcome(session_id)
-        asyncio.get_running_loop().call_later(FORWARDED_MS / 1000, self._router.settled, session_id)
         waiter.result.set_result(live)
         for payload in landed.held:
             self.receive(payload)

@@ -42,7 +42,9 @@ class LiveSession(Outlet):
         "call_id",
         "device_id",
         "generation",
+        "hearing",
         "identity",
+        "last_call_id",
         "ticket",
         "user_id",
     )
@@ -65,6 +67,10 @@ class LiveSession(Outlet):
         """The ticket that this device waits with."""
         self.call_id: CallId | None = None
         """The call that this device is in."""
+        self.last_call_id: CallId | None = None
+        """The call that it was in before."""
+        self.hearing = 0
+        """How many are telling it something that takes more than one message, and time in between."""
         self.away = False
         """Whether the user said that they are away: not matched, but still here. In a call it means nothing."""
 
@@ -160,6 +166,7 @@ class LiveSession(Outlet):
         self.session.go_on(moved.session, self._shell.clock.monotonic_ms())
         self.away = moved.away
         self.ticket = moved.ticket
+        self.last_call_id = moved.last_call_id
         self._lost_messages = not moved.complete
         self._early = None
         if moved.call_id is not None:
@@ -177,6 +184,7 @@ class LiveSession(Outlet):
     def leave_call(self, call_id: CallId) -> None:
         if self.call_id == call_id:
             self.call_id = None
+            self.last_call_id = call_id
             self._heartbeat.pace(IDLE_BEAT)
 
     # What the connection tells.

@@ -32,6 +32,8 @@ class MovedCall(msgspec.Struct, frozen=True, kw_only=True):
     call_id: CallId
     record: bytes
     rev: str
+    shown: bytes = b""
+    """The record that the session was told last; empty where it was that one."""
     seat: Seat
     budget: BudgetFacts
     negotiations: NegotiationFacts
@@ -50,6 +52,8 @@ class MovedSession(msgspec.Struct, frozen=True, kw_only=True):
     away: bool = False
     ticket: Ticket | None = None
     call_id: CallId | None = None
+    last_call_id: CallId | None = None
+    """The call that it was in before, over by now."""
     call: MovedCall | None = None
     """None also where its node did not know the call that it is in."""
     watched: dict[ConnectionId, UserId] = {}

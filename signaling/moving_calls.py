@@ -11,13 +11,14 @@ from base.clock import ServerClock
 from base.errors import MinuetError
 from base.ids import CallId, UserId
 from signaling.call import events
-from signaling.call.record import Call, encode
+from signaling.call.record import Call, decode, encode
 from signaling.call.states import SEATS, Seat, other
 from signaling.calls import CallService
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.moved import MovedCall, event_of, owed
+from signaling.node_frames import CallCommitted
 from signaling.ports import StoredCall
 
 logger = structlog.get_logger(__name__)
@@ -42,10 +43,11 @@ class MovingCalls:
             call_id=call_id,
             record=encode(call.stored.call),
             rev=call.stored.rev,
+            shown=encode(shown) if (shown := call.shown.get(seat)) is not None else b"",
             seat=seat,
             budget=call.budgets[seat].facts(self._clock.monotonic_ms()),
             negotiations=call.negotiations.facts(),
-            owed=[owed(event) for event in call.owed],
+            owed=[owed(event) for event in (*call.owed, *call.bound)],
         )
 
     def departed(self, call_id: CallId) -> None:
@@ -55,8 +57,13 @@ class MovingCalls:
             call.negotiations.forget()
 
     def take_in(self, moved: MovedCall, record: Call, live: LiveSession) -> None:
-        """Knows the call as the node knew it that `live` comes from."""
+        """Knows the call as the node knew it that `live` comes from, and tells it what that node did not.
+
+        Raises: msgspec.MsgspecError for a record that this release cannot read; then nothing has changed.
+        """
+        shown = decode(moved.shown) if moved.shown else record
         call = self._local.keep(StoredCall(record, moved.rev))
+        call.shown[moved.seat] = shown
         same_connections = call.stored.call.resets == record.resets
         if same_connections and not self._sits_here(call, other(moved.seat)):
             call.negotiations.go_on(moved.negotiations)
@@ -65,6 +72,11 @@ class MovingCalls:
             event = event_of(one)
             if event is not None and call.bind(event, self._clock.now_ms()):
                 live.run_soon(self._settle(call, event))
+        # This node may know more of the call than the one that the session comes from, through the other seat.
+        stored = call.stored
+        self._calls.committed(
+            CallCommitted(moved.call_id, encode(stored.call), stored.rev, told=[], again=True)
+        )
 
     def _sits_here(self, call: LocalCall, seat: Seat) -> bool:
         session = self._hub.session(call.view.seat(seat).session_id)

@@ -12,6 +12,7 @@ import msgspec
 from base.errors import CloseCode, MinuetError
 from signaling.connection import DEAF, Connection
 from signaling.protocol.messages import session as wire
+from signaling.protocol.messages.call import CallState
 from signaling.protocol.messages.family import ServerMessage
 from signaling.session.outbox import OutboxOverflow
 from signaling.session.session import Session
@@ -98,7 +99,8 @@ class Outlet:
         early, self._early = self._early, None
         self.push_reply(ready, request_id)
         for type_, data, reliable in early or ():
-            self.push_raw(type_, data, reliable=reliable)
+            if not _is_in(ready.snapshot, type_, data):
+                self.push_raw(type_, data, reliable=reliable)
         if self._lost_messages:
             self._overflowed()
 
@@ -184,6 +186,14 @@ class Outlet:
         # What was promised to arrive no longer can: the client has to start over, and is told so.
         self._lost_messages = True
         self.close(CloseCode.RESYNC, "outbox overflow")
+
+
+def _is_in(snapshot: wire.Snapshot, type_: str, data: Mapping[str, Any] | None) -> bool:
+    """Whether a snapshot says the same, or something newer."""
+    call = snapshot.call
+    if call is None or data is None or type_ != CallState.TYPE:
+        return False
+    return data.get("call_id") == call.call_id and data.get("version", 0) <= call.version
 
 
 def cut_off(connection: Connection, code: CloseCode, reason: str) -> None:

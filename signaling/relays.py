@@ -148,7 +148,8 @@ class Relays:
         call = self._calls.get(call_id)
         seat = None if call is None else call.view.seat_of(live.user_id)
         if call is None or seat is None:
-            raise MinuetError(code=ErrorCode.NOT_A_PARTICIPANT)
+            over = live.last_call_id == call_id
+            raise MinuetError(code=ErrorCode.CALL_ENDED if over else ErrorCode.NOT_A_PARTICIPANT)
         if call.view.seat(seat).device_id != live.device_id:
             raise MinuetError(code=ErrorCode.WRONG_DEVICE)
         if call.view.state not in RELAYING:

@@ -47,6 +47,7 @@ class Listener:
 
     is_over = False
     is_attached = True
+    hearing = 0
     call_id: CallId | None = None
     ticket = None
 
