@@ -215,7 +215,7 @@ class Handovers:
 
     def _look(self, crossing: Crossing) -> None:
         live = self._hub.session(crossing.session_id)
-        busy = live is not None and (live.is_busy or live.hearing > 0)
+        busy = live is not None and live.is_busy
         self._do(crossing, crossing.look(self._clock.monotonic_ms(), busy=busy))
 
     def _give(self, crossing: Crossing) -> None:

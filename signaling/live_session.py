@@ -42,7 +42,6 @@ class LiveSession(Outlet):
         "call_id",
         "device_id",
         "generation",
-        "hearing",
         "identity",
         "last_call_id",
         "ticket",
@@ -69,8 +68,6 @@ class LiveSession(Outlet):
         """The call that this device is in."""
         self.last_call_id: CallId | None = None
         """The call that it was in before."""
-        self.hearing = 0
-        """How many are telling it something that takes more than one message, and time in between."""
         self.away = False
         """Whether the user said that they are away: not matched, but still here. In a call it means nothing."""
 

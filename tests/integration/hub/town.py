@@ -47,7 +47,6 @@ class Listener:
 
     is_over = False
     is_attached = True
-    hearing = 0
     call_id: CallId | None = None
     ticket = None
 
