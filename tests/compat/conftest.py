@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.releases import FIRST_LANDING, Beside, FirstLanding
+from tests.compat.releases import FIRST_LANDING, ROOT, Beside, FirstLanding
 from tests.fixtures.deployment import Deployment, environment_for
 
-ROOT = Path(__file__).parents[2]
 CONFIG = """
 [intents.dating]
 call_seconds = 60.0
@@ -58,7 +57,8 @@ async def beside(
 
     Matchmakers and workers went over before, as docs/operations.md wants it.
     """
-    environment = environment_for(tmp_path, redis_url, database_url, CONFIG, {})
+    settings = {"MINUET_ALLOWED_ORIGINS": "*"}
+    environment = environment_for(tmp_path, redis_url, database_url, CONFIG, settings)
     # Each of the two rewrites no file of the other's.
     old_folder = tmp_path / "first-landing"
     old_folder.mkdir()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tests.fixtures.deployment import Deployment, Process
 
+ROOT: Final = Path(__file__).parents[2]
 FIRST_LANDING: Final = "3c994c34f3fca41036268d39f14651ec67a6dc23"
 
 
