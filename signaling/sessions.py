@@ -47,6 +47,10 @@ from signaling.welcome import SessionPolicy, session_ready
 logger = structlog.get_logger(__name__)
 
 _DRAIN_SPREAD_MS: Final = 3_000
+"""Within this they come back where all are sent away at once."""
+_DRAIN_WITHIN_MS: Final = 1_000
+"""And where they are sent away one after the other."""
+_DRAIN_WAVE_S: Final = 0.02
 _REASSERTED_AT_ONCE: Final = 100
 _PUT_BACK_S: Final = 5.0
 
@@ -383,16 +387,31 @@ class Sessions:
                 # Its budget was kept here: the node that goes on with the call has to learn what is left of it.
                 self.run_soon(self._leaving.step_away(live))
 
-    async def drain(self, timeout_s: float) -> None:
-        """Lets nobody in any more and sends everybody elsewhere, each after another delay."""
+    async def drain(self, timeout_s: float, *, over_s: float = 0.0) -> None:
+        """Lets nobody in any more and sends everybody elsewhere, each with another delay.
+
+        One after the other `over_s`, where there are nodes to take them; each is served until its turn. Waits at most
+        `timeout_s` more for the last to have gone.
+        """
         self._draining = True
-        for live in self._hub:
-            live.push(wire.SessionDrain(reconnect_after_ms=self._random.randrange(_DRAIN_SPREAD_MS)))
-            live.close(CloseCode.DRAIN, "draining")
+        everybody = list(self._hub)
+        # Those who came together do not leave together.
+        self._random.shuffle(everybody)
+        waves = max(1, round(over_s / _DRAIN_WAVE_S))
+        for wave in range(waves):
+            for live in everybody[wave::waves]:
+                if not live.is_over:
+                    self._send_away(live, _DRAIN_WITHIN_MS if over_s else _DRAIN_SPREAD_MS)
+            if wave + 1 < waves:
+                await asyncio.sleep(_DRAIN_WAVE_S)
         deadline = self._clock.monotonic_ms() + round(timeout_s * 1000)
         # Until the last has gone to another node. Any of thousands may be that: looking is cheaper than being told by each.
         while (self._working or len(self._hub)) and self._clock.monotonic_ms() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+    def _send_away(self, live: LiveSession, within_ms: int) -> None:
+        live.push(wire.SessionDrain(reconnect_after_ms=self._random.randrange(within_ms)))
+        live.close(CloseCode.DRAIN, "draining")
 
     async def reassert_all(self) -> None:
         """Registers every session again, for a new incarnation of this node. Raises: Unavailable."""

@@ -13,7 +13,7 @@ from typing import Final
 from minuet.supervisor.lifeline import LEAVE, MIND, Post
 from minuet.supervisor.policy import Silence
 
-KILL_AFTER_S: Final = 25.0
+KILL_AFTER_S: Final = 28.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,13 @@ from minuet.wiring.listening import Server
 from minuet.wiring.node import Node
 from signaling.sessions import Sessions
 
-HANDOVER_S: Final = 4.5
-"""Clients come back within 3 s where another hub lives, and their sessions are fetched from here then."""
+MOVED_PER_S: Final = 500
+MOVING_LEAST_S: Final = 0.5
+MOVING_MOST_S: Final = 12.0
+"""How quickly sessions are sent to the other hubs: no quicker than those can take them, within what orchestrators wait."""
+
+HANDOVER_S: Final = 3.0
+"""The last come back within a second, and their sessions are fetched from here then."""
 
 ALONE_S: Final = 2.0
 """Where none does only running commands are waited for."""
@@ -48,7 +53,11 @@ class Leaving:
             await self._server.stop_accepting()
             self._post.close_doors()
         latecomers_until = loop.time() + (LATECOMERS_S if self._post is not None else 0.0)
-        await self._sessions.drain(HANDOVER_S if await self._others_live() else ALONE_S)
+        if await self._others_live():
+            moving_s = min(MOVING_MOST_S, max(MOVING_LEAST_S, len(self._node.hub) / MOVED_PER_S))
+            await self._sessions.drain(HANDOVER_S, over_s=moving_s)
+        else:
+            await self._sessions.drain(ALONE_S)
         deadline = loop.time() + CLOSING_S
         # Looked at, not told: each socket would have to know somebody to tell.
         while loop.time() < latecomers_until or (  # noqa: ASYNC110
