@@ -137,7 +137,10 @@ class CallService:
             )
             call = self._local.keep(call.stored)
             if is_new and call.negotiations.is_open and call.view.state in RELAYING:
-                # The other side waits for an answer to something that the new session never saw.
+                # The other side waits for an answer to something that the new session never saw, and has to hear that
+                # both begin anew.
+                live.enter_call(call_id)
+                call.shown[seat] = call.view
                 await self._commits.decide(call, events.MediaFailed(seat))
         except Unavailable:
             raise
