@@ -123,7 +123,9 @@ class Commits:
         """
         known = self._local.get(stored.call.call_id)
         before = None if known is None else known.stored.call
-        self._aftermath.hear(self.keep(stored, from_store=from_store), before, told)
+        call = self.keep(stored, from_store=from_store)
+        # What an older change had to say is part of what follows from the newer record, or is not true any more.
+        self._aftermath.hear(call, before, told if call.stored.rev == stored.rev else None)
 
     async def reassert(self, call: LocalCall) -> bool:
         """Puts a call back that the store has lost, or brings together what both know; whether it was missing.

@@ -1,13 +1,12 @@
 """What a seat has missed: the messages that follow from two records of one call.
 
-Decides what somebody has to hear who knew the older record and now learns of the newer one, whatever lay between: what
-the rules told when it happened is told anew, in the order of the consent log where that has it, then by what the records
-show. A question that was asked and answered in between is not told, its answer is. `call.state` is not among it: it is
-told whenever `signaling.call.view.must_hear` says so. Refuses to know why the news are late.
+Decides what somebody has to hear who knew the older record and now learns of the newer one, whatever lay between: for
+the very next record what the rules told, for later ones what still counts of all that was told. A question that was asked
+and answered in between is not told, its answer is; a permission that was taken back again is not told either. `call.state`
+is not among it: it is told whenever `signaling.call.view.must_hear` says so. Refuses to know why the news are late.
 """
 
 from collections.abc import Iterator
-from itertools import groupby
 
 from signaling.call.effects import Send, SendIceServers
 from signaling.call.record import Call, ConsentEvent, ConsentKind, Pending
@@ -54,36 +53,23 @@ def _messages(before: Call, after: Call, seat: Seat) -> Iterator[ServerMessage]:
 
 
 def _of_consent(before: Call, after: Call, seat: Seat) -> Iterator[ServerMessage]:
-    """Permissions given, refused and taken back, one message for what happened at once."""
-    allowed: dict[Seat, bool] = {each: before.seat(each).video_allowed for each in SEATS}
-    known = len(before.events)
-    if after.events[:known] != before.events:
-        # The log of another past: what stands now is all that can be said.
-        yield from _by_flags(before, after)
-        return
-    for _, group in groupby(after.events[known:], key=lambda event: (event.at, event.kind, event.by)):
-        entries = list(group)
-        match entries[0].kind:
-            case ConsentKind.VIDEO_ALLOWED | ConsentKind.VIDEO_REVOKED as kind:
-                for entry in entries:
-                    if entry.sender is not None:
-                        allowed[entry.sender] = kind is ConsentKind.VIDEO_ALLOWED
-                flags = wire.SeatFlags(a=allowed["a"], b=allowed["b"])
-                message = wire.VideoAllowed if kind is ConsentKind.VIDEO_ALLOWED else wire.VideoRevoked
-                yield message(call_id=after.call_id, video_allowed=flags)
-            case ConsentKind.VIDEO_DENIED if _asker(after.events, entries[0]) == seat:
-                yield wire.VideoDenied(call_id=after.call_id, reason=entries[0].reason or "denied")
-            case _:
-                pass
-
-
-def _by_flags(before: Call, after: Call) -> Iterator[ServerMessage]:
-    changes = {(before.seat(seat).video_allowed, after.seat(seat).video_allowed) for seat in SEATS}
-    flags = wire.SeatFlags(a=after.a.video_allowed, b=after.b.video_allowed)
-    if (True, False) in changes and after.state in RELAYING:
-        yield wire.VideoRevoked(call_id=after.call_id, video_allowed=flags)
-    if (False, True) in changes:
-        yield wire.VideoAllowed(call_id=after.call_id, video_allowed=flags)
+    """Permissions taken back, given and refused; given only where they stand: an old yes is no news."""
+    call_id, known = after.call_id, len(before.events)
+    # The log of another past says nothing: then what stands now is all that can be said.
+    fresh = after.events[known:] if after.events[:known] == before.events else ()
+    revoked = {event.sender for event in fresh if event.kind is ConsentKind.VIDEO_REVOKED}
+    if not fresh and after.state in RELAYING:
+        revoked = {each for each in SEATS if before.seat(each).video_allowed > after.seat(each).video_allowed}
+    left = {each: before.seat(each).video_allowed and each not in revoked for each in SEATS}
+    if revoked:
+        flags = wire.SeatFlags(a=left["a"], b=left["b"])
+        yield wire.VideoRevoked(call_id=call_id, video_allowed=flags)
+    if any(after.seat(each).video_allowed and not left[each] for each in SEATS):
+        flags = wire.SeatFlags(a=after.a.video_allowed, b=after.b.video_allowed)
+        yield wire.VideoAllowed(call_id=call_id, video_allowed=flags)
+    for event in fresh:
+        if event.kind is ConsentKind.VIDEO_DENIED and _asker(after.events, event) == seat:
+            yield wire.VideoDenied(call_id=call_id, reason=event.reason or "denied")
 
 
 def _asker(log: tuple[ConsentEvent, ...], denied: ConsentEvent) -> Seat | None:
