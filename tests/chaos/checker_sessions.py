@@ -91,8 +91,11 @@ def _lost_sessions(story: Story) -> Iterator[Violation]:
     late: list[Violation] = []
     for who, entries in story.accepted.items():
         resume = None
+        ended = ""
         for entry in entries:
-            if entry.kind == "sent" and entry.type == "session.resume":
+            if entry.kind == "sent" and entry.type == "session.end":
+                ended = entry.session  # by its own client, who may not have heard the answer
+            if entry.kind == "sent" and entry.type == "session.resume" and entry.body["session_id"] != ended:
                 resume = entry
                 resumes += 1
             elif entry.type == "session.ready" and resume is not None and resume.socket == entry.socket:

@@ -170,6 +170,17 @@ class TestSessions:
         assert rules(tape, mode=Mode(sessions_survive=True)) == {"sessions survive"}
         assert rules(tape) == set()
 
+    def test_a_session_that_its_client_has_ended_need_not_be_resumed(self) -> None:
+        """The client may not have heard that it was."""
+        tape = evening()
+        tape.asks(0, "session.end")
+        tape.loses(0)
+        tape.opens(0)
+        tape.says(0, "session.resume", session_id=tape.people[0].session, last_seq=1)
+        tape.hears(0, "session.ready", session_id="another", snapshot={"ticket": None, "call": None})
+
+        assert rules(tape, mode=Mode(sessions_survive=True)) == set()
+
     @pytest.mark.parametrize("resumed", [0, 40])
     def test_a_session_may_be_lost_to_a_node_that_had_no_time_if_few_are(self, resumed: int) -> None:
         """One of one is too many, one of forty is not."""
