@@ -8,15 +8,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
 from accounts.model import Identity
 from base.clock import ServerClock
 from base.errors import CloseCode, MinuetError, Unavailable
-from base.ids import CallId, ConnectionId, DeviceId, IdFactory, SessionId, UserId
-from matchmaker.activity import InCall, Queued, parse_activity
+from base.ids import ConnectionId, DeviceId, IdFactory, SessionId, UserId
 from matchmaker.lobby import Lobby
 from presence.errors import RegistrationRefused
 from presence.registry import Registry
@@ -26,14 +25,14 @@ from signaling.connection import Connection
 from signaling.greeting import FirstMessage, Greeting
 from signaling.handover import Handovers
 from signaling.hub import Hub
-from signaling.leaving import Leaving, LeftCalls, insist
+from signaling.leaving import Leaving, insist
 from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
 from signaling.moved import MovedSession
 from signaling.node_frames import SessionTaken
 from signaling.protocol.codec import CODECS
 from signaling.protocol.messages import session as wire
-from signaling.protocol.messages.call import CallState
+from signaling.regaining import Calls, Regaining
 from signaling.resuming import Found, Outcome, Resuming, claim_of
 from signaling.router import Router
 from signaling.rows import Rows
@@ -57,22 +56,6 @@ _PUT_BACK_S: Final = 5.0
 
 Unread = Callable[[UserId], Awaitable[Mapping[ConnectionId, int] | None]]
 """How many messages a user has not read, by connection; None where nobody knows. Answers soon and raises nothing."""
-
-
-class Calls(LeftCalls, Protocol):
-    """What calls are told of their participants' devices."""
-
-    async def attach(self, call_id: CallId, live: LiveSession) -> CallState | None:
-        """The device is here; the call as it sees it, None where it is over or not this device's."""
-        ...
-
-    async def detach(self, call_id: CallId, live: LiveSession) -> None:
-        """The device lost its socket and may come back."""
-        ...
-
-    async def leave(self, call_id: CallId, live: LiveSession) -> None:
-        """The device has left for good."""
-        ...
 
 
 class Sessions:
@@ -104,13 +87,12 @@ class Sessions:
         self._metrics = metrics
         self._authentication = authentication
         self._registry = registry
-        self._lobby = lobby
         self._tickets = tickets
-        self._calls = calls
         self._handovers = handovers
         self._rows = rows
         handovers.left = self.left
         self._leaving = Leaving(router, registry, tickets, calls)
+        self._regaining = Regaining(router, registry, lobby, tickets, calls)
         self._resuming = Resuming(hub, router, registry, handovers)
         self._unread = unread
         self._clock = clock
@@ -202,7 +184,7 @@ class Sessions:
         self._supersede(live, registered)
         live.away = registered.was_away
         self._hub.add(live)
-        call = await self._take_over(live, before, registered)
+        call = await self._regaining.take_over(live, before, registered)
         unread = await self._unread(live.user_id)
         if greeting.gone:
             # The client left while its session was being opened; it has its minute to come back.
@@ -286,51 +268,14 @@ class Sessions:
         """Puts a session that is back into its call or queue; where the store is away, as soon as that is back."""
         try:
             # At once: what the client asks next is to be decided by a call that knows that it is back.
-            await self._come_back(live)
+            await self._regaining.come_back(live)
             if moved:
                 # A sign-out or ban that was told while the session was on no node.
                 await self._authentication.check(live.identity)
         except Unavailable:
-            self.run_soon(insist(live, partial(self._come_back, live)))
+            self.run_soon(insist(live, partial(self._regaining.come_back, live)))
         except MinuetError as error:
             live.end(CloseCode.REVOKED, str(error.code))
-
-    async def _come_back(self, live: LiveSession) -> None:
-        if live.is_over:
-            return
-        if live.away:
-            # Told again: the store may have lost it.
-            await self._registry.note_away(
-                self._registration(live.identity, live.device_id, live.id), live.generation, live.away
-            )
-        if live.call_id is not None:
-            await self._calls.attach(live.call_id, live)
-        elif live.ticket is not None:
-            await self._tickets.resume(live)
-
-    async def _take_over(
-        self, live: LiveSession, before: LiveSession | None, registered: Registered
-    ) -> CallState | None:
-        """Gives the new session what its device was doing."""
-        if live.away:
-            await self._tickets.keep(live)
-        if registered.activity_device != live.device_id:
-            return None
-        match parse_activity(registered.activity):
-            case InCall(call_id):
-                live.ticket = None if before is None else before.ticket
-                call = await self._calls.attach(call_id, live)
-                if call is None:
-                    live.ticket = None
-                    await self._lobby.free(UserId(live.user_id), call_id)
-                return call
-            case Queued(_, ticket_id) as queued:
-                if before is not None and before.ticket is not None and before.ticket.ticket_id == ticket_id:
-                    live.ticket = before.ticket
-                    await self._tickets.resume(live)
-                else:
-                    await self._tickets.adopt(live, queued)
-        return None
 
     def _supersede(self, live: LiveSession, registered: Registered) -> None:
         row = registered.superseded
@@ -426,7 +371,7 @@ class Sessions:
         if not await self._rows.register_again(live):
             return
         if live.is_attached or live.call_id is not None:
-            await self._come_back(live)
+            await self._regaining.come_back(live)
         if not live.is_attached:
             # It is this node's again, and away as before.
             await self._leaving.step_away(live)

@@ -1,0 +1,80 @@
+"""What a device was doing, for the session that it has now: its place in a queue, its call.
+
+Decides by the user's slot, which has the last word on that. Refuses to know how sessions come about.
+"""
+
+from typing import Protocol
+
+from base.ids import CallId
+from matchmaker.activity import InCall, Queued, parse_activity
+from matchmaker.lobby import Lobby
+from presence.registry import Registry
+from presence.sessions import Registered, Registration
+from signaling.leaving import LeftCalls
+from signaling.live_session import LiveSession
+from signaling.protocol.messages.call import CallState
+from signaling.router import Router
+from signaling.tickets import Tickets
+
+
+class Calls(LeftCalls, Protocol):
+    """What calls are told of their participants' devices."""
+
+    async def attach(self, call_id: CallId, live: LiveSession) -> CallState | None:
+        """The device is here; the call as it sees it, None where it is over or not this device's."""
+        ...
+
+
+class Regaining:
+    """Gives sessions what is their devices'."""
+
+    def __init__(
+        self, router: Router, registry: Registry, lobby: Lobby, tickets: Tickets, calls: Calls
+    ) -> None:
+        self._router = router
+        self._registry = registry
+        self._lobby = lobby
+        self._tickets = tickets
+        self._calls = calls
+
+    async def come_back(self, live: LiveSession) -> None:
+        """Puts a session that is here again back into its call or queue. Raises: Unavailable."""
+        if live.is_over:
+            return
+        if live.away:
+            # Told again: the store may have lost it.
+            await self._registry.note_away(
+                Registration(
+                    live.user_id, live.device_id, live.id, self._router.node_id, live.identity.issued_at_ms
+                ),
+                live.generation,
+                live.away,
+            )
+        if live.call_id is not None:
+            await self._calls.attach(live.call_id, live)
+        elif live.ticket is not None:
+            await self._tickets.resume(live)
+
+    async def take_over(
+        self, live: LiveSession, before: LiveSession | None, registered: Registered
+    ) -> CallState | None:
+        """Gives a new session what its device was doing; the call as it sees it, if it is in one. Raises: Unavailable."""
+        if live.away:
+            await self._tickets.keep(live)
+        if registered.activity_device != live.device_id:
+            return None
+        match parse_activity(registered.activity):
+            case InCall(call_id):
+                live.ticket = None if before is None else before.ticket
+                call = await self._calls.attach(call_id, live)
+                if call is None:
+                    live.ticket = None
+                    await self._lobby.free(live.user_id, call_id)
+                return call
+            case Queued(_, ticket_id) as queued:
+                if before is not None and before.ticket is not None and before.ticket.ticket_id == ticket_id:
+                    live.ticket = before.ticket
+                    await self._tickets.resume(live)
+                else:
+                    await self._tickets.adopt(live, queued)
+        return None
