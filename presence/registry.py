@@ -48,8 +48,12 @@ class Registry:
             answer, blocks_known=await self._know_blocks(registration.user_id, answer.blocks_known)
         )
 
-    async def reassert(self, registration: Registration, generation: int) -> int | None:
+    async def reassert(
+        self, registration: Registration, generation: int, *, blocks_later: bool = False
+    ) -> int | None:
         """Registers a live session again: its device is back, its node is another incarnation, or the store lost it.
+
+        With `blocks_later` the caller sees to it that the user's blocks are known.
 
         Returns:
             The session's new generation; None when its device has another session by now: close this one.
@@ -60,7 +64,8 @@ class Registry:
         answer = await self._store.reassert(registration, generation)
         if answer is None:
             return None
-        await self._know_blocks(registration.user_id, answer.blocks_known)
+        if not blocks_later:
+            await self._know_blocks(registration.user_id, answer.blocks_known)
         return answer.generation
 
     async def unregister(self, registration: Registration, generation: int) -> bool:

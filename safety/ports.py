@@ -39,6 +39,10 @@ class BlockArchive(Protocol):
         """Whom the user does not meet, whoever of the two wanted so."""
         ...
 
+    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, set[UserId]]:
+        """As `blocks`, of many at once; those without any are left out."""
+        ...
+
 
 class BlockBook(Protocol):
     """Blocks as they are kept for good, for those who made them."""

@@ -5,7 +5,7 @@ written: that is the recorder's.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 NOTE_LENGTH = 2_000
 RETRY_RESTORING_S = 2.0
 MOST_UNRESTORED = 100_000
+RESTORED_AT_ONCE = 200
 
 
 class SelfDirected(MinuetError):
@@ -117,6 +118,33 @@ class Safety:
         self._metrics.restored.labels("restored").inc()
         return True
 
+    async def restore_blocks_of(self, user_ids: Sequence[UserId]) -> int:
+        """As `restore_blocks`, of a crowd, whose sessions are registered again after a loss; of how many.
+
+        Those whose blocks cannot be had now are tried again in the background.
+        """
+        left = list(dict.fromkeys(user_ids))
+        restored = 0
+        try:
+            while left:
+                share = left[:RESTORED_AT_ONCE]
+                found = await self._archive.blocks_of(share)
+                await asyncio.gather(
+                    *(self._log.restore_blocks(user_id, found.get(user_id, ())) for user_id in share)
+                )
+                for user_id in share:
+                    self._unrestored.pop(user_id, None)
+                self._metrics.restored.labels("restored").inc(len(share))
+                restored += len(share)
+                del left[: len(share)]
+        except Unavailable as error:
+            if not self._unrestored:
+                log.warning("safety.restoring_waits", error=error.message, users=len(left))
+            room = max(0, MOST_UNRESTORED - len(self._unrestored))
+            self._unrestored.update(dict.fromkeys(left[:room]))
+            self._metrics.restored.labels("later").inc(len(left))
+        return restored
+
     async def run(self) -> None:
         """Restores, until cancelled, what could not be restored when it was asked for."""
         while True:
@@ -127,12 +155,10 @@ class Safety:
                 log.exception("safety.restoring_failed")
 
     async def _restore_the_rest(self) -> None:
-        waiting = len(self._unrestored)
-        for user_id in list(self._unrestored):
-            if not await self.restore_blocks(user_id):
-                return
-        if waiting:
-            log.info("safety.restored", users=waiting)
+        if self._unrestored:
+            restored = await self.restore_blocks_of(list(self._unrestored))
+            if restored:
+                log.info("safety.restored", users=restored)
 
 
 def _refuse_self(by: UserId, other: UserId) -> None:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from base.errors import Unavailable
-from base.ids import CallId
+from base.ids import CallId, UserId
 from matchmaker.lobby import Lobby
 from signaling.aftermath import seat_ref
 from signaling.call.states import State
@@ -69,12 +69,24 @@ class Restoration:
         self._lobby = lobby
         self._local = local
         self._calls = calls
+        self.blocks: Callable[[Sequence[UserId]], Awaitable[int]] | None = None
+        """Brings back the blocks of a crowd, or sees to it later; of how many. Raises nothing. Set by whoever knows them."""
         self.count: Count = lambda _kind, _number: None
         self.random = Random()  # noqa: S311  spreads load, guards nothing
 
     async def run(self) -> None:
         """Returns when all that this node knows stands in the store again."""
         await asyncio.sleep(self.random.random() * JITTER_S)
+        async with asyncio.TaskGroup() as tasks:
+            # Beside the rest: a database that is slow, or away, must not keep people from having their places back.
+            tasks.create_task(self._blocks())
+            tasks.create_task(self._put_back())
+
+    async def _blocks(self) -> None:
+        if self.blocks is not None:
+            self.count("blocks", await self.blocks([live.user_id for live in self._hub]))
+
+    async def _put_back(self) -> None:
         # The records first: what a slot names is looked at by whoever may not do something because of it.
         await self._insist("call", self._calls.reassert_all)
         left: Sequence[LiveSession] = tuple(self._hub)
@@ -108,7 +120,7 @@ class Restoration:
             return True
         done: Counter[str] = Counter()
         try:
-            if await self._rows.register_again(live):
+            if await self._rows.register_again(live, blocks_later=True):
                 done["session"] += 1
                 done["activity"] += await self._activity(live)
                 done["ticket"] += await self._tickets.restore(live)

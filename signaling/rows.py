@@ -53,9 +53,10 @@ class Rows:
                 raise
             return await step(caller_of(live))
 
-    async def register_again(self, live: LiveSession) -> bool:
+    async def register_again(self, live: LiveSession, *, blocks_later: bool = False) -> bool:
         """Writes the session's row again, under a new generation; False where the session may not go on, and is over.
 
+        With `blocks_later` somebody else sees to it that the user's blocks are known.
         Raises: Unavailable.
         """
         registration = Registration(
@@ -66,7 +67,9 @@ class Rows:
             live.identity.issued_at_ms,
         )
         try:
-            generation = await self._registry.reassert(registration, live.generation)
+            generation = await self._registry.reassert(
+                registration, live.generation, blocks_later=blocks_later
+            )
         except RegistrationRefused as refused:
             live.end(refused.close_code, str(refused.code))
             return False

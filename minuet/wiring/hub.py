@@ -160,6 +160,7 @@ class HubSide:
         restoration = Restoration(node.hub, rows, tickets, node.lobby, node.local, node.calls)
         restoration.count = lambda kind, number: node.presence_metrics.put_back.labels(kind).inc(number)
         restoration.random = foundation.random
+        restoration.blocks = safety.restore_blocks_of
         node.calls.doubt = node.lease.doubt
         node.calls.restoring = node.lobby.restoring_ms = node.lease.restoring_ms
         self.control.rebuilt = partial(restoration.count, "revocation")

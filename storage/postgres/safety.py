@@ -43,6 +43,21 @@ class PostgresSafety:
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
             return {UserId(str(row["other"])) for row in await connection.fetch(self.BLOCKS_OF, user_id)}
 
+    BLOCKS_OF_MANY = """
+    SELECT blocker_id AS one, blocked_id AS other
+    FROM safety.blocks WHERE blocker_id = ANY($1::uuid[]) AND removed_at IS NULL
+    UNION
+    SELECT blocked_id, blocker_id
+    FROM safety.blocks WHERE blocked_id = ANY($1::uuid[]) AND removed_at IS NULL
+    """
+
+    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, set[UserId]]:
+        found: dict[UserId, set[UserId]] = {}
+        async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
+            for row in await connection.fetch(self.BLOCKS_OF_MANY, user_ids):
+                found.setdefault(UserId(str(row["one"])), set()).add(UserId(str(row["other"])))
+        return found
+
     # Both conflicts are meant: the same block again, and another block of the same pair.
     INSERT_BLOCKS = """
     INSERT INTO safety.blocks (id, blocker_id, blocked_id, call_id, created_at)

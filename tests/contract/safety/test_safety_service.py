@@ -1,7 +1,7 @@
 """Blocking, reporting and what the recorder makes of it, on both real stores."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 import pytest
@@ -154,6 +154,9 @@ async def test_restoring_waits_for_the_archive_without_keeping_anybody_out(
         async def blocks(self, user_id: UserId) -> set[UserId]:
             return await self.now.blocks(user_id)
 
+        async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, set[UserId]]:
+            return await self.now.blocks_of(user_ids)
+
         def come_back(self) -> None:
             self.now = self._back
 
@@ -175,6 +178,47 @@ async def test_restoring_waits_for_the_archive_without_keeping_anybody_out(
     assert not restored
     assert meanwhile == set()
     assert registry.get_sample_value("minuet_safety_restored_total", {"result": "restored"}) == 1
+
+
+async def test_the_blocks_of_a_crowd_come_back_together(
+    safety: Safety,
+    recorder: SafetyRecorder,
+    pending: RedisPendingRecords,
+    redis: Redis,
+    keys: Keys,
+    add_person: AddUser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a loss, for all whose sessions are here; also of those who have none, and in several shares."""
+    monkeypatch.setattr("safety.service.RESTORED_AT_ONCE", 2)
+    ann, bob, eve, dora, carl = [await add_person() for _ in range(5)]
+    await safety.block(ann, bob, call_id=None, now_ms=1)
+    await safety.block(eve, ann, call_id=None, now_ms=2)
+    await safety.block(carl, dora, call_id=None, now_ms=3)
+    await record_all(recorder, pending)
+    await redis.flushdb()
+
+    assert await safety.restore_blocks_of([ann, bob, eve, carl, ann]) == 4
+    blocks = [await safety.blocks(one) for one in (ann, bob, eve, carl, dora)]
+    known = [await redis.hget(keys.user(one), "blocks_known") for one in (ann, bob, eve, carl, dora)]
+    assert blocks == [{bob, eve}, {ann}, {ann}, {dora}, set()]
+    assert known == [b"1"] * 4 + [None]
+
+
+async def test_a_crowd_does_not_wait_for_an_archive_that_is_away(
+    log: RedisSafetyLog, new_id: Callable[[], str]
+) -> None:
+    """It is asked once, not for each of them; they are all seen to later."""
+    no_pool = await open_pool("postgresql://nobody@127.0.0.1:1/none", timeout_s=0.3)
+    registry = CollectorRegistry()
+    service = Safety(log, PostgresSafety(no_pool, timeout_s=0.3), new_id, SafetyMetrics(registry))
+    crowd = [UserId(new_id()) for _ in range(1_000)]
+    async with asyncio.timeout(5):
+        restored = await service.restore_blocks_of(crowd)
+    await no_pool.close()
+
+    assert restored == 0
+    assert registry.get_sample_value("minuet_safety_restored_total", {"result": "later"}) == 1_000
 
 
 async def test_a_block_whose_maker_died_half_way_is_completed_by_the_recorder(
