@@ -48,8 +48,12 @@ def known_settings() -> set[str]:
 
 
 def known(command: list[str]) -> bool:
-    """Whether our command line takes these words: the parser is asked, nothing is run."""
-    done = subprocess.run([sys.executable, "-m", "minuet", *command, "--help"], cwd=ROOT, capture_output=True)
+    """Whether our command line takes these words: the parser is asked, nothing is run.
+
+    `${NAME:-default}` is its default, as compose has it where nothing is set.
+    """
+    words = [re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", word) for word in command]
+    done = subprocess.run([sys.executable, "-m", "minuet", *words, "--help"], cwd=ROOT, capture_output=True)
     return done.returncode == 0
 
 
