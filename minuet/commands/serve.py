@@ -11,6 +11,7 @@ from minuet.settings import require
 from minuet.supervisor.lifeline import Post
 from minuet.supervisor.running import supervise
 from minuet.telemetry import configure_logs
+from minuet.wiring.http import Offers
 from minuet.wiring.roles import Parts
 
 _MOST = 256
@@ -28,6 +29,14 @@ def add(commands: Any) -> None:
         metavar="N",
         help="so many processes on one port, kept alive by a supervisor; SIGHUP replaces them one by one",
     )
+    parser.add_argument(
+        "--role",
+        type=Offers,
+        choices=tuple(Offers),
+        default=Offers.BOTH,
+        metavar="{both,hub,rest}",
+        help="serve only WebSocket (hub), or only REST and pages (rest)",
+    )
     # How the supervisor starts its workers, and nobody else.
     parser.add_argument("--post", type=Post.parse, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
@@ -35,9 +44,12 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     everything = bool(options.all_in_one)
+    offers: Offers = options.role
     if options.workers is not None:
-        return _supervise(options.workers, ["serve", "--all-in-one"] if everything else ["serve"])
-    return serve_parts(Parts(hub=True, matchmaker=everything, worker=everything), options.post)
+        arguments = ["serve", "--role", offers.value, *(["--all-in-one"] if everything else [])]
+        return _supervise(options.workers, arguments)
+    parts = Parts(hub=True, matchmaker=everything, worker=everything, offers=offers)
+    return serve_parts(parts, options.post)
 
 
 def _supervise(workers: int, arguments: list[str]) -> int:

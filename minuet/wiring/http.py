@@ -1,6 +1,7 @@
 """The public port and the admin port of a hub."""
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import partial
 from typing import Literal
 
@@ -21,7 +22,7 @@ from minuet.wiring.node import Node, Stores
 from minuet.wiring.pages import add_pages
 from minuet.wiring.turn import check_turn, turn_admins
 from presence.stats import PresenceReport, PresenceStats
-from rest.app import build_admin_app, build_app
+from rest.app import ENDPOINTS, build_admin_app, build_app
 from rest.client_address import TrustedProxies, client_address, subscriber
 from rest.cors import AllowedOrigins
 from rest.metrics import RestMetrics
@@ -51,17 +52,31 @@ from storage.redis.turn_visits import RedisTurnVisits
 MAX_SKEW_MS = 250
 
 
+class Offers(Enum):
+    """What a public port is for."""
+
+    BOTH = "both"
+    WEBSOCKET = "hub"
+    REST = "rest"
+
+
 def public_app(
-    foundation: Foundation, node: Node, side: HubSide, accounts: Accounts, origins: Sequence[str]
+    foundation: Foundation,
+    node: Node,
+    side: HubSide,
+    accounts: Accounts,
+    origins: Sequence[str],
+    offers: Offers = Offers.BOTH,
 ) -> web.Application:
-    """Pages, REST and WebSocket."""
+    """Pages, REST and WebSocket, or what is wanted of them; pages go with REST."""
     settings = foundation.settings
     proxies = TrustedProxies.parse(settings.trusted_proxies)
     allowed: frozenset[str] | Literal["*"] = "*" if "*" in origins else frozenset(origins)
     upgrades = UpgradeSettings(allowed_origins=allowed, connection=ConnectionSettings(census=node.sockets))
     # In the one form that origins are compared in, for the WebSocket and for foreign pages' REST alike.
     pages = AllowedOrigins(upgrades.allowed_origins)
-    app = build_app(_rest_services(foundation, node, side, accounts, proxies, pages))
+    services = _rest_services(foundation, node, side, accounts, proxies, pages)
+    app = build_app(services, () if offers is Offers.WEBSOCKET else ENDPOINTS)
     limit = AddressLimit(
         HandshakeRate(settings.handshakes_per_address_s, 2 * settings.handshakes_per_address_s),
         foundation.clock.monotonic_ms,
@@ -92,8 +107,10 @@ def public_app(
         lambda request: client_address(request, proxies),
         Admission(address_limit=admit_address, accept_gate=gate.admit),
     )
-    declare(app, app.router.add_get("/v1/ws", upgrade, allow_head=False), Policy.PUBLIC)
-    add_pages(app)
+    if offers is not Offers.REST:
+        declare(app, app.router.add_get("/v1/ws", upgrade, allow_head=False), Policy.PUBLIC)
+    if offers is not Offers.WEBSOCKET:
+        add_pages(app)
 
     async def part(request: web.Request, response: web.StreamResponse) -> None:
         # Whoever holds the connection open asks somewhere else next, before it is closed under a request.

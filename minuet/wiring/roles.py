@@ -27,7 +27,7 @@ from minuet.turn import with_ip_privacy
 from minuet.wiring.accounts import open_accounts
 from minuet.wiring.chat import ChatPart
 from minuet.wiring.foundation import Foundation, open_foundation
-from minuet.wiring.http import admin_app, own_origins, public_app
+from minuet.wiring.http import Offers, admin_app, own_origins, public_app
 from minuet.wiring.hub import HubSide, open_tokens
 from minuet.wiring.leaving import Leaving
 from minuet.wiring.listening import Listening, listen, serve_app
@@ -58,10 +58,14 @@ class Parts:
     hub: bool = False
     matchmaker: bool = False
     worker: bool = False
+    offers: Offers = Offers.BOTH
+    """What a hub serves on its public port."""
 
     @property
     def role(self) -> str:
         if self.hub:
+            if self.offers is Offers.REST:
+                return "rest"
             return "all-in-one" if self.matchmaker else "hub"
         return "matchmaker" if self.matchmaker else "worker"
 
@@ -120,7 +124,7 @@ async def run_process(
                 if public is not None and tokens is not None and side is not None:
                     accounts = open_accounts(servers, foundation, stores, tokens)
                     origins = settings.allowed_origins or (own_origins(settings, public) if own_pages else ())
-                    app = public_app(foundation, node, side, accounts, origins)
+                    app = public_app(foundation, node, side, accounts, origins, parts.offers)
                     server = await serve_app(servers, app, public)
                     leaving = Leaving(node, side.sessions, server, post)
                     if post is not None:
