@@ -154,6 +154,8 @@ class Commits:
             before = call.stored
             decision = receive(before.call, event, self._clock.now_ms())
             if decision.call is before.call:
+                if isinstance(event, events.VideoRevoked):
+                    call.revoked_at = self._clock.now_ms()
                 return decision
             narrowed = restrict(before.call, event, self._clock.now_ms())
             if narrowed is not before.call:

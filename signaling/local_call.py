@@ -15,7 +15,7 @@ from base.ids import CallId, UserId
 from base.policy import IntentPolicy, IpPrivacy
 from signaling.budget import Budget
 from signaling.call.events import Event
-from signaling.call.merge import lacks, reconcile
+from signaling.call.merge import lacks, last_revoked_at, reconcile
 from signaling.call.record import Call, ConsentKind
 from signaling.call.rules import restrict
 from signaling.call.states import RELAYING, SEATS, Seat, State, other
@@ -39,6 +39,7 @@ class LocalCall:
         "lost",
         "negotiations",
         "owed",
+        "revoked_at",
         "shown",
         "stored",
         "view",
@@ -58,6 +59,8 @@ class LocalCall:
         """Restrictions that hold here while they are being committed."""
         self.owed: list[Event] = []
         """Restrictions that are told and hold here, and wait for the store."""
+        self.revoked_at = 0
+        """When somebody revoked last, as far as this node knows: a yes that is older, and comes later, does not count."""
         self.lost: StoredCall | None = None
         """The record that was told here, where the store has forgotten an end or a revocation that is in it."""
         self.shown: dict[Seat, Call] = {}
@@ -78,8 +81,10 @@ class LocalCall:
         elif not from_store and stored.call.version <= self.stored.call.version:
             return
         else:
+            # Of another past, the new record may be as strict and not know why.
+            self.revoked_at = max(self.revoked_at, last_revoked_at(known.call))
             behind = stored.call.version <= known.call.version
-            self.lost = known if behind or lacks(stored.call, known.call) else None
+            self.lost = known if behind or lacks(stored.call, known.call, self.revoked_at) else None
         if stored.call.resets != self.stored.call.resets:
             self.negotiations = self._fresh_negotiations()
         self.stored = stored = self._understood(stored)

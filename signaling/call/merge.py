@@ -84,13 +84,22 @@ def merge(one: Call, two: Call) -> Call:
     return msgspec.structs.replace(base, **fields)
 
 
-def lacks(record: Call, told: Call) -> bool:
-    """Whether a record permits what a node had told to be over: an end, or video that was taken back and not given anew."""
+def lacks(record: Call, told: Call, revoked_at: int = 0) -> bool:
+    """Whether a record permits what a node had told to be over: an end, or video that was taken back and not given anew.
+
+    `revoked_at`: when somebody revoked last, as far as the node knows (Unix ms); the log of `told` may not say so, where there
+    was nothing to take back, or where the log is another's.
+    """
     if told.state in _OVER and (
         record.state not in _OVER or _OVER.index(record.state) < _OVER.index(told.state)
     ):
         return True
-    return any(_was_taken_back(record, told, seat) for seat in SEATS)
+    return any(_was_taken_back(record, told, seat, revoked_at) for seat in SEATS)
+
+
+def last_revoked_at(call: Call) -> int:
+    """When video was taken back last, Unix ms; 0 for never."""
+    return max(_last(call.events, ConsentKind.VIDEO_REVOKED, seat) for seat in SEATS)
 
 
 def reconcile(told: Call, record: Call, now_ms: int) -> Call:
@@ -175,16 +184,15 @@ def _bytes(value: Any) -> bytes:
 # What was lost.
 
 
-def _was_taken_back(record: Call, told: Call, seat: Seat) -> bool:
+def _was_taken_back(record: Call, told: Call, seat: Seat, revoked_at: int) -> bool:
     if not record.seat(seat).video_allowed or told.seat(seat).video_allowed:
         return False
-    revoked_at = _last(told.events, ConsentKind.VIDEO_REVOKED, seat)
-    allowed_at = _last(record.events, ConsentKind.VIDEO_ALLOWED, seat)
-    return revoked_at is not None and (allowed_at is None or allowed_at <= revoked_at)
+    revoked_at = max(revoked_at, _last(told.events, ConsentKind.VIDEO_REVOKED, seat))
+    return revoked_at > 0 and _last(record.events, ConsentKind.VIDEO_ALLOWED, seat) <= revoked_at
 
 
-def _last(log: Iterable[ConsentEvent], kind: ConsentKind, sender: Seat) -> int | None:
-    return max((event.at for event in log if event.kind is kind and event.sender == sender), default=None)
+def _last(log: Iterable[ConsentEvent], kind: ConsentKind, sender: Seat) -> int:
+    return max((event.at for event in log if event.kind is kind and event.sender == sender), default=0)
 
 
 def _missing(call: Call, sources: Iterable[Call]) -> list[ConsentEvent]:
