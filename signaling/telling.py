@@ -20,7 +20,7 @@ from base.clock import ServerClock
 from base.errors import Unavailable
 from base.ids import CallId, NodeId
 from signaling.call.record import Call, encode
-from signaling.call.states import SEATS
+from signaling.call.states import SEATS, Seat
 from signaling.call.view import must_hear
 from signaling.local_call import LocalCalls
 from signaling.metrics import CallMetrics
@@ -86,6 +86,12 @@ class Telling:
             sender = self._router.node_id if node_id in asked else ""
             frame = CallCommitted(call.call_id, encode(call), stored.rev, theirs, sender, again=told is None)
             self._router.forward(node_id, frame)
+        for seat in SEATS:
+            record = call.seat(seat)
+            if self._router.is_this(record.node_id) and not self._is_here(call, seat):
+                # It has gone to another node, which the record does not name yet.
+                gone = CallCommitted(call.call_id, encode(call), stored.rev, [], again=True)
+                self._router.stray(record.session_id, gone)
         for change in untold:
             self._watch(change, tries=0)
 
@@ -226,13 +232,15 @@ class Telling:
 
     def _others(self, call: Call) -> set[NodeId]:
         """Where the seats are whose sessions are not here."""
-        seats = [call.seat(seat) for seat in SEATS]
         return {
-            seat.node_id
-            for seat in seats
-            if not self._router.is_this(seat.node_id)
-            and self._router.here(seat.node_id, seat.session_id) is None
+            call.seat(seat).node_id
+            for seat in SEATS
+            if not self._router.is_this(call.seat(seat).node_id) and not self._is_here(call, seat)
         }
+
+    def _is_here(self, call: Call, seat: Seat) -> bool:
+        record = call.seat(seat)
+        return self._router.here(record.node_id, record.session_id) is not None
 
     def _count(self) -> float:
         return sum(map(len, self._waiting.values()))
