@@ -225,6 +225,40 @@ class Negotiations:
         trickle.waiting, trickle.complete = [], False
         return released
 
+    def description_again(
+        self,
+        seat: SeatName,
+        key: Key,
+        text: str,
+        allowance: sdp.Allowance,
+        rule: AddressRule = _ANY_ADDRESS,
+    ) -> Passing:
+        """What may go on now of a description that has passed before, and was held up since.
+
+        Raises: StaleNegotiation; SdpRefused (of an offer, which is closed), AnswerRefused.
+        """
+        is_offer = key[0] == seat
+        if not (self._is_known(key) if is_offer else key == self._current):
+            raise StaleNegotiation("that negotiation is over")
+        try:
+            description = sdp.parse(text)
+            sdp.judge(description, allowance)
+            return filter_description(text, description, rule)
+        except sdp.SdpRefused as refusal:
+            if is_offer:
+                self.withdraw(*key)
+                raise
+            raise AnswerRefused(refusal.message, code=refusal.code) from None
+
+    def candidates_again(
+        self, seat: SeatName, key: Key, arrived: list[IceCandidate], rule: AddressRule = _ANY_ADDRESS
+    ) -> list[IceCandidate]:
+        """What may go on now of candidates that have passed before. Raises: StaleNegotiation, CandidateInvalid."""
+        trickle = self._trickles.get((seat, key))
+        if trickle is None or trickle.description is None:
+            raise StaleNegotiation("that negotiation is over")
+        return filter_trickled(arrived, trickle.description, rule)[0]
+
     def withdraw(self, offerer: SeatName, number: int) -> bool:
         """Closes an open offer that failed elsewhere. Returns whether it was open.
 

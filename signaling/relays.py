@@ -20,7 +20,7 @@ from signaling.candidates import AddressRule, Outcome, RelayRanges
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics
-from signaling.negotiation import AnswerRefused, Candidates
+from signaling.negotiation import AnswerRefused, Candidates, Key
 from signaling.node_frames import Relayed
 from signaling.protocol.messages import call as wire
 from signaling.protocol.messages.family import ServerMessage
@@ -111,8 +111,14 @@ class Relays:
         except (KeyError, msgspec.ValidationError):
             return  # a newer release relays something that this one does not know
         sender, may_have_video = other(frame.to_seat), call.negotiations.may_have_video
+        by = call.view.seat(sender)
+        # One that went after a recipient who has come here: it was judged, and counted, when its sender sent it.
+        was_judged_here = self._router.here(by.node_id, by.session_id) is not None
         try:
-            self._pass(call, sender, message)
+            if was_judged_here:
+                self._pass_again(call, sender, message)
+            else:
+                self._pass(call, sender, message)
         except AnswerRefused as refusal:
             # Its sender was told `ok`, and may send by it.
             call.negotiations.has_video |= may_have_video
@@ -127,15 +133,11 @@ class Relays:
             self._tell_failed(call, sender, offerer, message.negotiation, error.code)
 
     def _is_elsewhere(self, call: LocalCall, frame: Relayed) -> bool:
-        """Sends a relay on where its recipient has left, and delivers one that was judged here before it was sent."""
-        to, by = call.view.seat(frame.to_seat), call.view.peer(frame.to_seat)
-        recipient = self._router.here(to.node_id, to.session_id)
-        if recipient is None:
-            return self._router.stray(to.session_id, frame)
-        if self._router.here(by.node_id, by.session_id) is None:
+        """Sends a relay on where its recipient has left; false where nobody knows of another place."""
+        to = call.view.seat(frame.to_seat)
+        if self._router.here(to.node_id, to.session_id) is not None:
             return False
-        recipient.push_raw(frame.type, frame.data)
-        return True
+        return self._router.stray(to.session_id, frame)
 
     def expire(self, call: LocalCall, now_ms: int) -> None:
         """Tells the sides on this node of offers that nobody answered in time; the peer's node has its own watch."""
@@ -192,11 +194,7 @@ class Relays:
             raise
         self._count(call, seat, passing)
         self._watcher.retime(call)
-        self._deliver(
-            call,
-            other(seat),
-            wire.CallOfferRelayed(call_id=message.call_id, negotiation=message.negotiation, sdp=passing.sdp),
-        )
+        self._tell_description(call, seat, message, passing.sdp)
         self._release(call, seat, seat, message.negotiation)
 
     def _answer(self, call: LocalCall, seat: Seat, message: wire.CallAnswer) -> None:
@@ -215,13 +213,7 @@ class Relays:
             raise
         self._count(call, seat, passing)
         self._watcher.retime(call)
-        self._deliver(
-            call,
-            offerer,
-            wire.CallAnswerRelayed(
-                call_id=message.call_id, negotiation=message.negotiation, of="self", sdp=passing.sdp
-            ),
-        )
+        self._tell_description(call, seat, message, passing.sdp)
         self._release(call, seat, offerer, message.negotiation)
         self._watcher.answered(call, seat)
 
@@ -232,6 +224,38 @@ class Relays:
         )
         if passing is not None:
             self._deliver_candidates(call, seat, passing)
+
+    def _pass_again(self, call: LocalCall, seat: Seat, message: RelayMessage) -> None:
+        """Delivers what has passed here before, as far as it may pass at this moment: meanwhile a permission may have been
+        taken back, or the connections begun anew."""
+        offerer = seat if isinstance(message, wire.CallOffer) or message.of == "self" else other(seat)
+        key, rule = (offerer, message.negotiation), self._rule(call)
+        if isinstance(message, wire.CallCandidates):
+            passing = call.negotiations.candidates_again(seat, key, message.candidates, rule)
+            if passing or message.complete:
+                self._tell_candidates(call, seat, key, passing, complete=message.complete)
+            return
+        try:
+            text = call.negotiations.description_again(seat, key, message.sdp, call.allowance(seat), rule).sdp
+        except AnswerRefused as refusal:
+            for told in SEATS:
+                self._tell_failed(call, told, offerer, message.negotiation, refusal.code)
+            raise
+        except SdpRefused:
+            self._watcher.retime(call)
+            raise
+        self._tell_description(call, seat, message, text)
+
+    def _tell_description(
+        self, call: LocalCall, seat: Seat, message: wire.CallOffer | wire.CallAnswer, text: str
+    ) -> None:
+        call_id, number = message.call_id, message.negotiation
+        relayed = (
+            wire.CallOfferRelayed(call_id=call_id, negotiation=number, sdp=text)
+            if isinstance(message, wire.CallOffer)
+            else wire.CallAnswerRelayed(call_id=call_id, negotiation=number, of="self", sdp=text)
+        )
+        self._deliver(call, other(seat), relayed)
 
     def _release(self, call: LocalCall, seat: Seat, offerer: Seat, number: int) -> None:
         waiting = call.negotiations.release(seat, offerer, number, self._rule(call))
@@ -255,17 +279,23 @@ class Relays:
 
     def _deliver_candidates(self, call: LocalCall, seat: Seat, passing: Candidates) -> None:
         self._count_candidates(call, seat, passing.outcomes)
-        if not passing.says_something:
-            return
+        if passing.says_something:
+            key = (passing.offerer, passing.number)
+            self._tell_candidates(call, seat, key, passing.candidates, complete=passing.complete)
+
+    def _tell_candidates(
+        self, call: LocalCall, seat: Seat, key: Key, candidates: list[wire.IceCandidate], *, complete: bool
+    ) -> None:
+        offerer, number = key
         self._deliver(
             call,
             other(seat),
             wire.CallCandidatesRelayed(
                 call_id=call.id,
-                negotiation=passing.number,
-                of="peer" if passing.offerer == seat else "self",
-                candidates=passing.candidates,
-                complete=passing.complete,
+                negotiation=number,
+                of="peer" if offerer == seat else "self",
+                candidates=candidates,
+                complete=complete,
             ),
         )
 
