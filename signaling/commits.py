@@ -79,16 +79,16 @@ class Commits:
             raise RuntimeError("calls are not being served")
         self._tasks.create_task(_logged(work))
 
-    async def decide(self, call: LocalCall, event: events.Event, *, told: bool = False) -> Decision:
-        """Decides about an event, commits and tells; `told` where its own sessions know already.
+    async def decide(self, call: LocalCall, event: events.Event, *, told_at: int | None = None) -> Decision:
+        """Decides about an event, commits and tells; `told_at` says when its own sessions were told already.
 
         Raises: CallRefused, MinuetError `not_a_participant` where the record is gone, Unavailable.
         """
         # Bound before the lock: whoever takes something away does not wait behind the commits of others.
-        bound = not told and self._is_ours(call) and call.bind(event, self._clock.now_ms())
+        bound = told_at is None and self._is_ours(call) and call.bind(event, self._clock.now_ms())
         try:
             async with call.lock:
-                return await self._decide_alone(call, event, told=told)
+                return await self._decide_alone(call, event, told_at)
         finally:
             if bound:
                 self._unbind(call, event)
@@ -147,12 +147,12 @@ class Commits:
 
     # How it goes on inside.
 
-    async def _decide_alone(self, call: LocalCall, event: events.Event, *, told: bool) -> Decision:
+    async def _decide_alone(self, call: LocalCall, event: events.Event, told_at: int | None) -> Decision:
         for _ in range(_ATTEMPTS):
             if call.lost is not None:
                 await self._uphold_before(call, event)
             before = call.stored
-            decision = receive(before.call, event, self._clock.now_ms())
+            decision = self._decided(before.call, event, told_at)
             if decision.call is before.call:
                 if isinstance(event, events.VideoRevoked):
                     call.revoked_at = self._clock.now_ms()
@@ -171,7 +171,7 @@ class Commits:
                     continue
             except Unavailable:
                 # What takes nothing away waits for the store; what does holds from now on, stored or not.
-                if told or narrowed is before.call or not self._is_ours(call):
+                if told_at is not None or narrowed is before.call or not self._is_ours(call):
                     raise
                 return self._owe(call, event, decision)
             await self._aftermath.follow(
@@ -179,10 +179,18 @@ class Commits:
                 before.call,
                 decision.effects,
                 partial(self.telling.tell, stored, untold=untold),
-                told_here=told,
+                told_here=told_at is not None,
             )
             return decision
         raise Unavailable("the call kept changing")
+
+    def _decided(self, call: Call, event: events.Event, told_at: int | None) -> Decision:
+        decision = receive(call, event, self._clock.now_ms())
+        if told_at is None or call.state not in RELAYING or decision.call.state in RELAYING:
+            return decision
+        # Media was over when its people were told so, and not when the store heard of it.
+        then = receive(call, event, max(told_at, call.live_since or 0))
+        return decision if then.call.state in RELAYING else then
 
     def _unbind(self, call: LocalCall, event: events.Event) -> None:
         call.release(event, self._clock.now_ms())
@@ -308,17 +316,17 @@ class Commits:
         as_next = msgspec.structs.replace(on_top.call, version=max(on_top.call.version, shown + 1))
         self._aftermath.tell_only(call, as_next, on_top.effects)
         call.owe(event, now_ms)
-        self.soon(self._pay(call, event))
+        self.soon(self._pay(call, event, now_ms))
         return on_top
 
-    async def _pay(self, call: LocalCall, event: events.Event) -> None:
+    async def _pay(self, call: LocalCall, event: events.Event, told_at: int) -> None:
         # For as long as the call is known here: what was told does not come undone because the store is away for long.
         attempt = 0
         while self._is_ours(call):
             await asyncio.sleep(_OWED_BACKOFF_S[min(attempt, len(_OWED_BACKOFF_S) - 1)])
             attempt += 1
             try:
-                await self.decide(call, event, told=True)
+                await self.decide(call, event, told_at=told_at)
             except Unavailable:
                 continue
             except MinuetError:

@@ -232,6 +232,37 @@ async def test_a_hangup_is_never_refused(house: House) -> None:
     await stored(house, call, lambda record: record.state is State.ENDED)
 
 
+async def test_a_call_was_over_when_its_people_were_told_so(house: House) -> None:
+    """However long the store is away: history says how long the two could talk, and not how long it took to be written."""
+    call = await house.live_call()
+    house.store.away = True
+
+    await house.calls.act(call.id, HE, events.HungUp)
+    told_at = house.clock.now_ms()
+    await asyncio.sleep(0.3)
+
+    house.store.away = False
+    record = await stored(house, call, lambda record: record.state is State.ENDED)
+    assert record.closed_at is not None
+    assert record.live_since is not None
+    assert record.live_since <= record.closed_at <= told_at
+
+
+async def test_a_second_end_while_the_first_is_owed_is_no_second_end(house: House) -> None:
+    """He hangs up, she blocks him, and the store is away: one of the two is owed, and the record ends once."""
+    call = await house.live_call()
+    house.store.away = True
+
+    await house.calls.act(call.id, HE, events.HungUp)
+    await house.calls.act(call.id, SHE, events.Blocked)
+
+    assert len(call.owed) == 1
+    house.store.away = False
+    record = await stored(house, call, lambda record: record.state is State.ENDED)
+    await until_nothing_is_owed(call)
+    assert (await stored(house, call, lambda _record: True)).version == record.version
+
+
 @pytest.mark.parametrize(
     "event",
     [lambda seat: events.VideoApproved(seat, "both"), events.ExtensionRequested],
