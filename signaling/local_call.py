@@ -93,6 +93,16 @@ class LocalCall:
             budget.spent = max(budget.spent, stored.call.seat(seat).signaling_spent)
         self._look_anew(now_ms)
 
+    def hold_to(self, told: StoredCall | None, revoked_at: int, now_ms: int) -> None:
+        """Upholds what another node told and the store has lost, as that node did until its session came here."""
+        self.revoked_at = max(self.revoked_at, revoked_at)
+        if told is None or self.lost is not None or told.rev == self.stored.rev:
+            return
+        behind = self.stored.call.version <= told.call.version
+        if behind or lacks(self.stored.call, told.call, self.revoked_at):
+            self.lost = told
+            self._look_anew(now_ms)
+
     def bind(self, event: Event, now_ms: int) -> bool:
         """Holds the view to a restriction from now on, whatever is committed meanwhile; False where it restricts nothing."""
         narrowed = restrict(self.view, event, now_ms)

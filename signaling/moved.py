@@ -38,6 +38,11 @@ class MovedCall(msgspec.Struct, frozen=True, kw_only=True):
     budget: BudgetFacts
     negotiations: NegotiationFacts
     owed: list[OwedEvent] = []
+    lost: bytes = b""
+    """The record that was told, where the store has lost an end or a revocation that is in it; else empty."""
+    lost_rev: str = ""
+    revoked_at: int = 0
+    """When somebody revoked last, as far as that node knew (Unix ms)."""
 
 
 class MovedSession(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,6 +48,9 @@ class MovingCalls:
             budget=call.budgets[seat].facts(self._clock.monotonic_ms()),
             negotiations=call.negotiations.facts(),
             owed=[owed(event) for event in (*call.owed, *call.bound)],
+            lost=b"" if call.lost is None else encode(call.lost.call),
+            lost_rev="" if call.lost is None else call.lost.rev,
+            revoked_at=call.revoked_at,
         )
 
     def departed(self, call_id: CallId) -> None:
@@ -62,7 +65,9 @@ class MovingCalls:
         Raises: msgspec.MsgspecError for a record that this release cannot read; then nothing has changed.
         """
         shown = decode(moved.shown) if moved.shown else record
+        told = StoredCall(decode(moved.lost), moved.lost_rev) if moved.lost else None
         call = self._local.keep(StoredCall(record, moved.rev))
+        call.hold_to(told, moved.revoked_at, self._clock.now_ms())
         call.shown[moved.seat] = shown
         same_connections = call.stored.call.resets == record.resets
         if same_connections and not self._sits_here(call, other(moved.seat)):
