@@ -5,7 +5,7 @@ Pure. Times are integer milliseconds since the Unix epoch, ids are UUIDv7 string
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from base.policy import Gender, age_on
 
@@ -26,6 +26,15 @@ class RevokeReason(StrEnum):
     LOGOUT_ALL = "logout_all"
     REUSE = "reuse"
     BAN = "ban"
+
+
+class Standing(Enum):
+    """What the list of revocations says of a token."""
+
+    GOOD = auto()
+    REVOKED = auto()
+    UNKNOWN = auto()
+    """Nothing, and nothing else of its user either: there may never have been anything, or it may be lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,13 +117,17 @@ class NodeLease:
         self._doubts.set()
         await asked
 
-    async def sure(self) -> None:
-        """As `settled`, and a loss that nobody has noticed until now is noticed, and waited for, too.
+    async def check(self) -> None:
+        """Notices a loss that nobody has noticed until now; cheaper than `look` where there was none.
 
         For what is rare and would look at a store that forgot as if it had never known.
         """
         if self.restoring_ms() == 0 and self._continuity.differs(await self._store.marks()):
             await self.look()
+
+    async def sure(self) -> None:
+        """As `settled`, and what `check` notices is waited for, too."""
+        await self.check()
         await self.settled()
 
     async def settled(self) -> None:

@@ -31,6 +31,8 @@ class Registry:
         self._nodes = nodes
         self._max_devices = max_devices
         self._restore_blocks = restore_blocks
+        self.supersede: Callable[[SessionRow, int], None] = lambda _row, _generation: None
+        """Told of an older session that has to give way to one of this generation; set by whoever can reach its node."""
 
     async def register(self, registration: Registration) -> Registered:
         """Makes the device's row name this session; the newest session of a device wins.
@@ -64,6 +66,8 @@ class Registry:
         answer = await self._store.reassert(registration, generation)
         if answer is None:
             return None
+        if answer.superseded is not None:
+            self.supersede(answer.superseded, answer.generation)
         if not blocks_later:
             await self._know_blocks(registration.user_id, answer.blocks_known)
         return answer.generation

@@ -55,6 +55,8 @@ class Reasserted:
 
     generation: int
     blocks_known: bool
+    superseded: SessionRow | None = None
+    """An older session of the device, which put itself back before this one did; its node has to let go of it."""
 
 
 @dataclass(frozen=True, slots=True)

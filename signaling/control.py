@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from accounts.model import Identity, Revocation, RevokeReason
+from accounts.model import Identity, Revocation, RevokeReason, Standing
 from base.clock import ServerClock
 from base.errors import CloseCode, Unavailable
 from signaling.hub import Hub
@@ -39,7 +39,19 @@ class RevocationStore(Protocol):
         """Makes known again what the store may have lost; the log is left alone."""
         ...
 
-    async def is_revoked(self, identity: Identity) -> bool: ...
+    async def standing(self, identity: Identity) -> Standing: ...
+
+
+class StoreHealth(Protocol):
+    """Knows whether the store has lost something."""
+
+    def restoring_ms(self) -> int:
+        """For how much longer that is being put back; 0 when nothing is."""
+        ...
+
+    async def check(self) -> None:
+        """Notices a loss that nobody has noticed until now."""
+        ...
 
 
 class RevocationArchive(Protocol):
@@ -57,6 +69,7 @@ class Control:
         store: RevocationStore,
         archive: RevocationArchive,
         clock: ServerClock,
+        health: StoreHealth,
         *,
         token_life_ms: int,
     ) -> None:
@@ -64,6 +77,7 @@ class Control:
         self._store = store
         self._archive = archive
         self._clock = clock
+        self._health = health
         self._token_life_ms = token_life_ms
         self._cursor: str | None = None
         self._lost_at: int | None = None
@@ -116,9 +130,17 @@ class Control:
 
         Raises: Unavailable.
         """
-        if wait_ms := self.unknown_for_ms():
+        self._refuse_unknown()
+        standing = await self._store.standing(identity)
+        if standing is Standing.UNKNOWN:
+            # Nobody here knows the user: that is what a store looks like that has just been emptied.
+            await self._health.check()
+        self._refuse_unknown()
+        return standing is Standing.REVOKED
+
+    def _refuse_unknown(self) -> None:
+        if wait_ms := self.unknown_for_ms() or self._health.restoring_ms():
             raise Unavailable("sign-outs are being looked up again", retry_after_ms=wait_ms)
-        return await self._store.is_revoked(identity)
 
     async def _rebuild(self, lost_at: int) -> None:
         now_ms = self._clock.now_ms()

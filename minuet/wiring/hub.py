@@ -29,6 +29,7 @@ from signaling.inbox import Inbox
 from signaling.links import Links
 from signaling.metrics import HandoverMetrics, LinkMetrics
 from signaling.moving_calls import MovingCalls
+from signaling.node_frames import SessionTaken
 from signaling.owed_commands import OwedCommands
 from signaling.queue_status import QueueStatuses
 from signaling.relays import Relays
@@ -81,6 +82,7 @@ class HubSide:
             stores.revocations,
             stores.accounts,
             clock,
+            node.lease,
             token_life_ms=settings.access_token_s * 1000 + CLOCK_SKEW_MS,
         )
         authentication = Authentication(self.authenticator, self.control, clock)
@@ -109,6 +111,9 @@ class HubSide:
             RedisSessions(foundation.redis, foundation.keys),
             stores.nodes,
             restore_blocks=safety.restore_blocks,
+        )
+        registry.supersede = lambda row, generation: node.router.forward(
+            row.node_id, SessionTaken(row.session_id, generation)
         )
         rows = Rows(registry, node.router, node.lease)
         tickets = Tickets(node.hub, node.router, node.lobby, settings.intents, clock, rows)

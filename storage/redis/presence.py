@@ -75,8 +75,9 @@ class RedisSessions:
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
         match answer:
-            case [b"registered", now, known]:
-                return Reasserted(int(now), bool(known))
+            case [b"registered", now, known, older]:
+                superseded = None if older is None else _row(registration.device_id.encode(), older)
+                return Reasserted(int(now), bool(known), superseded)
             case [b"other"]:
                 return None
             case _:

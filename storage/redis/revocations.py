@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from accounts.model import Identity, Revocation, RevokeReason
+from accounts.model import Identity, Revocation, RevokeReason, Standing
 from accounts.tokens import ACCESS_S, CLOCK_SKEW_MS
 from base.errors import Unavailable
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
@@ -85,14 +85,25 @@ class RedisRevocations:
         Raises:
             Unavailable: Redis is away, so nobody knows.
         """
+        return await self.standing(identity) is Standing.REVOKED
+
+    async def standing(self, identity: Identity) -> Standing:
+        """As `is_revoked`; and whether the user is known here at all, or perhaps not any more.
+
+        Raises:
+            Unavailable: Redis is away, so nobody knows.
+        """
         try:
-            before, family = await self._redis.hmget(
-                self._keys.user(identity.user_id), ["revoked_before", f"revoked:{identity.family_id}"]
+            before, family, known = await self._redis.hmget(
+                self._keys.user(identity.user_id),
+                ["revoked_before", f"revoked:{identity.family_id}", "blocks_known"],
             )
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable(retry_after_ms=RETRY_AFTER_MS) from error
         # The time beside a family only says when to forget it; ids of families are never used again.
-        return family is not None or (before is not None and identity.issued_at_ms < int(before))
+        if family is not None or (before is not None and identity.issued_at_ms < int(before)):
+            return Standing.REVOKED
+        return Standing.UNKNOWN if known is None else Standing.GOOD
 
     async def tail(self) -> str:
         """The cursor of the log's end as of now.

@@ -377,3 +377,25 @@ async def test_without_a_store_everything_is_unavailable(keys: Keys, registratio
     with pytest.raises(Unavailable):
         await sessions.where(phone.user_id, phone.device_id)
     await redis.aclose()
+
+
+async def test_of_two_sessions_of_a_device_that_put_themselves_back_the_newer_stays(
+    sessions: RedisSessions, registration: Make, new_id: Callable[[], str]
+) -> None:
+    """After a loss both nodes believe to have the device's session; whoever is quicker, the later one is the device's."""
+    older = registration(device="phone", node=NodeId("node-1"), session=new_id())
+    await asyncio.sleep(0.002)
+    newer = registration(device="phone", node=NodeId("node-2"), session=new_id())
+    first = await sessions.reassert(older, 5)
+    assert first is not None
+    await sessions.note_away(older, first.generation, True)
+    second = await sessions.reassert(newer, 7)
+    again = await sessions.reassert(older, first.generation)
+    stands = await sessions.where(newer.user_id, newer.device_id)
+
+    assert second is not None
+    assert first.superseded is None
+    assert second.superseded == row(older, first.generation)
+    assert second.generation > first.generation
+    assert again is None
+    assert stands == row(newer, second.generation)

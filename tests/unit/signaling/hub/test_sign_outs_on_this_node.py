@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
-from accounts.model import Identity, Revocation, Role
+from accounts.model import Identity, Revocation, Role, Standing
 from base.clock import ManualClock, ServerClock
 from base.errors import Unavailable
 from base.ids import DeviceId, SessionId
@@ -47,9 +47,9 @@ class Store:
         self._answer()
         self.restored += entries
 
-    async def is_revoked(self, identity: Identity) -> bool:
+    async def standing(self, identity: Identity) -> Standing:
         self._answer()
-        return identity.user_id == "gone"
+        return {"gone": Standing.REVOKED, "new": Standing.UNKNOWN}.get(identity.user_id, Standing.GOOD)
 
     def _answer(self) -> None:
         if self.away:
@@ -71,6 +71,23 @@ class Archive:
         return self.entries
 
 
+class Health:
+    """The store, as the lease knows it."""
+
+    def __init__(self) -> None:
+        self.lost_unnoticed = False
+        self.restoring = 0
+        self.checks = 0
+
+    def restoring_ms(self) -> int:
+        return self.restoring
+
+    async def check(self) -> None:
+        self.checks += 1
+        if self.lost_unnoticed:
+            self.restoring = 2_000
+
+
 class House:
     """A node with sessions."""
 
@@ -80,7 +97,10 @@ class House:
         self.metrics = SessionMetrics(CollectorRegistry())
         self.hub = Hub(self.clock, self.metrics)
         self.store, self.archive = Store(), Archive()
-        self.control = Control(self.hub, self.store, self.archive, self.clock, token_life_ms=LIFE_MS)
+        self.health = Health()
+        self.control = Control(
+            self.hub, self.store, self.archive, self.clock, self.health, token_life_ms=LIFE_MS
+        )
         self.rebuilt: list[int] = []
         self.control.rebuilt = self.rebuilt.append
 
@@ -192,6 +212,19 @@ async def test_a_second_loss_while_the_first_is_looked_up_is_looked_up_too(house
     assert after_first > 0
     assert house.control.unknown_for_ms() == 0
     assert house.rebuilt == [0, 0]
+
+
+async def test_a_user_of_whom_the_store_knows_nothing_may_be_one_whom_it_has_forgotten(house: House) -> None:
+    """Emptied a moment ago, and nobody has noticed: it is looked at before somebody is let in by it."""
+    first = await house.control.is_revoked(_identity("new"))
+    house.health.lost_unnoticed = True
+    known = await house.control.is_revoked(_identity("ann"))
+    with pytest.raises(Unavailable) as refused:
+        await house.control.is_revoked(_identity("new"))
+
+    assert (first, known) == (False, False)
+    assert refused.value.retry_after_ms == 2_000
+    assert house.health.checks == 2
 
 
 def _identity(user: str, family: str = "family", issued_at_ms: int = NOW - 1) -> Identity:
