@@ -81,6 +81,7 @@ class Arrivals:
             return
         if live.call_id == match.call_id:
             await self._accept(match, seat, live)
+            await self._sit_down(call, seat, live)
             return
         if live.call_id is not None:
             # The call that it is still in here has ended, and sent it back: it hears of that first.
@@ -124,11 +125,15 @@ class Arrivals:
         now_ms = self._clock.now_ms()
         live.push(match_found(call.view, seat, now_ms))
         live.push(call_state(call.view, seat, now_ms))
-        if call.view.seat(seat).session_id != live.id:
-            attached = events.SeatAttached(seat, live.id, self._router.node_id, live.device_id)
-            await self._decide(call, attached)
+        await self._sit_down(call, seat, live)
         if not live.is_attached:
             await self._decide(call, events.SeatDetached(seat, live.id))
+
+    async def _sit_down(self, call: LocalCall, seat: Seat, live: LiveSession) -> None:
+        """Has the record name where the session is, which may have moved since its ticket was matched."""
+        record = call.view.seat(seat)
+        if (record.session_id, record.node_id) != (live.id, self._router.node_id):
+            await self._decide(call, events.SeatAttached(seat, live.id, self._router.node_id, live.device_id))
 
     async def _decide(self, call: LocalCall, event: events.Event) -> None:
         try:

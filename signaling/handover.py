@@ -81,6 +81,8 @@ class Handovers:
         """Takes a frame that was held or sent on; set by whoever takes frames."""
         self.left: Leave = lambda _live: None
         """Told of a session that went to another node."""
+        self.stayed: Leave = lambda _live: None
+        """Told of a session that was to go, and has no socket any more because of that."""
         router.catch_strays(self.stray)
         metrics.awaited.set_function(lambda: sum(one.is_awaited for one in self._crossings.values()))
 
@@ -216,7 +218,11 @@ class Handovers:
     def _look(self, crossing: Crossing) -> None:
         live = self._hub.session(crossing.session_id)
         busy = live is not None and live.is_busy
+        was_leaving = crossing.is_leaving
         self._do(crossing, crossing.look(self._clock.monotonic_ms(), busy=busy))
+        is_here = live is not None and self._hub.session(crossing.session_id) is live
+        if live is not None and is_here and was_leaving and not crossing.is_leaving and not live.is_attached:
+            self.stayed(live)
 
     def _give(self, crossing: Crossing) -> None:
         live = self._hub.session(crossing.session_id)
@@ -255,26 +261,38 @@ class Handovers:
         waiter = self._waiters.pop(session_id, None)
         if waiter is None or waiter.result.done():
             return  # this process is ending
+        result: LiveSession | Refusal = Refusal.GONE
         try:
-            moved = decode_session(landed.state)
-            if moved.session.subprotocol not in CODECS:
-                raise msgspec.ValidationError(moved.session.subprotocol)
-            call = None if moved.call is None else decode(moved.call.record)
+            result = self._put_together(session_id, landed, waiter.land)
         except msgspec.MsgspecError as error:
             logger.warning("session of another release", session_id=session_id, error=str(error))
-            waiter.result.set_result(Refusal.GONE)
-            return
-        live = waiter.land(moved, landed.generation)
+        except Exception:
+            # Whoever waits has to be answered, whatever is wrong with this one session.
+            logger.exception("session did not land", session_id=session_id)
+        waiter.result.set_result(result)
+        if isinstance(result, LiveSession):
+            for payload in landed.held:
+                self.receive(payload)
+
+    def _put_together(self, session_id: SessionId, landed: machine.Land, land: Land) -> LiveSession:
+        moved = decode_session(landed.state)
+        if moved.session.subprotocol not in CODECS:
+            raise msgspec.ValidationError(moved.session.subprotocol)
+        call = None if moved.call is None else decode(moved.call.record)
+        live = land(moved, landed.generation)
         self._router.welcome(session_id)
         asyncio.get_running_loop().call_later(FORWARDED_MS / 1000, self._router.settled, session_id)
-        if moved.call is not None and call is not None:
-            self._calls.take_in(moved.call, call, live)
+        try:
+            if moved.call is not None and call is not None:
+                self._calls.take_in(moved.call, call, live)
+            self._watches.watch(live, moved.watched)
+        except Exception:
+            self._hub.remove(live)
+            live.depart()
+            raise
         if not landed.complete:
             live.lose_messages()
-        self._watches.watch(live, moved.watched)
-        waiter.result.set_result(live)
-        for payload in landed.held:
-            self.receive(payload)
+        return live
 
     def _dismiss(self, session_id: SessionId, reason: Refusal) -> None:
         waiter = self._waiters.pop(session_id, None)

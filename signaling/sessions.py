@@ -90,7 +90,7 @@ class Sessions:
         self._tickets = tickets
         self._handovers = handovers
         self._rows = rows
-        handovers.left = self.left
+        handovers.left, handovers.stayed = self.left, self.detached
         self._leaving = Leaving(router, registry, tickets, calls)
         self._regaining = Regaining(router, registry, lobby, tickets, calls)
         self._resuming = Resuming(hub, router, registry, handovers)
@@ -138,7 +138,7 @@ class Sessions:
             live = None
             if isinstance(first, wire.SessionResume):
                 live = await self._resume(greeting, first, identity)
-            if live is None and not greeting.gone:
+            if live is None and (not greeting.gone or await self._is_orphaned(first, identity)):
                 live = await self._start(greeting, first, identity)
         except RegistrationRefused as refused:
             self._refuse(greeting, refused.close_code, refused)
@@ -148,9 +148,21 @@ class Sessions:
             logger.exception("session did not open", device_id=first.device_id)
             self._refuse(greeting, CloseCode.INTERNAL, MinuetError())
         else:
-            if live is not None:
+            if live is not None and not live.is_over:
                 for payload, binary in greeting.hand_over():
                     live.message_received(payload, binary)
+
+    async def _is_orphaned(self, first: FirstMessage, identity: Identity) -> bool:
+        """Whether a client that has left again leaves a row to this node with no session behind it.
+
+        A session is begun then all the same, which has its minute and clears everything up. Raises: Unavailable.
+        """
+        if not isinstance(first, wire.SessionResume):
+            return False
+        row = await self._registry.where(UserId(identity.user_id), DeviceId(first.device_id))
+        if row is None or row.session_id != first.session_id or row.node_id != self._router.node_id:
+            return False
+        return self._hub.session(row.session_id) is None and not self._handovers.awaits(row.session_id)
 
     async def _store_settled(self) -> None:
         """Waits until the store has what it lost: before that a device would find nothing of its call and its place.
@@ -213,8 +225,9 @@ class Sessions:
         live, outcome = (found.live, found.outcome) if isinstance(found, Found) else (None, found)
         if live is not None and greeting.gone:
             if outcome is Outcome.ELSEWHERE:
-                # It is here now, and has its minute to come back.
                 await self._settle_in(live, moved=True)
+            if not live.is_attached:
+                # It has its minute to come back, here.
                 self.detached(live)
             outcome = Outcome.LEFT
         elif live is not None and not _can_go_on(live, greeting, first.last_seq):
@@ -267,13 +280,20 @@ class Sessions:
     async def _settle_in(self, live: LiveSession, *, moved: bool) -> None:
         """Puts a session that is back into its call or queue; where the store is away, as soon as that is back."""
         try:
-            # At once: what the client asks next is to be decided by a call that knows that it is back.
-            await self._regaining.come_back(live)
-            if moved:
-                # A sign-out or ban that was told while the session was on no node.
-                await self._authentication.check(live.identity)
+            await self._put_back(live, moved=moved)
         except Unavailable:
-            self.run_soon(insist(live, partial(self._regaining.come_back, live)))
+            self.run_soon(insist(live, partial(self._put_back, live, moved=moved)))
+
+    async def _put_back(self, live: LiveSession, *, moved: bool) -> None:
+        # At once: what the client asks next is to be decided by a call that knows that it is back.
+        await self._regaining.come_back(live)
+        if not moved or live.is_over:
+            return
+        try:
+            # A sign-out or ban that was told while the session was on no node.
+            await self._authentication.check(live.identity)
+        except Unavailable:
+            raise
         except MinuetError as error:
             live.end(CloseCode.REVOKED, str(error.code))
 
@@ -328,6 +348,7 @@ class Sessions:
         if live is not None and not 0 < generation <= live.generation:
             live.hand_over()
             self._hub.remove(live)
+            self.run_soon(self._leaving.unlist_quietly(live, self._router.node_id))
             if live.call_id is not None:
                 # Its budget was kept here: the node that goes on with the call has to learn what is left of it.
                 self.run_soon(self._leaving.step_away(live))

@@ -128,6 +128,14 @@ class _Given:
     pieces: tuple[bytes, ...]
 
 
+@dataclass(slots=True)
+class _Missed:
+    """The session was to come here, and another node was quicker: it has the session, or knows who has."""
+
+    node_id: NodeId
+    at: int
+
+
 class Crossing:
     """What one node has to do with one session's moves. Times are monotonic milliseconds."""
 
@@ -136,7 +144,7 @@ class Crossing:
     def __init__(self, session_id: SessionId, node_id: NodeId) -> None:
         self.session_id = session_id
         self._node_id = node_id
-        self._state: _Taking | _Giving | _Given | None = None
+        self._state: _Taking | _Giving | _Given | _Missed | None = None
 
     @property
     def is_awaited(self) -> bool:
@@ -156,7 +164,7 @@ class Crossing:
     @property
     def catches(self) -> bool:
         """Whether what arrives for the session is held or sent on."""
-        return isinstance(self._state, _Taking | _Given)
+        return isinstance(self._state, _Taking | _Given | _Missed)
 
     @property
     def look_at(self) -> int | None:
@@ -168,6 +176,8 @@ class Crossing:
                 return 0
             case _Given(at=at, pieces=pieces):
                 return at + (PIECES_KEPT_MS if pieces else FORWARDED_MS)
+            case _Missed(at=at):
+                return at + FORWARDED_MS
             case None:
                 return None
 
@@ -207,7 +217,7 @@ class Crossing:
             return [self._ask(state, now_ms)]
         if state.goes_on is not None:
             if not state.is_whole:
-                return self._give_up(state, Refusal.GONE)
+                return self._give_up(state, Refusal.GONE, now_ms)
             wanted, pieces = state.goes_on, tuple(state.pieces)
             self._state = _Given(NodeId(wanted.node_id), wanted.generation, now_ms, pieces)
             return [self._piece(wanted, pieces), *self._send_on(NodeId(wanted.node_id), state)]
@@ -243,7 +253,7 @@ class Crossing:
                 return [self._refuse(state.wanted, Refusal.SUPERSEDED)]
             case _Given():
                 return [Send(state.node_id, SessionTaken(self.session_id, generation))]
-            case None:
+            case _Missed() | None:
                 return []
 
     # Who has the session.
@@ -260,11 +270,11 @@ class Crossing:
                 return self._give_to(state, frame)
             case _Given():
                 return self._answer_again(state, frame)
-            case None if here is None:
+            case _Missed() | None if here is None:
                 return [self._refuse(frame, Refusal.GONE)]
-            case None if here >= frame.generation:
+            case _Missed() | None if here >= frame.generation:
                 return [self._refuse(frame, Refusal.NEWER)]
-            case None:
+            case _Missed() | None:
                 self._state = _Giving(frame, now_ms)
                 return [Freeze()]
 
@@ -298,7 +308,7 @@ class Crossing:
                     taking.held.append(payload)
                     taking.held_bytes += len(payload)
                 return []
-            case _Given(node_id=node_id) if hops < MOST_HOPS:
+            case _Given(node_id=node_id) | _Missed(node_id=node_id) if hops < MOST_HOPS:
                 return [Send(node_id, SessionForwarded(self.session_id, payload, hops + 1))]
             case _:
                 return []
@@ -317,7 +327,7 @@ class Crossing:
             case _Giving() if now_ms - state.since >= QUIET_MS:
                 self._state = None
                 return [self._refuse(state.wanted, Refusal.BUSY)]
-            case _Given() if now_ms - state.at >= FORWARDED_MS:
+            case _Given() | _Missed() if now_ms - state.at >= FORWARDED_MS:
                 self._state = None
             case _Given() if now_ms - state.at >= PIECES_KEPT_MS:
                 state.pieces = ()
@@ -348,19 +358,30 @@ class Crossing:
 
     def _refused(self, state: _Taking, reason: Refusal, now_ms: int) -> list[Effect]:
         if state.next_holder is None:
-            return self._give_up(state, reason)
+            return self._give_up(state, reason, now_ms)
+        # Who is newer has the session, or knows who has, and is to have what arrived here for it.
+        late = self._send_on(state.holder, state) if reason is Refusal.NEWER else []
         state.holder, state.next_holder = state.next_holder, None
         state.asked = state.generation
         state.pieces.clear()
-        return [self._ask(state, now_ms)]
+        return [*late, self._ask(state, now_ms)]
 
-    def _give_up(self, state: _Taking, reason: Refusal) -> list[Effect]:
+    def _give_up(self, state: _Taking, reason: Refusal, now_ms: int) -> list[Effect]:
         self._state = None
-        # Who has the session is to have this, too.
-        late = self._send_on(state.holder, state) if reason is Refusal.NEWER else []
+        if reason is Refusal.BUSY:
+            # Its client begins anew here: nobody is to come back to what is there.
+            return [self._dismiss(state), *self._tell_given_up(state, reason)]
+        late: list[Send] = []
+        if reason is Refusal.NEWER:
+            # As above; and what still arrives for it goes there, too.
+            self._state = _Missed(state.holder, now_ms)
+            late = self._send_on(state.holder, state)
+        return [*late, *self._tell_given_up(state, reason)]
+
+    def _tell_given_up(self, state: _Taking, reason: Refusal) -> list[Effect]:
         if state.goes_on is None:
-            return [*late, GiveUp(reason)]
-        return [*late, self._refuse(state.goes_on, reason), GiveUp(Refusal.NEWER)]
+            return [GiveUp(reason)]
+        return [self._refuse(state.goes_on, reason), GiveUp(Refusal.NEWER)]
 
     def _pass_on(self, state: _Taking, frame: SessionWanted) -> list[Effect]:
         before, state.goes_on = state.goes_on, frame
@@ -385,4 +406,7 @@ class Crossing:
         return [Send(state.node_id, frame)]
 
     def _send_on(self, node_id: NodeId, state: _Taking) -> list[Send]:
-        return [Send(node_id, SessionForwarded(self.session_id, payload, 1)) for payload in state.held]
+        held = [Send(node_id, SessionForwarded(self.session_id, payload, 1)) for payload in state.held]
+        state.held.clear()
+        state.held_bytes = 0
+        return held
