@@ -236,6 +236,8 @@ def _checks(foundation: Foundation, node: Node) -> dict[str, Check]:
         "clock": Check(required=True, probe=partial(_check_clock, foundation.clock)),
         "lease": Check(required=True, probe=partial(_check_lease, node)),
         "bus": Check(required=True, probe=partial(_check_bus, node)),
+        # All nodes put things back at once, for seconds: no reason to send everybody elsewhere either.
+        "restoring": Check(required=False, probe=partial(_check_restoring, node)),
         # Without it calls still connect, but addresses show, or a dead call's relay goes on.
         "turn": Check(
             required=False,
@@ -266,6 +268,11 @@ async def _check_clock(clock: ServerClock) -> None:
 async def _check_lease(node: Node) -> None:
     if not node.lease.is_settled:
         raise Unavailable("the node has no lease")
+
+
+async def _check_restoring(node: Node) -> None:
+    if node.lease.restoring_ms() > 0:
+        raise Unavailable("what the store has lost is being put back")
 
 
 async def _check_bus(node: Node) -> None:
