@@ -108,7 +108,7 @@ class Aftermath:
                 if isinstance(effect, do.SettleMatch | do.ReturnTicket):
                     await self._move_ticket(call, effect)
         finally:
-            self._returning.subtract(returning)
+            self._is_back(*returning)
 
     async def _free(self, call: Call, effects: Sequence[do.Effect]) -> asyncio.Task[None] | None:
         """Lets people go; what takes longer than people should wait for their news goes on beside."""
@@ -135,8 +135,7 @@ class Aftermath:
     async def settled(self, session_id: SessionId) -> None:
         """Waits until a ticket that is on its way back to the queue is there; for a second at most."""
         for _ in range(_LOOKS):
-            if self._returning[session_id] <= 0:
-                del self._returning[session_id]
+            if session_id not in self._returning:
                 return
             await asyncio.sleep(_LOOK_S)
 
@@ -187,6 +186,12 @@ class Aftermath:
         return self._router.here(record.node_id, record.session_id)
 
     # How it goes on inside.
+
+    def _is_back(self, *session_ids: SessionId) -> None:
+        for session_id in session_ids:
+            self._returning[session_id] -= 1
+            if self._returning[session_id] <= 0:
+                del self._returning[session_id]
 
     def _show(
         self, local: LocalCall, seat: Seat, call: Call, known: Call | None, *, explicit: bool = True
@@ -293,7 +298,7 @@ class Aftermath:
         except Unavailable:
             logger.warning("could not look after a returned ticket", call_id=call.call_id)
         finally:
-            self._returning[session_id] -= 1
+            self._is_back(session_id)
 
     async def _settle_in(self, call: Call, seat: Seat, *, anyway: bool = False) -> Standing | None:
         """A returned ticket names the session that had it; where that is another by now, or away, the pool is told.
