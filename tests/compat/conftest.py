@@ -50,27 +50,28 @@ def first_landing(tmp_path_factory: pytest.TempPathFactory) -> FirstLanding:
 
 
 @pytest.fixture
-async def beside(
-    first_landing: FirstLanding, redis_url: str, database_url: str, tmp_path: Path
-) -> AsyncIterator[Beside]:
+async def beside(bare: Beside) -> Beside:
     """A hub of each, with a matchmaker and a worker of today, on today's schema: what there is while hubs are updated.
 
     Matchmakers and workers went over before, as docs/operations.md wants it.
     """
+    await asyncio.gather(bare.today.start_all("serve", "matchmaker", "worker"), bare.start_old("serve"))
+    return bare
+
+
+@pytest.fixture
+async def bare(
+    first_landing: FirstLanding, redis_url: str, database_url: str, tmp_path: Path
+) -> AsyncIterator[Beside]:
+    """No process yet; those that a test starts are stopped at its end."""
     settings = {"MINUET_ALLOWED_ORIGINS": "*"}
     environment = environment_for(tmp_path, redis_url, database_url, CONFIG, settings)
-    # Each of the two rewrites no file of the other's.
+    # What the two write does not get mixed up.
     old_folder = tmp_path / "first-landing"
     old_folder.mkdir()
     deployment = Deployment(environment, tmp_path)
     deployments = Beside(deployment, first_landing, old_folder)
     try:
-        await asyncio.gather(
-            deployment.start("serve"),
-            deployment.start("matchmaker"),
-            deployment.start("worker"),
-            deployments.start_old("serve"),
-        )
         yield deployments
     finally:
         await asyncio.gather(deployment.stop(), *(process.stop() for process in deployments.old_processes))

@@ -52,7 +52,7 @@ class Beside:
 
     @property
     def old_hub(self) -> Process:
-        return self.old_processes[0]
+        return next(process for process in self.old_processes if process.role == "serve")
 
     async def start_old(self, role: str) -> Process:
         """One more process of the first landing, in today's environment and with today's libraries."""

@@ -162,3 +162,57 @@ async def test_a_call_outlives_the_hub_of_one_side(beside: Beside, people: Peopl
         await side.request("call.media", {"call_id": call_id, "state": "connected"})
     await part(her, elsewhere, call_id)
     await told_once(people, living.public, her, call_id)
+
+
+@pytest.mark.parametrize("hub", ["old", "new"])
+@pytest.mark.parametrize("old_role", ["matchmaker", "worker"])
+async def test_a_hub_works_with_either_release_s_helpers(
+    bare: Beside, people: People, hub: str, old_role: str
+) -> None:
+    """In whatever order they are replaced: a matchmaker or a worker of the first landing serves hubs of both."""
+    roles = {"matchmaker", "worker"} - {old_role}
+    await asyncio.gather(
+        bare.today.start_all("serve", *roles), bare.start_old("serve"), bare.start_old(old_role)
+    )
+    url = bare.old_hub.public if hub == "old" else bare.new_hub.public
+    her, him = await people.online(url, "female"), await people.online(url, "male")
+
+    call_id = await meet(her, him)
+    await begin(her, him, call_id)
+    await part(her, him, call_id)
+    # And once more, so that nothing of the first time stands in the way.
+    await her.request("queue.join", {"intent": "friends", "preferences": {}})
+    await her.request("queue.leave")
+
+    await told_once(people, bare.new_hub.public, her, call_id)
+    assert bare.complaints() == []
+
+
+async def test_a_hub_of_the_first_landing_is_drained_into_one_of_today(
+    beside: Beside, people: People
+) -> None:
+    """The update itself: its people are told to come back, start anew on the other hub, and go on with their calls."""
+    her = await people.online(beside.old_hub.public, "female")
+    him = await people.online(beside.old_hub.public, "male")
+    call_id = await meet(her, him)
+    await begin(her, him, call_id)
+
+    stopping = asyncio.create_task(beside.old_hub.stop())
+    moved = []
+    for client in (her, him):
+        assert await client.wait_closed() == 4001
+        elsewhere = people.client(beside.new_hub.public, device_id=client.device_id)
+        elsewhere.session_id = client.session_id
+        elsewhere.wire.last_seq = client.last_seq
+        elsewhere.account = client.account
+        answer = await elsewhere.resume(client.account["access_token"])
+        assert answer["data"]["resumed"] is False
+        assert answer["data"]["snapshot"]["call"]["call_id"] == call_id
+        moved.append(elsewhere)
+    assert await stopping == 0
+    for side in moved:
+        await side.request("call.media", {"call_id": call_id, "state": "connected"})
+    await asyncio.gather(*(side.wait_for("call.state", 15, state="live") for side in moved))
+    await part(moved[0], moved[1], call_id)
+
+    await told_once(people, beside.new_hub.public, her, call_id)
