@@ -86,7 +86,7 @@ class Resuming:
         """The session, with the row set to this node; or why it cannot go on. Raises: RegistrationRefused, Unavailable."""
         live = self._hub.session(claim.session_id)
         if live is not None:
-            found = await self._keep(live, claim, live.generation)
+            found = await self._keep(live, claim, live.generation, land)
             if found is not None:
                 return found
         async with self._handovers.room:
@@ -98,14 +98,22 @@ class Resuming:
                     return outcome
         return Outcome.NEWER
 
-    async def _keep(self, live: LiveSession, claim: Claim, generation: int) -> Found | Outcome | None:
+    async def _keep(
+        self, live: LiveSession, claim: Claim, generation: int, land: Land
+    ) -> Found | Outcome | None:
         """Goes on with a session of this node; None where the row is of another generation."""
         if live.user_id != claim.identity.user_id or live.device_id != claim.device_id:
             return Outcome.UNKNOWN
+        if claim.gone():
+            return Outcome.LEFT
         ours = await self._registry.reassert(self._registration(claim), generation)
-        # While we waited it may have ended, or gone elsewhere.
-        if ours is None or self._hub.session(live.id) is not live:
+        if ours is None:
             return None
+        if self._hub.session(live.id) is not live:
+            # While we waited it ended, or went to another node. The row is ours now, so it has to come back, also
+            # where its client has left again: else nobody could find it.
+            went_to = self._handovers.went_to(live.id)
+            return None if went_to is None else await self._take(claim, went_to, ours, land)
         live.generation = max(live.generation, ours)
         self._handovers.kept(live.id, ours)
         return Found(live, Outcome.HERE)
@@ -118,7 +126,7 @@ class Resuming:
         live = self._hub.session(claim.session_id)
         if live is not None:
             # Another node has claimed it, and has not got it yet.
-            return await self._keep(live, claim, row.generation)
+            return await self._keep(live, claim, row.generation, land)
         holder = row.node_id
         if holder == self._router.node_id and not self._handovers.awaits(claim.session_id):
             # It may have left while the row was being set.
@@ -128,6 +136,9 @@ class Resuming:
             holder = went_to
         if holder != self._router.node_id and not await self._registry.is_living(holder):
             return Outcome.DEAD
+        if claim.gone():
+            # Not a moment later: whoever claims takes the session from where it is.
+            return Outcome.LEFT
         ours = await self._registry.reassert(self._registration(claim), row.generation)
         if ours is None:
             return None

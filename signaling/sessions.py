@@ -162,7 +162,7 @@ class Sessions:
         row = await self._registry.where(UserId(identity.user_id), DeviceId(first.device_id))
         if row is None or row.session_id != first.session_id or row.node_id != self._router.node_id:
             return False
-        return self._hub.session(row.session_id) is None and not self._handovers.awaits(row.session_id)
+        return self._hub.session(row.session_id) is None and not self._handovers.knows_of(row.session_id)
 
     async def _store_settled(self) -> None:
         """Waits until the store has what it lost: before that a device would find nothing of its call and its place.
