@@ -18,7 +18,7 @@ from presence.sessions import Registration
 from signaling.handover import Handovers, Land
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
-from signaling.protocol.messages.session import SessionResume
+from signaling.protocol.messages.session import SessionResume, SessionStart
 from signaling.router import Router
 from signaling.session.handover import Refusal
 
@@ -97,6 +97,18 @@ class Resuming:
                 if outcome is not None:
                     return outcome
         return Outcome.NEWER
+
+    async def is_orphaned(self, first: SessionStart | SessionResume, identity: Identity) -> bool:
+        """Whether a client that has left again leaves a row to this node with no session behind it.
+
+        A session is to begin then all the same, which has its minute and clears everything up. Raises: Unavailable.
+        """
+        if not isinstance(first, SessionResume):
+            return False
+        row = await self._registry.where(UserId(identity.user_id), DeviceId(first.device_id))
+        if row is None or row.session_id != first.session_id or row.node_id != self._router.node_id:
+            return False
+        return self._hub.session(row.session_id) is None and not self._handovers.knows_of(row.session_id)
 
     async def _keep(
         self, live: LiveSession, claim: Claim, generation: int, land: Land

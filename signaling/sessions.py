@@ -138,7 +138,7 @@ class Sessions:
             live = None
             if isinstance(first, wire.SessionResume):
                 live = await self._resume(greeting, first, identity)
-            if live is None and (not greeting.gone or await self._is_orphaned(first, identity)):
+            if live is None and (not greeting.gone or await self._resuming.is_orphaned(first, identity)):
                 live = await self._start(greeting, first, identity)
         except RegistrationRefused as refused:
             self._refuse(greeting, refused.close_code, refused)
@@ -151,18 +151,6 @@ class Sessions:
             if live is not None and not live.is_over:
                 for payload, binary in greeting.hand_over():
                     live.message_received(payload, binary)
-
-    async def _is_orphaned(self, first: FirstMessage, identity: Identity) -> bool:
-        """Whether a client that has left again leaves a row to this node with no session behind it.
-
-        A session is begun then all the same, which has its minute and clears everything up. Raises: Unavailable.
-        """
-        if not isinstance(first, wire.SessionResume):
-            return False
-        row = await self._registry.where(UserId(identity.user_id), DeviceId(first.device_id))
-        if row is None or row.session_id != first.session_id or row.node_id != self._router.node_id:
-            return False
-        return self._hub.session(row.session_id) is None and not self._handovers.knows_of(row.session_id)
 
     async def _store_settled(self) -> None:
         """Waits until the store has what it lost: before that a device would find nothing of its call and its place.
