@@ -24,7 +24,6 @@ logger = structlog.get_logger(__name__)
 READY_WITHIN_S: Final = 60.0
 """So long may a worker take from its start until it serves."""
 
-
 ASK_EVERY_S: Final = 1.0
 
 Ask = Callable[[Worker], Awaitable[bool]]
@@ -67,7 +66,10 @@ class Supervisor:
         ask: Ask,
         notice_s: float = 0.0,
     ) -> None:
-        """`ask` says whether a worker answers, in bounded time. `notice_s` is for how long it says that it is not ready before its workers send their people elsewhere."""
+        """`ask` says whether a worker answers, in bounded time.
+
+        `notice_s` is for how long it says that it is not ready before its workers send their people elsewhere.
+        """
         self.slots = [Slot(number, door) for number, door in enumerate(doors)]
         self.is_stopping = False
         self._recipe = Recipe(arguments, doors)
@@ -168,13 +170,17 @@ class Supervisor:
             if self._stop.is_set() or slot.worker is not None:
                 return
             try:
-                slot.worker = await self._launch(slot)
+                worker = await self._launch(slot)
             except OSError as error:
-                # No memory, or too many processes: that of all slots is no reason to end the others.
+                # No memory, or too many processes: no reason to end the others.
                 after_ms = PAUSES_MS[-1]
                 logger.error("worker could not be started", worker=slot.number, error=str(error))
+                continue
+            if self._stop.is_set() or slot.worker is not None:
+                worker.kill()
             else:
-                return
+                slot.worker = worker
+            return
 
     async def _dismiss(self, worker: Worker) -> None:
         self._leaving.add(worker)

@@ -1,6 +1,8 @@
 """Workers that die again and again, and what their supervisor ends with."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,6 +14,7 @@ from minuet.supervisor.doors import open_doors
 from minuet.supervisor.metrics import SupervisorMetrics
 from minuet.supervisor.supervisor import Supervisor
 from minuet.supervisor.worker import Worker
+from tests.integration.workers.crew import CrewOf
 
 
 async def test_a_supervisor_whose_workers_all_die_ends_with_a_status_of_its_own(
@@ -43,3 +46,16 @@ async def test_a_supervisor_whose_workers_all_die_ends_with_a_status_of_its_own(
     assert status == policy.GAVE_UP
     assert registry.get_sample_value("minuet_worker_deaths_total") == policy.GIVE_UP_AFTER
     assert started == []
+
+
+async def test_a_supervisor_that_is_stopped_at_any_moment_ends(crew_of: CrewOf) -> None:
+    """SIGTERM while a worker is dead, about to be started, or starting: nothing is left running, and it ends well."""
+    for after_s in (0.0, 0.005, 0.05, 0.4):
+        crew = await crew_of(1)
+        (pid,) = await crew.pids()
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(after_s)
+        crew.process.child.send_signal(signal.SIGTERM)
+
+        async with asyncio.timeout(30):
+            assert await crew.process.child.wait() == 0
