@@ -153,7 +153,9 @@ class Bench:
         router = Router(_NODE, hub, cast(Bus, None))
         self._calls = LocalCalls(self.clock)
         relays = Relays(self._calls, router, self.clock, CallMetrics(registry), Watcher())
-        shell = SessionShell(self.clock, LIMITS, RelayOnly(relays), Lifecycle(), metrics, False, hub.standstill)
+        shell = SessionShell(
+            self.clock, LIMITS, RelayOnly(relays), Lifecycle(), metrics, False, hub.standstill
+        )
         self.pairs = [self._pair(number, hub, shell) for number in range(pairs)]
         self._negotiation = 0
         bare = len(canned.describe(padding="x"))
