@@ -74,6 +74,9 @@ class Sink:
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def get_extra_info(self, _name: str) -> None:
+        """There is no socket below."""
+
 
 class Watcher:
     """Calls that need no telling."""
