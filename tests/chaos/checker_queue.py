@@ -22,6 +22,8 @@ class _Place:
     """The place that was acknowledged; empty where there is none."""
     intent: str = ""
     since: Entry | None = None
+    made_ms: float | None = None
+    """When the place was taken, where that is known."""
     matched: str = ""
     """The ticket that led to the call of now; empty where its join was not answered yet."""
     maybe: int = 0
@@ -72,7 +74,7 @@ def _follow(who: int, story: Story, readings: Readings, mode: Mode) -> Iterator[
                         entry,
                     )
                 elif entry.type == "ok":
-                    yield from _joined(place, entry, sent, mode)
+                    yield from _joined(place, entry, sent, story, mode)
             elif ask.type == "queue.leave":
                 place.leaving = False
                 if entry.type == "ok":
@@ -105,7 +107,7 @@ def _follow(who: int, story: Story, readings: Readings, mode: Mode) -> Iterator[
         yield Violation("places", f"person {who} waits for ever", lines(place.since))
 
 
-def _joined(place: _Place, entry: Entry, sent: Entry, mode: Mode) -> Iterator[Violation]:
+def _joined(place: _Place, entry: Entry, sent: Entry, story: Story, mode: Mode) -> Iterator[Violation]:
     ticket, intent = entry.body["ticket_id"], sent.body["intent"]
     known = place.ticket not in ("", "?")
     if known and ticket != place.ticket and intent == place.intent:
@@ -113,11 +115,14 @@ def _joined(place: _Place, entry: Entry, sent: Entry, mode: Mode) -> Iterator[Vi
         is_on_its_way = (
             place.since is not None and place.since.type == "call.ended" and sent.at_ms - since < _RETURN_MS
         )
-        if not mode.lost(since, entry.at_ms) and not place.leaving and not is_on_its_way:
+        made_ms = since if place.made_ms is None else min(since, place.made_ms)
+        was_kept = story.longest_absence(sent.who, made_ms, entry.at_ms) < _PLACE_KEPT_MS
+        if was_kept and not mode.lost(since, entry.at_ms) and not place.leaving and not is_on_its_way:
             what = f"the place {place.ticket} went without a word"
             yield Violation("places", what, lines(place.since, sent, entry))
     if place.ticket != ticket:
         place.since = entry
+        place.made_ms = story.local_ms(entry.body["queued_at"])
     place.ticket, place.intent, place.leaving = ticket, intent, False
 
 

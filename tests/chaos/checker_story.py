@@ -6,6 +6,7 @@ Judges nothing. What a session numbered counts once: the first time, in order, a
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from tests.chaos.history import NOBODY, SLOW, Entry, History, Message
@@ -135,6 +136,17 @@ class Story:
     def was_attached(self, who: int, from_ms: float, to_ms: float) -> bool:
         """Whether a person had one session's socket for the whole time."""
         return any(span.from_ms <= from_ms and span.to_ms >= to_ms for span in self.attached[who])
+
+    def longest_absence(self, who: int, from_ms: float, to_ms: float) -> float:
+        """For how long at a stretch a person had no socket, of absences that touch this time."""
+        return max(
+            (
+                after.from_ms - before.to_ms
+                for before, after in pairwise(self.attached[who])
+                if before.to_ms <= to_ms and after.from_ms >= from_ms
+            ),
+            default=0.0,
+        )
 
     def calls(self) -> Mapping[str, list[Tale]]:
         """The tales by call."""

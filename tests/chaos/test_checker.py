@@ -347,6 +347,18 @@ class TestTheQueue:
 
         assert rules(tape) == set()
 
+    def test_a_place_may_be_gone_after_a_resume_that_came_too_late(self) -> None:
+        """The join that follows it at once may be answered before the word of the old place's end."""
+        tape = evening()
+        tape.joins(0, "ticket-2")
+        tape.loses(0)
+        tape.wait(20_000)
+        tape.resumes(0)
+        tape.joins(0, "ticket-3")
+        tape.done(0, "queue.leave")
+
+        assert rules(tape) == set()
+
     def test_a_place_that_is_left_or_given_up_with_a_word_is_no_fault(self) -> None:
         """Each join has an end."""
         tape = evening()
