@@ -50,6 +50,8 @@ class Regaining:
                 live.generation,
                 live.away,
             )
+            # Also of one that is in a call: the place may come back from there.
+            await self._tickets.keep(live)
         if live.call_id is not None:
             await self._calls.attach(live.call_id, live)
         elif live.ticket is not None:
