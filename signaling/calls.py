@@ -346,7 +346,8 @@ class CallService:
         if call is None:
             return
         now_ms = self._clock.now_ms()
-        self.expire_offers(call, now_ms)
+        if call.view.state in RELAYING:
+            self.expire_offers(call, now_ms)
         due_at = call.view.next_deadline_at
         if due_at is not None and due_at <= now_ms:
             self._metrics.late_timers.observe((now_ms - due_at) / 1000)

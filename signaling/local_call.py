@@ -161,7 +161,9 @@ class LocalCall:
     @property
     def next_timer_at(self) -> int | None:
         """The earliest of the call's own timers and of its open offers, Unix ms."""
-        times = (self.view.next_deadline_at, self.negotiations.next_deadline_ms)
+        # Of offers that nobody can answer any more nobody hears.
+        offers = self.negotiations.next_deadline_ms if self.view.state in RELAYING else None
+        times = (self.view.next_deadline_at, offers)
         return min((at for at in times if at is not None), default=None)
 
     def _look_anew(self, now_ms: int) -> None:
