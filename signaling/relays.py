@@ -140,8 +140,14 @@ class Relays:
         return self._router.stray(to.session_id, frame)
 
     def expire(self, call: LocalCall, now_ms: int) -> None:
-        """Tells the sides on this node of offers that nobody answered in time; the peer's node has its own watch."""
-        for offerer, number in call.negotiations.expire(now_ms):
+        """Tells the sides on this node of offers that nobody answered in time; the peer's node has its own watch.
+
+        Nobody is told once media is over: the clock may run out in the same moment.
+        """
+        expired = call.negotiations.expire(now_ms)
+        if call.view.state not in RELAYING:
+            return
+        for offerer, number in expired:
             for seat in SEATS:
                 if call.view.seat(seat).node_id == self._router.node_id:
                     self._tell_failed(call, seat, offerer, number, "timeout")

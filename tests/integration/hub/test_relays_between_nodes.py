@@ -202,6 +202,21 @@ async def test_an_answer_that_comes_too_late_on_the_other_node_is_told_to_its_se
     assert [failed["code"] for failed in town.hers.person.of("call.negotiation_failed")] == ["timeout"]
 
 
+async def test_an_offer_that_runs_out_with_the_call_is_not_spoken_of(town: Town) -> None:
+    """Media is over for both: the end is the last that they hear."""
+    town.hers.send(town.offer(3, VOICE))
+    await town.deliver()
+    await town.hers.calls.act(town.call_id, UserId("she"), events.HungUp)
+    await town.deliver()
+
+    for node in (town.hers, town.his):
+        node.relays.expire(town.call_at(node), node.clock.now_ms() + 60_000)
+    await town.deliver()
+
+    assert town.hers.person.of("call.negotiation_failed") == []
+    assert town.his.person.of("call.negotiation_failed") == []
+
+
 async def test_candidates_are_counted_where_they_come_in(town: Town) -> None:
     """Both nodes look at them, one counts what passes."""
     candidates = [wire.IceCandidate(candidate=OWN, mid="0")]
