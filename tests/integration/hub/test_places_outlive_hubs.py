@@ -15,7 +15,7 @@ widen_age_years = [0]
 
 async def test_who_comes_back_elsewhere_waits_at_the_old_place(deploy: Deploy, people: People) -> None:
     """The snapshot shows the ticket, nobody has to join again, and nobody who came later goes first."""
-    house = await deploy("serve", "serve", "matchmaker", "worker", config=CONFIG)
+    house = await deploy("serve", "serve", "matchmaker", "worker", config=CONFIG, MINUET_MAX_LOOP_LAG_S="60")
     first, second = (process for process in house.processes if process.public)
     region = f"town-{uuid.uuid4().hex[:12]}"
     wishes = {"intent": "dating", "preferences": {"regions": [region]}}
