@@ -25,6 +25,7 @@ from signaling.node_frames import (
     SessionForwarded,
     SessionGone,
     SessionState,
+    SessionTaken,
     SessionWanted,
     encode_frame,
 )
@@ -38,6 +39,8 @@ logger = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 64
 """So many sessions come to this node at a time; the others wait for their turn."""
+SILENT_MS: Final = 4_000
+"""For how long a node that did not answer once is taken to be dead: until its lease has ended, if it is."""
 
 Land = Callable[[MovedSession, int], LiveSession]
 """Makes a session of what arrived, under this generation; it is on the hub when this returns."""
@@ -75,6 +78,8 @@ class Handovers:
         self._crossings: dict[SessionId, Crossing] = {}
         self._waiters: dict[SessionId, _Waiter] = {}
         self._timers: dict[SessionId, asyncio.TimerHandle] = {}
+        self._silent_until: dict[NodeId, int] = {}
+        """Nodes that are not asked again for a while."""
         self.room = asyncio.Semaphore(AT_ONCE)
         """To be held by whoever claims a session that is elsewhere, until it is here."""
         self.receive: Callable[[bytes], None] = lambda _payload: None
@@ -96,6 +101,10 @@ class Handovers:
         Whoever waited for the same session before is told `newer`.
         """
         started = self._clock.monotonic_ms()
+        if self._silent_until.get(holder, 0) > started:
+            # With a hub dies a crowd of sessions: not each of them may take a second to find out.
+            self._router.forward(holder, SessionTaken(session_id, generation))
+            return Refusal.NO_ANSWER
         self._dismiss(session_id, Refusal.NEWER)
         waiter = _Waiter(land, asyncio.get_running_loop().create_future())
         self._waiters[session_id] = waiter
@@ -106,8 +115,13 @@ class Handovers:
         finally:
             if self._waiters.get(session_id) is waiter:
                 del self._waiters[session_id]
+        now_ms = self._clock.monotonic_ms()
         if isinstance(result, LiveSession):
-            self._metrics.seconds.observe((self._clock.monotonic_ms() - started) / 1000)
+            self._metrics.seconds.observe((now_ms - started) / 1000)
+            self._silent_until.pop(holder, None)
+        elif result is Refusal.NO_ANSWER:
+            self._silent_until = {one: at for one, at in self._silent_until.items() if at > now_ms}
+            self._silent_until[holder] = now_ms + SILENT_MS
         return result
 
     def awaits(self, session_id: SessionId) -> bool:

@@ -134,3 +134,33 @@ async def test_an_offer_under_way_does_not_hang(deploy: Deploy, people: People, 
         await pair.negotiate(pair.her, pair.him, 3)
 
     assert answer == ("session.ready" if kind == "kill" else "session.resumed")
+
+
+async def test_a_crowd_that_lost_its_hub_is_let_in_elsewhere_at_once(deploy: Deploy, people: People) -> None:
+    """More than are fetched at a time: that the dead hub does not answer is found out once, not by each of them."""
+    deployment = await deploy("serve", "serve", config=CONFIG)
+    first, second = deployment.processes
+    crowd: list[Client] = []
+    for _ in range(18):
+        for account in await asyncio.gather(*(people.account(first.public) for _ in range(6))):
+            for _ in range(3):
+                client = people.client(first.public)
+                client.account = account
+                crowd.append(client)
+    await asyncio.gather(*(client.start(client.account["access_token"]) for client in crowd))
+    await first.kill()
+    started = asyncio.get_running_loop().time()
+    answers = await asyncio.gather(*(come_back_alone(client, second.public) for client in crowd))
+    took_s = asyncio.get_running_loop().time() - started
+
+    assert answers == ["session.ready"] * 324
+    # One round of waiting in vain, where there would be six, and then what 324 greetings take.
+    assert took_s < 5, took_s
+
+
+async def come_back_alone(client: Client, url: str) -> str:
+    """As `come_back`, of somebody who is in no call."""
+    await client.wait_closed()
+    client._url = url.replace("http", "ws", 1) + "/v1/ws"
+    answer = await client.resume(client.account["access_token"])
+    return str(answer["type"])
