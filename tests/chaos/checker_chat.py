@@ -73,6 +73,8 @@ def _heard(who: int, heard: set[str], story: Story, readings: Readings) -> Itera
     by_id = {message.id: message for message in readings.messages}
     newest: dict[tuple[str, str], int] = {}
     for entry in story.accepted[who]:
+        if entry.kind == "heard" and entry.type == "ok" and "sent_at" in entry.body:
+            heard.add(entry.body["id"])  # one's own, which may be told as well
         if entry.kind != "heard" or entry.type != "chat.message":
             continue
         body = entry.body

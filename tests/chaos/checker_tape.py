@@ -203,7 +203,11 @@ class Tape:
         for number, who in enumerate((0, 1), start=1):
             body: dict[str, Any] = {"connection_id": CHAT, "body": f"word {number}"}
             self.done(
-                who, "chat.send", {"id": f"message-{number}", "number": number}, client_id=f"{who}-1", **body
+                who,
+                "chat.send",
+                {"id": f"message-{number}", "number": number, "sent_at": self.now},
+                client_id=f"{who}-1",
+                **body,
             )
             self.hears(1 - who, "chat.message", id=f"message-{number}", number=number, **body)
 

@@ -691,6 +691,13 @@ class TestStayingInTouch:
 
         assert rules(tape, replace(kept(), messages=[*kept().messages, *more])) == {"chat"}
 
+    def test_hearing_again_of_ones_own_message_is_no_fault(self) -> None:
+        """It was sent in two sessions, and is told to the second as to another device."""
+        tape = evening()
+        tape.hears(0, "chat.message", id="message-1", number=1, connection_id=CHAT, body="word 1")
+
+        assert rules(tape) == set()
+
     def test_a_message_that_was_never_said_is_found(self) -> None:
         """It was heard, and is not kept."""
         tape = evening()
