@@ -119,7 +119,7 @@ class Handovers:
         if isinstance(result, LiveSession):
             self._metrics.seconds.observe((now_ms - started) / 1000)
             self._silent_until.pop(holder, None)
-        elif result is Refusal.NO_ANSWER:
+        elif result is Refusal.NO_ANSWER and holder != self._router.node_id:
             self._silent_until = {one: at for one, at in self._silent_until.items() if at > now_ms}
             self._silent_until[holder] = now_ms + SILENT_MS
         return result
