@@ -5,7 +5,8 @@ sessions come here at once: each brings up to some hundred kilobytes over the bu
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,7 +33,7 @@ from signaling.node_frames import (
 from signaling.protocol.codec import CODECS
 from signaling.router import Router
 from signaling.session import handover as machine
-from signaling.session.handover import FORWARDED_MS, LOOK_MS, Crossing, Refusal
+from signaling.session.handover import FORWARDED_MS, HELD_FRAMES, LOOK_MS, Crossing, Refusal
 from signaling.watches import Watches
 
 logger = structlog.get_logger(__name__)
@@ -78,6 +79,8 @@ class Handovers:
         self._crossings: dict[SessionId, Crossing] = {}
         self._waiters: dict[SessionId, _Waiter] = {}
         self._timers: dict[SessionId, asyncio.TimerHandle] = {}
+        self._expected: dict[SessionId, list[bytes]] = {}
+        """What came for sessions whose rows are being set to this node."""
         self._silent_until: dict[NodeId, int] = {}
         """Nodes that are not asked again for a while."""
         self.room = asyncio.Semaphore(AT_ONCE)
@@ -92,6 +95,16 @@ class Handovers:
         metrics.awaited.set_function(lambda: sum(one.is_awaited for one in self._crossings.values()))
 
     # What sessions want.
+
+    @contextmanager
+    def expecting(self, session_id: SessionId) -> Iterator[None]:
+        """Holds what arrives for a session while its row is being set to this node: others may find it there, and write to
+        it here, before this node hears of it. What `take` does not get is nobody's."""
+        self._expected.setdefault(session_id, [])
+        try:
+            yield
+        finally:
+            self._expected.pop(session_id, None)
 
     async def take(
         self, session_id: SessionId, generation: int, holder: NodeId, land: Land
@@ -110,6 +123,8 @@ class Handovers:
         self._waiters[session_id] = waiter
         crossing = self._crossing(session_id)
         self._do(crossing, crossing.claimed(generation, holder, started))
+        for payload in self._expected.pop(session_id, ()):
+            self._do(crossing, crossing.caught(payload))
         try:
             result = await waiter.result
         finally:
@@ -179,17 +194,29 @@ class Handovers:
         if crossing is not None and crossing.catches:
             self._do(crossing, crossing.caught(frame.frame, frame.hops))
             return None
-        return frame.frame if self._hub.session(session_id) is not None else None
+        if self._hub.session(session_id) is not None:
+            return frame.frame
+        self._expect(session_id, frame.frame)
+        return None
 
     def stray(self, session_id: SessionId, frame: NodeFrame) -> bool:
         """Catches a frame for a session that is not here yet, or not any more; false where nobody knows of it."""
         crossing = self._crossings.get(session_id)
         if crossing is None or not crossing.catches:
-            return False
+            return self._expect(session_id, encode_frame(frame))
         self._do(crossing, crossing.caught(encode_frame(frame)))
         return True
 
     # How it goes on inside.
+
+    def _expect(self, session_id: SessionId, payload: bytes) -> bool:
+        early = self._expected.get(session_id)
+        if early is None:
+            return False
+        # One more than a crossing holds, which then knows that it has not got everything.
+        if len(early) <= HELD_FRAMES:
+            early.append(payload)
+        return True
 
     def _crossing(self, session_id: SessionId) -> Crossing:
         crossing = self._crossings.get(session_id)

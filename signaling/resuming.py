@@ -151,10 +151,11 @@ class Resuming:
         if claim.gone():
             # Not a moment later: whoever claims takes the session from where it is.
             return Outcome.LEFT
-        ours = await self._registry.reassert(self._registration(claim), row.generation)
-        if ours is None:
-            return None
-        return await self._take(claim, holder, ours, land)
+        with self._handovers.expecting(claim.session_id):
+            ours = await self._registry.reassert(self._registration(claim), row.generation)
+            if ours is None:
+                return None
+            return await self._take(claim, holder, ours, land)
 
     async def _take(self, claim: Claim, holder: NodeId, ours: int, land: Land) -> Found | Outcome:
         taken = await self._handovers.take(claim.session_id, ours, holder, land)

@@ -1,0 +1,167 @@
+"""A session's row names its next node before that node knows: what is sent there by the row must not be lost.
+
+Two hubs in one process over a real store, and a bus that delivers in the next turn of the loop.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from accounts.model import Identity, Role
+from base.clock import ServerClock, SystemClock
+from base.ids import DeviceId, NodeId, SessionId, UserId
+from base.policy import Gender
+from chat.metrics import ChatMetrics
+from presence.registry import Registry
+from presence.sessions import Registration
+from signaling.courier import Courier
+from signaling.handover import Handovers
+from signaling.hub import Hub
+from signaling.live_session import LiveSession
+from signaling.metrics import HandoverMetrics, SessionMetrics
+from signaling.moved import MovedSession
+from signaling.node_frames import SessionGone, SessionState, SessionsTold, SessionWanted, decode_frame
+from signaling.protocol.codec import JSON
+from signaling.protocol.messages.chat import ConnectionEnded
+from signaling.resuming import Claim, Found, Outcome, Resuming
+from signaling.router import Router
+from signaling.session.limits import SessionLimits
+from signaling.session.session import Session
+from signaling.session_shell import SessionShell
+from signaling.standstill import Standstill
+from signaling.watches import Watches
+from storage.redis.client import connect
+from storage.redis.keys import Keys
+from storage.redis.presence import RedisSessions
+from tests.unit.signaling.hub.test_live_session import Services
+
+SESSION, DEVICE, USER = SessionId("session"), DeviceId("phone"), UserId("she")
+
+
+class Slow(Registry):
+    """Whose answers come after whatever the test lets happen in between."""
+
+    between: Callable[[], Awaitable[None]] | None = None
+
+    async def reassert(
+        self, registration: Registration, generation: int, *, blocks_later: bool = False
+    ) -> int | None:
+        answer = await super().reassert(registration, generation, blocks_later=blocks_later)
+        if self.between is not None:
+            await self.between()
+        return answer
+
+
+class Nodes:
+    """Both live."""
+
+    async def living(self) -> set[NodeId]:
+        return {NodeId("node-1"), NodeId("node-2")}
+
+
+class House:
+    """One hub, as far as sessions move."""
+
+    def __init__(self, name: str, redis: Any, houses: "dict[str, House]") -> None:
+        self.houses = houses
+        houses[name] = self
+        self.clock = ServerClock(SystemClock())
+        collector = CollectorRegistry()
+        metrics = SessionMetrics(collector)
+        self.hub = Hub(self.clock, metrics)
+        self.router = Router(NodeId(name), self.hub, self)
+        self.registry = Slow(RedisSessions(redis, Keys()), Nodes())  # type: ignore[arg-type]
+        watches = Watches(self.hub, None, None, ChatMetrics(collector))  # type: ignore[arg-type]
+        # Nobody is in a call.
+        self.handovers = Handovers(
+            self.hub,
+            self.router,
+            self.clock,
+            None,  # type: ignore[arg-type]
+            watches=watches,
+            metrics=HandoverMetrics(collector),
+        )
+        self.handovers.receive = self.receive
+        self.courier = Courier(self.registry, self.hub, self.router, ChatMetrics(CollectorRegistry()))
+        self.resuming = Resuming(self.hub, self.router, self.registry, self.handovers)
+        services = Services()
+        self.shell = SessionShell(
+            self.clock,
+            SessionLimits(),
+            services,
+            services,
+            metrics,
+            False,
+            Standstill(self.clock.monotonic_ms, metrics),
+        )
+
+    def publish(self, node_id: NodeId, frame: bytes) -> None:
+        asyncio.get_running_loop().call_soon(self.houses[node_id].receive, frame)
+
+    async def listen(self, node_id: NodeId, receive: Callable[[bytes], None]) -> None:
+        raise AssertionError("frames arrive by themselves")
+
+    def receive(self, payload: bytes) -> None:
+        match decode_frame(payload):
+            case SessionWanted() as frame:
+                self.handovers.wanted(frame)
+            case SessionState() as frame:
+                self.handovers.arrived(frame)
+            case SessionGone() as frame:
+                self.handovers.refused(frame)
+            case SessionsTold() as frame:
+                self.courier.arrived(frame)
+            case frame:
+                raise AssertionError(frame)
+
+    def session(self, identity: Identity, generation: int) -> LiveSession:
+        session = Session(SESSION, JSON, SessionLimits(), self.clock.monotonic_ms())
+        live = LiveSession(self.shell, session, identity, DEVICE, generation)
+        live._early = None  # it has been greeted
+        self.hub.add(live)
+        return live
+
+    def land(self, identity: Identity) -> Callable[[MovedSession, int], LiveSession]:
+        def land(moved: MovedSession, generation: int) -> LiveSession:
+            live = self.session(identity, generation)
+            live.go_on(moved)
+            return live
+
+        return land
+
+
+@pytest.mark.parametrize("by_way_of", ["node-1", "node-2"])
+async def test_a_message_that_follows_the_row_before_its_node_knows_arrives(
+    redis_url: str, by_way_of: str
+) -> None:
+    """The store has the new row, and its answer is still on the way; then comes what was sent by the new row."""
+    redis = connect(redis_url)
+    houses: dict[str, House] = {}
+    first, second = House("node-1", redis, houses), House("node-2", redis, houses)
+    now_ms = first.clock.now_ms()
+    identity = Identity(USER, Role.USER, Gender.FEMALE, "family", now_ms, now_ms + 900_000)
+    registered = await first.registry.register(
+        Registration(USER, DEVICE, SESSION, first.router.node_id, now_ms)
+    )
+    first.session(identity, registered.generation)
+
+    async def told() -> None:
+        row = await first.registry.where(USER, DEVICE)
+        assert row is not None
+        assert row.node_id == "node-2"
+        await houses[by_way_of].courier.tell(USER, ConnectionEnded(connection_id="ended"))
+        # Until it is there.
+        await asyncio.sleep(0.05)
+
+    second.registry.between = told
+    claim = Claim(identity, SESSION, DEVICE, lambda: False)
+    async with asyncio.timeout(5):
+        found = await second.resuming.bring(claim, second.land(identity))
+    await redis.aclose()
+
+    assert isinstance(found, Found)
+    assert found.outcome is Outcome.ELSEWHERE
+    assert [frame for frame in found.live.session.outbox.waiting() if b"ended" in frame]
