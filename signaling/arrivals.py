@@ -76,6 +76,9 @@ class Arrivals:
             if person.node_id == self._router.node_id:
                 if self._router.stray(person.session_id, MatchAnnounced(match)):
                     return
+                if await self._rows.is_awaited(person.user_id, person.device_id):
+                    # Its device is just coming here, with this session or another: the match is announced again.
+                    return
                 # It ended while the match was made: the other side need not wait for it.
                 await self._decide(call, events.PartnerUnavailable(seat))
             return

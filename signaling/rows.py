@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from base.errors import CloseCode, Unavailable
-from base.ids import NodeId, UserId
+from base.ids import DeviceId, NodeId, UserId
 from matchmaker.ports import Caller, StoreHealth, UnknownSession
 from presence.errors import RegistrationRefused
 from presence.registry import Registry
@@ -39,6 +39,11 @@ class Rows:
     def node_id(self) -> NodeId:
         """The node that the rows are to name."""
         return self._router.node_id
+
+    async def is_awaited(self, user_id: UserId, device_id: DeviceId) -> bool:
+        """Whether a device has a row on this node, though perhaps no session yet. Raises: Unavailable."""
+        row = await self._registry.where(user_id, device_id)
+        return row is not None and row.node_id == self._router.node_id
 
     async def act(self, live: LiveSession, step: Callable[[Caller], Awaitable[T]]) -> T:
         """Takes a step on the session's behalf; again, where the slot did not know the session before.
