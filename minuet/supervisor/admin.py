@@ -131,7 +131,9 @@ def _state(slot: Slot) -> str:
         return "away"
     if not slot.is_serving:
         return "starting"
-    return "serving" if slot.answers else "silent"
+    if slot.worker.has_left:
+        return "leaving"
+    return "serving" if slot.opens else "silent"
 
 
 def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +18,8 @@ logger = structlog.get_logger(__name__)
 
 MIND = b"mind"
 LEAVE = b"leave"
+LEAVING = "leaving"
+"""What the worker says of itself, on its standard output."""
 
 
 class Doorkeeper(Protocol):
@@ -53,8 +56,14 @@ class Post:
     def own_door(self) -> socket.socket:
         return self.doors[self.number]
 
-    def close_doors(self) -> None:
-        """Lets go of all, so that the port is free once the supervisor has let go too."""
+    def leave(self) -> None:
+        """Tells the supervisor that nobody is let in here any more, and lets go of all doors.
+
+        Mostly the supervisor asked for it. Where somebody else did, another worker has to open from now on.
+        """
+        # Nobody reads it where the supervisor is gone.
+        with suppress(OSError):
+            print(LEAVING, flush=True)
         for door in self.doors:
             door.close()
 

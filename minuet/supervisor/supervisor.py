@@ -48,9 +48,9 @@ class Slot:
         return self.worker is not None and self.worker.is_serving
 
     @property
-    def answers(self) -> bool:
+    def opens(self) -> bool:
         """Whether its worker can be relied on to open the door."""
-        return self.is_serving and self.worker is not None and not self.worker.is_silent
+        return self.worker is not None and self.worker.opens
 
 
 class Supervisor:
@@ -119,7 +119,7 @@ class Supervisor:
         return worker
 
     async def _watch(self, slot: Slot, worker: Worker) -> None:
-        reading = self._spawn(worker.listen())
+        reading = self._spawn(worker.listen(self._arrange_doors))
         if await worker.serves(READY_WITHIN_S):
             worker.served_at = self._clock.monotonic_ms()
             worker.silence = Silence(worker.served_at)
@@ -197,8 +197,8 @@ class Supervisor:
 
     def _arrange_doors(self) -> None:
         """Has others accept for the slots whose worker is away, and leave the doors of those that are back."""
-        serving = {slot.worker.pid: slot.worker for slot in self.slots if slot.worker and slot.answers}
-        orphaned = [slot.number for slot in self.slots if slot.was_served and not slot.answers]
+        serving = {slot.worker.pid: slot.worker for slot in self.slots if slot.worker and slot.opens}
+        orphaned = [slot.number for slot in self.slots if slot.was_served and not slot.opens]
         before, self._minders = self._minders, door_minders(orphaned, tuple(serving), self._minders)
         for door, minder in before.items():
             if minder in serving and self._minders.get(door) != minder:
@@ -221,14 +221,14 @@ class Supervisor:
     def _heard(self, worker: Worker, now_ms: int, *, answered: bool) -> None:
         if worker.silence is None or not worker.is_serving:
             return
-        was_silent = worker.is_silent
+        opened = worker.opens
         worker.silence.asked(now_ms, answered=answered)
         if worker.silence.is_hopeless:
             logger.error("worker hangs: killed", worker=worker.number, pid=worker.pid)
             worker.put_down()
-        elif worker.is_silent is not was_silent:
-            say = logger.warning if worker.is_silent else logger.info
-            said = "worker does not answer" if worker.is_silent else "worker answers again"
+        elif worker.opens is not opened:
+            say = logger.info if worker.opens else logger.warning
+            said = "worker answers again" if worker.opens else "worker does not answer"
             say(said, worker=worker.number, pid=worker.pid)
 
     async def _roll_when_asked(self) -> None:

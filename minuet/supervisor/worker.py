@@ -5,12 +5,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from minuet.supervisor.lifeline import LEAVE, MIND, Post
+from minuet.supervisor.lifeline import LEAVE, LEAVING, MIND, Post
 from minuet.supervisor.policy import Silence
 
 KILL_AFTER_S: Final = 28.0
@@ -37,6 +37,8 @@ class Worker:
         self.serving = asyncio.Event()
         self.is_leaving = False
         """Whether it was asked to end: its end is no death then."""
+        self.has_left = False
+        """Whether it lets nobody in any more, whoever asked it to."""
         self._child = child
 
     @classmethod
@@ -66,17 +68,22 @@ class Worker:
         return self.serving.is_set() and not self.is_leaving and self._child.returncode is None
 
     @property
-    def is_silent(self) -> bool:
-        return self.silence is not None and self.silence.is_long
+    def opens(self) -> bool:
+        """Whether whoever comes to its door is let in."""
+        is_silent = self.silence is not None and self.silence.is_long
+        return self.is_serving and not self.has_left and not is_silent
 
-    async def listen(self) -> None:
-        """Reads what it prints until it ends."""
+    async def listen(self, left: Callable[[], None]) -> None:
+        """Reads what it prints until it ends; calls `left` when it lets nobody in any more."""
         out = self._child.stdout
         while out is not None and (line := await out.readline()):
             name, _, address = line.decode(errors="replace").strip().partition(" ")
             if name == "admin":
                 self.admin = address
                 self.serving.set()
+            elif name == LEAVING:
+                self.has_left = True
+                left()
 
     async def ended(self) -> int:
         """Its exit status, once it has one; that of a signal is negative."""

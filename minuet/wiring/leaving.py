@@ -51,7 +51,7 @@ class Leaving:
         else:
             # No notice: whoever knocks next is let in by others. That includes doors minded for them.
             await self._server.stop_accepting()
-            self._post.close_doors()
+            self._post.leave()
         latecomers_until = loop.time() + (LATECOMERS_S if self._post is not None else 0.0)
         if await self._others_live():
             moving_s = min(MOVING_MOST_S, max(MOVING_LEAST_S, len(self._node.hub) / MOVED_PER_S))

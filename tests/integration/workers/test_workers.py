@@ -102,6 +102,24 @@ async def test_a_killed_worker_is_replaced_and_nobody_stands_before_a_closed_doo
     assert knocks.answered > 100
 
 
+async def test_a_worker_that_somebody_else_stops_is_replaced(crew_of: CrewOf, people: People) -> None:
+    """SIGTERM to one worker: it sends its people elsewhere, others open at its door meanwhile, and the next one comes."""
+    crew = await crew_of(2)
+    for _ in range(10):
+        await people.online(crew.url)
+    before = await crew.pids()
+
+    async with knocking(crew.url) as knocks:
+        os.kill(before[0], signal.SIGTERM)
+        after = await crew.until(
+            lambda workers: all(w["state"] == "serving" for w in workers) and workers[0]["pid"] != before[0]
+        )
+
+    assert knocks.failures == []
+    assert knocks.slowest_s < 3
+    assert after[1]["pid"] == before[1]
+
+
 async def test_a_queue_outlives_its_only_worker(crew_of: CrewOf) -> None:
     """Connections that a worker had not accepted when it was killed are found by its replacement."""
     crew = await crew_of(1)
