@@ -136,7 +136,8 @@ class Arrivals:
         """Has the record name where the session is, which may have moved since its ticket was matched."""
         record = call.view.seat(seat)
         if (record.session_id, record.node_id) != (live.id, self._router.node_id):
-            await self._decide(call, events.SeatAttached(seat, live.id, self._router.node_id, live.device_id))
+            # Should the call have ended meanwhile, with a record that names another session, this tells it.
+            await self._calls.attach(call.id, live)
 
     async def _decide(self, call: LocalCall, event: events.Event) -> None:
         try:
