@@ -84,7 +84,7 @@ class Arrivals:
             return
         if live.call_id == match.call_id:
             await self._accept(match, seat, live)
-            await self._sit_down(call, seat, live)
+            await self._calls.sit_down(call, seat, live)
             return
         if live.call_id is not None:
             # The call that it is still in here has ended, and sent it back: it hears of that first.
@@ -128,16 +128,9 @@ class Arrivals:
         now_ms = self._clock.now_ms()
         live.push(match_found(call.view, seat, now_ms))
         live.push(call_state(call.view, seat, now_ms))
-        await self._sit_down(call, seat, live)
+        await self._calls.sit_down(call, seat, live)
         if not live.is_attached:
             await self._decide(call, events.SeatDetached(seat, live.id))
-
-    async def _sit_down(self, call: LocalCall, seat: Seat, live: LiveSession) -> None:
-        """Has the record name where the session is, which may have moved since its ticket was matched."""
-        record = call.view.seat(seat)
-        if (record.session_id, record.node_id) != (live.id, self._router.node_id):
-            # Should the call have ended meanwhile, with a record that names another session, this tells it.
-            await self._calls.attach(call.id, live)
 
     async def _decide(self, call: LocalCall, event: events.Event) -> None:
         try:

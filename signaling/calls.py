@@ -156,6 +156,23 @@ class CallService:
             call.shown[seat] = call.view
         return call_state(call.view, seat, self._clock.now_ms())
 
+    async def sit_down(self, call: LocalCall, seat: Seat, live: LiveSession) -> None:
+        """Has the record name where the session is, which may have moved since its ticket was matched.
+
+        Where the call is over by then, nobody else can tell the session: the record names another. Raises: Unavailable.
+        """
+        record = call.view.seat(seat)
+        if (record.session_id, record.node_id) == (live.id, self._router.node_id):
+            return
+        attached = events.SeatAttached(seat, live.id, self._router.node_id, live.device_id)
+        try:
+            await self._commits.decide(call, attached)
+        except Unavailable:
+            raise
+        except MinuetError as error:
+            logger.debug("call did not care", call_id=call.id, code=error.code)
+        self._aftermath.end_for(call, seat, live)
+
     async def settled(self, live: LiveSession) -> None:
         """Waits until a ticket that is on its way back to the queue is there; for a second at most."""
         await self._aftermath.settled(live.id)
