@@ -200,6 +200,15 @@ class Lobby:
                 await self._activities.leave(user_id, in_call)
                 return None
 
+    async def call_of(self, user_id: UserId, device_id: DeviceId) -> CallId | None:
+        """The call that a device is in, by its user's slot. Raises: Unavailable."""
+        slot = await self._activities.read(user_id)
+        return (
+            slot.activity.call_id
+            if isinstance(slot.activity, InCall) and slot.device_id == device_id
+            else None
+        )
+
     async def pause(self, ticket: Ticket, *, anew: bool = False) -> Standing:
         """The ticket keeps its place but is not matched; the pool's owner drops it after the policy's `paused_s`.
 

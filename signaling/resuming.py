@@ -14,7 +14,7 @@ import structlog
 from accounts.model import Identity
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from presence.registry import Registry
-from presence.sessions import Registration
+from presence.sessions import Registration, SessionRow
 from signaling.handover import Handovers, Land
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
@@ -98,17 +98,18 @@ class Resuming:
                     return outcome
         return Outcome.NEWER
 
-    async def is_orphaned(self, first: SessionStart | SessionResume, identity: Identity) -> bool:
-        """Whether a client that has left again leaves a row to this node with no session behind it.
+    async def orphan(self, first: SessionStart | SessionResume, identity: Identity) -> SessionRow | None:
+        """The row to this node, with no session behind it, of a client that asked for that and was given none.
 
-        A session is to begin then all the same, which has its minute and clears everything up. Raises: Unavailable.
+        Whoever leaves it so has its user online here for as long as this node lives. Raises: Unavailable.
         """
         if not isinstance(first, SessionResume):
-            return False
+            return None
         row = await self._registry.where(UserId(identity.user_id), DeviceId(first.device_id))
         if row is None or row.session_id != first.session_id or row.node_id != self._router.node_id:
-            return False
-        return self._hub.session(row.session_id) is None and not self._handovers.knows_of(row.session_id)
+            return None
+        is_somewhere = self._hub.session(row.session_id) or self._handovers.knows_of(row.session_id)
+        return None if is_somewhere else row
 
     async def _keep(
         self, live: LiveSession, claim: Claim, generation: int, land: Land

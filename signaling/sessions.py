@@ -87,6 +87,7 @@ class Sessions:
         self._metrics = metrics
         self._authentication = authentication
         self._registry = registry
+        self._lobby = lobby
         self._tickets = tickets
         self._handovers = handovers
         self._rows = rows
@@ -132,16 +133,20 @@ class Sessions:
 
     async def _open(self, greeting: Greeting, first: FirstMessage) -> None:
         await self._hub.standstill.passed()
+        identity = None
         try:
             await self._store_settled()
             identity = await self._authentication.identify(first.token or greeting.info.bearer_token)
             live = None
             if isinstance(first, wire.SessionResume):
                 live = await self._resume(greeting, first, identity)
-            if live is None and (not greeting.gone or await self._resuming.is_orphaned(first, identity)):
+            if live is None and (not greeting.gone or await self._resuming.orphan(first, identity)):
+                # Also for a client that has left again: the session has its minute then, and clears everything up.
                 live = await self._start(greeting, first, identity)
         except RegistrationRefused as refused:
             self._refuse(greeting, refused.close_code, refused)
+            if identity is not None:
+                self.run_soon(self._bury(greeting, first, identity))
         except MinuetError as error:
             self._refuse(greeting, close_code_for(error), error)
         except Exception:
@@ -151,6 +156,18 @@ class Sessions:
             if live is not None and not live.is_over:
                 for payload, binary in greeting.hand_over():
                     live.message_received(payload, binary)
+
+    async def _bury(self, greeting: Greeting, first: FirstMessage, identity: Identity) -> None:
+        """Ends a session whose row was set to this node, that did not come, and that may not be begun anew either."""
+        row = await self._resuming.orphan(first, identity)
+        if row is None:
+            return
+        session = Session(row.session_id, greeting.codec, self._policy.limits, self._clock.monotonic_ms())
+        live = LiveSession(self._shell, session, identity, row.device_id, row.generation)
+        live.call_id = await self._lobby.call_of(live.user_id, live.device_id)
+        live.is_over = True
+        logger.info("session is over that did not come", session_id=live.id, call_id=live.call_id)
+        await self._leaving.say_farewell(live)
 
     async def _store_settled(self) -> None:
         """Waits until the store has what it lost: before that a device would find nothing of its call and its place.

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from base.ids import NodeId, UserId
-from loadtests.swarm.client import Client
+from loadtests.swarm.client import Client, Closed
 from storage.redis.client import connect
 from storage.redis.keys import Keys
+from tests.e2e.scripted import pair_up
 from tests.e2e.waiting import metrics, until
 from tests.fixtures.deployment import Deployment, Lasting, People, Process
 
@@ -113,6 +114,34 @@ async def test_who_leaves_while_the_session_does_not_come_has_a_minute_as_ever(
     assert answer["type"] == "session.ready"
 
 
+async def test_who_is_signed_out_while_the_session_does_not_come_leaves_the_call(
+    hubs: TwoHubs, people: People
+) -> None:
+    """The row names the new node, which must not let her in; her call is not to go on without her for that."""
+    pair = await pair_up(people, hubs.second.public)
+    turn_to(pair.her, hubs.first)
+    await pair.her.drop()
+    await pair.her.resume(pair.her.account["access_token"])
+    await pair.talk()
+    before = await hubs.row(pair.her)
+    assert before is not None
+    async with stopped(hubs.first):
+        turn_to(pair.her, hubs.second)
+        resuming = asyncio.create_task(pair.her.resume(pair.her.account["access_token"]))
+        await until(partial(has_left, hubs, pair.her, before[0]), 5)
+        headers = {"Authorization": f"Bearer {pair.her.account['access_token']}"}
+        url = f"{hubs.second.public}/api/v1/auth/logout-all"
+        async with people.http.post(url, headers=headers) as response:
+            assert response.status == 200
+        # Where this machine was too slow, she was let in just before; then she is closed a moment later.
+        with suppress(Closed):
+            await resuming
+    ended = await pair.him.wait_for("call.ended", **pair.call, timeout_s=15)
+    await until(partial(is_gone, hubs, pair.her), 10)
+
+    assert ended["duration_ms"] < 60_000
+
+
 async def has_left(hubs: TwoHubs, client: Client, node_id: str) -> bool | None:
     """Once the device's row names another node."""
     row = await hubs.row(client)
@@ -130,3 +159,8 @@ async def is_listed(hubs: TwoHubs, client: Client, node_id: str, *, yes: bool) -
     async with hubs.store() as (redis, keys):
         members = await redis.smembers(keys.node_sessions(NodeId(node_id)))
     return True if any(client.device_id in member.decode() for member in members) is yes else None
+
+
+async def is_gone(hubs: TwoHubs, client: Client) -> bool | None:
+    """Once the device has no row any more."""
+    return True if await hubs.row(client) is None else None
