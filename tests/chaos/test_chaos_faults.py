@@ -16,6 +16,7 @@ from tests.chaos.history import History
 from tests.chaos.run import errors_in, noticed
 from tests.chaos.schedule import draw, groups
 
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 BUSY = "print('up', flush=True)\nwhile True: pass"
 
 
@@ -69,6 +70,7 @@ def test_later_rounds_break_in_other_ways() -> None:
     }
 
 
+@needs_proc
 async def test_a_stopped_process_is_told_from_a_running_one(busy: asyncio.subprocess.Process) -> None:
     """SIGSTOP shows as state T and no processor time; SIGCONT ends both."""
     running = state_of(busy.pid)
@@ -88,6 +90,7 @@ async def test_a_stopped_process_is_told_from_a_running_one(busy: asyncio.subpro
     assert awake in ("R", "S")
 
 
+@needs_proc
 async def test_a_killed_process_is_told_from_a_living_one(busy: asyncio.subprocess.Process) -> None:
     """No state is left of it once it was waited for."""
     alive = state_of(busy.pid)

@@ -5,6 +5,7 @@ The seed is drawn and printed; `MINUET_CHAOS_SEED` repeats one. See docs/chaos.m
 
 import os
 import secrets
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,11 @@ from tests.chaos.run import Plan, run
 from tests.chaos.schedule import draw, groups
 from tests.chaos.swarm_world import CONFIG, Habits
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.chaos,
+    pytest.mark.skipif(sys.platform != "linux", reason="the proofs of faults are read from /proc"),
+]
 
 PEOPLE = 200
 POSTGRES_S = 6.0
