@@ -59,9 +59,11 @@ class RedisNodes:
         return [answer for answer in answers if isinstance(answer, Mark)]
 
     async def ask_to_hold_back(self, for_ms: int) -> None:
-        parts = await self._parts()
-        asked = (self._redis.set(self._keys.restoring(part), 1, px=for_ms) for part in parts)
-        await asyncio.gather(*asked, return_exceptions=True)
+        async def ask(part: int) -> None:
+            async with asyncio.timeout(MARK_TIMEOUT_S):
+                await self._redis.set(self._keys.restoring(part), 1, px=for_ms)
+
+        await asyncio.gather(*map(ask, await self._parts()), return_exceptions=True)
 
     async def release(self, node_id: NodeId) -> None:
         try:
