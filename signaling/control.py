@@ -6,7 +6,7 @@ store, and held against the sessions of this node; until then nobody can say whe
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -86,32 +86,54 @@ class Control:
         """Told how many revocations were looked up after a loss."""
 
     async def watch(self) -> None:
-        """Follows the log until cancelled; goes on where it was after an outage."""
+        """Follows the log until cancelled, and looks up what a store has lost; each goes on where it was after an outage."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_on(self.follow, asyncio.Event()))
+            # Apart: a database that does not answer must not keep this node from hearing of new sign-outs.
+            tasks.create_task(self._keep_on(self.rebuild, self._wake))
+
+    async def follow(self) -> None:
+        """Acts on what was taken back since the last time. Raises: Unavailable."""
+        if self._cursor is None:
+            self._cursor = await self._store.tail()
+        is_more = True
+        while is_more:
+            before = self._cursor
+            after, entries = await self._store.read_since(before, count=_READ_AT_ONCE)
+            self._act(entries)
+            is_more = len(entries) == _READ_AT_ONCE
+            if self._cursor == before:  # else it was set back meanwhile, after a loss
+                self._cursor = after
+
+    async def rebuild(self) -> None:
+        """Looks up what was taken back, if the store has lost something since. Raises: Unavailable."""
+        lost_at = self._lost_at
+        if lost_at is None:
+            return
+        entries = await self._archive.revoked_since(self._clock.now_ms() - self._token_life_ms)
+        await self._store.restore(entries)
+        self._act(entries)
+        # Another server may be the store now, with a clock that is behind: its new entries would stand before our place.
+        self._cursor = f"{lost_at - _LOG_LAG_MS}-0"
+        if self._lost_at == lost_at:
+            self._lost_at = None
+        self.rebuilt(len(entries))
+        logger.info("revocations rebuilt", number=len(entries))
+
+    async def _keep_on(self, work: Callable[[], Awaitable[None]], wake: asyncio.Event) -> None:
         while True:
             try:
-                await self.look()
+                await work()
             except Unavailable:
                 logger.debug("revocations could not be read")
             except Exception:
                 logger.exception("revocations could not be read")
             try:
                 async with asyncio.timeout(POLL_S):
-                    await self._wake.wait()
+                    await wake.wait()
             except TimeoutError:
                 pass
-            self._wake.clear()
-
-    async def look(self) -> None:
-        """Acts on what was taken back since the last time. Raises: Unavailable."""
-        if self._lost_at is not None:
-            await self._rebuild(self._lost_at)
-        if self._cursor is None:
-            self._cursor = await self._store.tail()
-        is_more = True
-        while is_more:
-            self._cursor, entries = await self._store.read_since(self._cursor, count=_READ_AT_ONCE)
-            self._act(entries)
-            is_more = len(entries) == _READ_AT_ONCE
+            wake.clear()
 
     async def forget(self) -> None:
         """The store has lost something: what was taken back is not known until it was looked up."""
@@ -141,18 +163,6 @@ class Control:
     def _refuse_unknown(self) -> None:
         if wait_ms := self.unknown_for_ms() or self._health.restoring_ms():
             raise Unavailable("sign-outs are being looked up again", retry_after_ms=wait_ms)
-
-    async def _rebuild(self, lost_at: int) -> None:
-        now_ms = self._clock.now_ms()
-        entries = await self._archive.revoked_since(now_ms - self._token_life_ms)
-        await self._store.restore(entries)
-        self._act(entries)
-        # Another server may be the store now, with a clock that is behind: its new entries would stand before our place.
-        self._cursor = f"{lost_at - _LOG_LAG_MS}-0"
-        if self._lost_at == lost_at:
-            self._lost_at = None
-        self.rebuilt(len(entries))
-        logger.info("revocations rebuilt", number=len(entries))
 
     def _act(self, entries: Sequence[Revocation]) -> None:
         if not entries:

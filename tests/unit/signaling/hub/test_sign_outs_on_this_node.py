@@ -1,5 +1,6 @@
 """Sign-outs and bans as they reach the sessions of a node, also those that the store has lost."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -104,6 +105,11 @@ class House:
         self.rebuilt: list[int] = []
         self.control.rebuilt = self.rebuilt.append
 
+    async def look(self) -> None:
+        """What the node does twice a second."""
+        await self.control.rebuild()
+        await self.control.follow()
+
     def session(self, user: str, *, family: str = "family", issued_at_ms: int = NOW - 1) -> LiveSession:
         services, limits = Services(), SessionLimits()
         shell = SessionShell(self.clock, limits, services, services, self.metrics, False, self.hub.standstill)
@@ -121,40 +127,40 @@ def house() -> House:
 
 async def test_what_stands_in_the_log_ends_the_sessions_that_it_concerns(house: House) -> None:
     """All of a user up to a moment, or those of one sign-in; from now on, not from before the node began to read."""
-    await house.control.look()
+    await house.look()
     ann, ann_later = house.session("ann"), house.session("ann", issued_at_ms=NOW)
     bob, bob_too = house.session("bob", family="one"), house.session("bob", family="two")
     house.store.log += [
         ("1-0", Revocation("ann", None, NOW, "logout_all")),
         ("2-0", Revocation("bob", "one", NOW, "logout")),
     ]
-    await house.control.look()
+    await house.look()
 
     assert [live.is_over for live in (ann, ann_later, bob, bob_too)] == [True, False, True, False]
 
 
 async def test_a_crowd_of_sign_outs_is_read_to_its_end(house: House) -> None:
     """In parts, but at once: the last of them must not wait for another second."""
-    await house.control.look()
+    await house.look()
     live = house.session("user-2500")
     house.store.log += [
         (f"{number}-0", Revocation(f"user-{number}", None, NOW, "ban")) for number in range(1, 2_501)
     ]
-    await house.control.look()
+    await house.look()
 
     assert live.is_over
 
 
 async def test_after_a_loss_nobody_is_let_in_until_the_archive_was_asked(house: House) -> None:
     """Then the store knows it again, and the sessions end whose sign-out was lost before it was heard."""
-    await house.control.look()
+    await house.look()
     ann, bob = house.session("ann"), house.session("bob")
     house.archive.entries = [Revocation("ann", None, NOW, "ban")]
     await house.control.forget()
     unknown_ms = house.control.unknown_for_ms()
     with pytest.raises(Unavailable) as refused:
         await house.control.is_revoked(_identity("bob"))
-    await house.control.look()
+    await house.look()
 
     assert refused.value.retry_after_ms == unknown_ms > 0
     assert (ann.is_over, bob.is_over) == (True, False)
@@ -168,11 +174,11 @@ async def test_after_a_loss_nobody_is_let_in_until_the_archive_was_asked(house: 
 @pytest.mark.parametrize("away", ["archive", "store"])
 async def test_as_long_as_nobody_can_be_asked_nobody_is_let_in(house: House, away: str) -> None:
     """Both have to be there once; but no longer than a token of before the loss could still be good."""
-    await house.control.look()
+    await house.look()
     await house.control.forget()
     getattr(house, away).away = True
     with pytest.raises(Unavailable):
-        await house.control.look()
+        await house.look()
     unknown_ms = house.control.unknown_for_ms()
     house.machine.advance(LIFE_MS / 1000 + 1)
 
@@ -181,21 +187,37 @@ async def test_as_long_as_nobody_can_be_asked_nobody_is_let_in(house: House, awa
     assert house.rebuilt == []
 
 
+async def test_new_sign_outs_are_heard_of_while_old_ones_cannot_be_looked_up(house: House) -> None:
+    """The database is away after a loss: what is taken back now takes effect within a second all the same."""
+    watching = asyncio.create_task(house.control.watch())
+    await asyncio.sleep(0.05)
+    ann = house.session("ann")
+    house.archive.away = True
+    await house.control.forget()
+    house.store.log.append(("1-0", Revocation("ann", None, NOW, "ban")))
+    async with asyncio.timeout(5):
+        while not ann.is_over:
+            await asyncio.sleep(0.02)
+    watching.cancel()
+
+    assert house.control.unknown_for_ms() > 0
+
+
 async def test_after_a_loss_the_log_is_read_from_before_it(house: House) -> None:
     """A server that took over may have a clock that is behind: its entries would stand before our place."""
     house.store.log.append((f"{NOW + 60_000}-0", Revocation("nobody", None, NOW, "ban")))
-    await house.control.look()
+    await house.look()
     house.store.log = [(f"{NOW - 2_000}-0", Revocation("ann", None, NOW, "ban"))]
     ann = house.session("ann")
     await house.control.forget()
-    await house.control.look()
+    await house.look()
 
     assert ann.is_over
 
 
 async def test_a_second_loss_while_the_first_is_looked_up_is_looked_up_too(house: House) -> None:
     """What was put back may be gone again."""
-    await house.control.look()
+    await house.look()
     restore = house.store.restore
 
     async def interrupted(entries: Sequence[Revocation]) -> None:
@@ -205,9 +227,9 @@ async def test_a_second_loss_while_the_first_is_looked_up_is_looked_up_too(house
 
     house.store.restore = interrupted  # type: ignore[method-assign]
     await house.control.forget()
-    await house.control.look()
+    await house.look()
     after_first = house.control.unknown_for_ms()
-    await house.control.look()
+    await house.look()
 
     assert after_first > 0
     assert house.control.unknown_for_ms() == 0
