@@ -187,8 +187,14 @@ def _bytes(value: Any) -> bytes:
 def _was_taken_back(record: Call, told: Call, seat: Seat, revoked_at: int) -> bool:
     if not record.seat(seat).video_allowed or told.seat(seat).video_allowed:
         return False
+    given = [
+        event for event in record.events if event.kind is ConsentKind.VIDEO_ALLOWED and event.sender == seat
+    ]
+    if given and given[-1] in told.events:
+        # The very yes that was taken back, whatever the clocks said by which the two are dated.
+        return True
     revoked_at = max(revoked_at, _last(told.events, ConsentKind.VIDEO_REVOKED, seat))
-    return revoked_at > 0 and _last(record.events, ConsentKind.VIDEO_ALLOWED, seat) <= revoked_at
+    return revoked_at > 0 and (given[-1].at if given else 0) <= revoked_at
 
 
 def _last(log: Iterable[ConsentEvent], kind: ConsentKind, sender: Seat) -> int:

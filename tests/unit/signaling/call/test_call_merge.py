@@ -171,6 +171,18 @@ def test_a_revocation_that_was_lost_is_missed() -> None:
     assert not lacks(anew.call, talk.call)
 
 
+def test_a_lost_revocation_is_missed_though_clocks_went_back() -> None:
+    """The store's time may jump with a failover: the yes is dated later than the no that came after it."""
+    talk = with_video()
+    before = replace(talk, done=[]).later(1)
+    before.does(events.ExtensionRequested("b"))
+    before.does(events.ExtensionAnswered("a", accept=True))
+    talk.later(-5).does(events.VideoRevoked("a"))
+
+    assert talk.call.events[-1].at < talk.call.events[0].at
+    assert lacks(before.call, talk.call)
+
+
 def test_the_end_that_was_lost_is_missed() -> None:
     """A block that the store has forgotten: the call is over again, as it was told."""
     talk = with_video()
