@@ -7,6 +7,7 @@ all of them: a changed, missing, added or swapped entry shows, and so does a cut
 No description, no candidate and no address is in an entry.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from hashlib import sha256
@@ -114,6 +115,21 @@ def with_refusal(call: Call, refusal: RefusedRelays) -> Call:
     )
 
 
+def grown(
+    kept: Sequence[Entry], chain: Sequence[bytes], log: Sequence[Entry]
+) -> tuple[list[Entry], list[bytes]]:
+    """A log that was kept, and behind it what only another log of the same call says, with all hashes."""
+    known = Counter(_unnumbered(entry) for entry in kept)
+    entries, hashed = list(kept), list(chain)
+    for entry in log:
+        if known[_unnumbered(entry)] > 0:
+            known[_unnumbered(entry)] -= 1
+            continue
+        entries.append(msgspec.structs.replace(entry, number=len(entries)))
+        hashed.append(link(hashed[-1], entries[-1]))
+    return entries, hashed
+
+
 def verify(start: bytes, log: Sequence[Entry], chain: Sequence[bytes | None], last: bytes | None) -> Verdict:
     """Holds a log that was read against its hashes, entry by entry.
 
@@ -129,6 +145,10 @@ def verify(start: bytes, log: Sequence[Entry], chain: Sequence[bytes | None], la
     if last != previous:
         return Verdict(state=ChainState.BROKEN, broken_at=len(log))
     return Verdict(state=ChainState.INTACT)
+
+
+def _unnumbered(entry: Entry) -> Entry:
+    return msgspec.structs.replace(entry, number=0)
 
 
 def _length(call: Call) -> int:

@@ -4,7 +4,7 @@ Decides what becomes of a record that is written twice, or again in a later vers
 `0002_calls.sql` and nothing of where the records come from.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -93,11 +93,13 @@ class PostgresCallArchive:
         apart: Collection[CallId],
     ) -> Recorded:
         await connection.execute(self.COMMIT_TO_DISK)
-        rows = await connection.fetch(self.UPSERT_CALLS, *_columns(map(_call_row, calls), 13))
+        logs = await consent.sealed_logs(connection, calls)
+        facts = (_call_row(call, logs[call.call_id]) for call in calls)
+        rows = await connection.fetch(self.UPSERT_CALLS, *_columns(facts, 13))
         by_id = {UUID(call.call_id): call for call in calls}
         written = [by_id[row["id"]] for row in rows]
         if written:
-            await self._insert_parts(connection, written)
+            await self._insert_parts(connection, written, logs)
         # Only once: writing a call again must not bring back a connection that was removed since.
         wishes = [wish_of(by_id[row["id"]]) for row in rows if row["is_newly_connected"]]
         wanted = [wish for wish in wishes if wish is not None and wish.call_id not in apart]
@@ -123,11 +125,14 @@ class PostgresCallArchive:
     """
 
     async def _insert_parts(
-        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
+        self,
+        connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]",
+        calls: Sequence[Call],
+        logs: Mapping[str, consent.SealedLog],
     ) -> None:
         participants = (row for call in calls for row in _participant_rows(call))
         await connection.execute(self.UPSERT_PARTICIPANTS, *_columns(participants, 8))
-        entries = [row for call in calls for row in consent.entry_rows(call)]
+        entries = [row for call in calls for row in consent.entry_rows(call.call_id, logs[call.call_id])]
         if entries:
             await connection.execute(consent.INSERT_ENTRIES, *_columns(entries, consent.ENTRY_COLUMNS))
         refusals = [row for call in calls for row in _refusal_rows(call)]
@@ -240,7 +245,7 @@ def _ended_at(call: Call) -> int:
     return call.ended_at
 
 
-def _call_row(call: Call) -> tuple[Any, ...]:
+def _call_row(call: Call, log: consent.SealedLog) -> tuple[Any, ...]:
     if call.reason is None:
         raise Refused("it has no end reason")
     return (
@@ -256,7 +261,7 @@ def _call_row(call: Call) -> tuple[Any, ...]:
         call.connected,
         call.extensions,
         call.resets,
-        *consent.seal(call),
+        *log.seal,
     )
 
 

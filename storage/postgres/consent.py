@@ -5,6 +5,7 @@ the function `calls.purge_consent` of `0005_consent_log.sql`, without which the 
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,16 @@ ON CONFLICT (call_id, number) DO NOTHING
 """
 ENTRY_COLUMNS = 9
 
+# Locks the calls: two recorders must not both go on from the same end.
+SELECT_ENTRIES = """
+SELECT c.id, e.number, e.at, e.kind, e.by_seat, e.sender_seat, e.detail, e.count, e.hash
+FROM calls.calls c
+JOIN calls.consent_events e ON e.call_id = c.id
+WHERE c.id = ANY ($1::uuid[])
+ORDER BY c.id, e.number
+FOR UPDATE OF c
+"""
+
 # One statement, so that a log which grows at this moment is seen whole.
 SELECT_LOGS = """
 SELECT
@@ -44,12 +55,33 @@ ORDER BY c.id, e.number
 """
 
 
-def entry_rows(call: Call) -> Iterable[tuple[Any, ...]]:
+@dataclass(frozen=True, slots=True)
+class SealedLog:
+    """The log of a call as it is to be kept: its entries with their hashes, and the hash that is kept beside it."""
+
+    entries: Sequence[consent.Entry]
+    hashes: Sequence[bytes]
+    head: bytes
+
+    @property
+    def seal(self) -> tuple[int, bytes]:
+        return len(self.entries), self.head
+
+
+async def sealed_logs(
+    connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
+) -> dict[str, SealedLog]:
+    """By call: its log as its record has it, or behind what is kept already, where that has another past."""
+    rows = await connection.fetch(SELECT_ENTRIES, [call.call_id for call in calls])
+    kept = {str(call_id): list(of_call) for call_id, of_call in groupby(rows, key=itemgetter("id"))}
+    return {call.call_id: _sealed(call, kept.get(call.call_id, ())) for call in calls}
+
+
+def entry_rows(call_id: str, log: SealedLog) -> Iterable[tuple[Any, ...]]:
     """The rows of a call's log."""
-    log = consent.entries(call)
-    for entry, hashed in zip(log, consent.hashes(call, log), strict=True):
+    for entry, hashed in zip(log.entries, log.hashes, strict=True):
         yield (
-            call.call_id,
+            call_id,
             entry.number,
             moment(entry.at),
             entry.kind,
@@ -61,9 +93,17 @@ def entry_rows(call: Call) -> Iterable[tuple[Any, ...]]:
         )
 
 
-def seal(call: Call) -> tuple[int, bytes]:
-    """How long a call's log is and what its last entry's hash has to be, by the record and not by the rows."""
-    return len(call.events) + len(call.refused), consent.head(call)
+def _sealed(call: Call, kept: Sequence[asyncpg.Record]) -> SealedLog:
+    log = consent.entries(call)
+    chain = consent.hashes(call, log)
+    found = [row["hash"] for row in kept]
+    common = min(len(found), len(chain))
+    if found[:common] == chain[:common] or None in found:
+        # By the record and not by the rows.
+        return SealedLog(log, chain, consent.head(call))
+    # The store had lost what history knew by then: what is kept stays as it is, and the rest comes behind.
+    log, chain = consent.grown([_entry(row) for row in kept], found, log)
+    return SealedLog(log, chain, chain[-1])
 
 
 def kept_logs(rows: Iterable[asyncpg.Record]) -> list[KeptLog]:
@@ -85,20 +125,21 @@ def _kept_log(rows: Sequence[asyncpg.Record]) -> KeptLog:
             "a": PersonView(user_id=str(call["a_user_id"]), role=call["a_role"]),
             "b": PersonView(user_id=str(call["b_user_id"]), role=call["b_role"]),
         },
-        entries=[
-            consent.Entry(
-                number=row["number"],
-                at=milliseconds(row["at"]),
-                kind=row["kind"],
-                by=row["by_seat"],
-                sender=row["sender_seat"],
-                detail=row["detail"],
-                count=row["count"],
-            )
-            for row in found
-        ],
+        entries=[_entry(row) for row in found],
         hashes=[row["hash"] for row in found],
         head=call["consent_head"],
+    )
+
+
+def _entry(row: asyncpg.Record) -> consent.Entry:
+    return consent.Entry(
+        number=row["number"],
+        at=milliseconds(row["at"]),
+        kind=row["kind"],
+        by=row["by_seat"],
+        sender=row["sender_seat"],
+        detail=row["detail"],
+        count=row["count"],
     )
 
 

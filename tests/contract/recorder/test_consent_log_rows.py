@@ -13,7 +13,7 @@ from signaling.call import consent
 from signaling.call.record import Call, ConsentEvent, ConsentKind, RefusedRelays
 from signaling.call.states import State
 from storage.postgres.calls import PostgresCallArchive
-from storage.postgres.consent import PostgresConsentLogs
+from storage.postgres.consent import PostgresConsentAudit, PostgresConsentLogs
 from storage.postgres.safety import PostgresSafety
 from storage.postgres.times import moment
 from tests.contract.calls.call_records import ended, moved, new_id
@@ -125,6 +125,30 @@ async def test_a_log_may_grow_with_a_later_version(
     assert [row["hash"] for row in rows] == consent.hashes(second, consent.entries(second))
     assert kept is not None
     assert tuple(kept) == (3, second.consent_head)
+
+
+@pytest.mark.parametrize("in_the_middle", [True, False])
+async def test_a_log_of_another_past_comes_behind_what_is_kept(
+    archive: PostgresCallArchive, database: asyncpg.Connection, pool: asyncpg.Pool, in_the_middle: bool
+) -> None:
+    """The store lost an end that history had; the call ended again, with a log that begins alike and goes on otherwise."""
+    begun = agreed(*await add_pair(database))
+    lost, other = (
+        ConsentEvent(at=ENDED_AT - number, kind=ConsentKind.VIDEO_DENIED, by="a", reason="denied")
+        for number in (20, 10)
+    )
+    first = consent.with_event(begun, lost)
+    again = consent.with_event(moved(begun, State.ENDED, ended_at=ENDED_AT), other)
+    if in_the_middle:
+        again = consent.with_event(again, lost)
+
+    for call in (first, again, moved(again, State.ENDED, ended_at=ENDED_AT)):
+        await archive.record([call])
+    [kept] = [log async for log in PostgresConsentAudit(pool).logs() if log.call_id == begun.call_id]
+    start = consent.genesis(begun.call_id, begun.a.user_id, begun.b.user_id)
+
+    assert [entry.at for entry in kept.entries[2:]] == [lost.at, other.at]
+    assert consent.verify(start, kept.entries, kept.hashes, kept.head).state is consent.ChainState.INTACT
 
 
 async def test_a_later_version_that_knows_less_takes_nothing_away(
