@@ -41,6 +41,7 @@ class LiveSession(Outlet):
         "away",
         "call_id",
         "device_id",
+        "ended_with",
         "generation",
         "identity",
         "last_call_id",
@@ -68,6 +69,8 @@ class LiveSession(Outlet):
         """The call that this device is in."""
         self.last_call_id: CallId | None = None
         """The call that it was in before."""
+        self.ended_with: CloseCode | None = None
+        """What its client is to hear, should it be over before it was greeted."""
         self.away = False
         """Whether the user said that they are away: not matched, but still here. In a call it means nothing."""
 
@@ -128,6 +131,7 @@ class LiveSession(Outlet):
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Ends the session and closes the socket."""
+        self.ended_with = code
         connection, self._connection = self._connection, None
         if connection is not None:
             cut_off(connection, code, reason)
@@ -137,6 +141,7 @@ class LiveSession(Outlet):
     def hand_over(self) -> None:
         """Ends the session silently: another session of the same device has taken over all it was doing."""
         self.is_over = True
+        self.ended_with = CloseCode.SUPERSEDED
         self._errands.clear()
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -203,6 +203,12 @@ class Sessions:
         self._hub.add(live)
         call = await self._regaining.take_over(live, before, registered)
         unread = await self._unread(live.user_id)
+        if live.is_over:
+            # Signed out, or begun anew elsewhere, while it was being opened. What it has taken over since goes, too.
+            if not greeting.gone:
+                greeting.close(live.ended_with or CloseCode.DRAIN, "over before it began")
+            self.run_soon(self._leaving.say_farewell(live))
+            return live
         if greeting.gone:
             # The client left while its session was being opened; it has its minute to come back.
             self.detached(live)
