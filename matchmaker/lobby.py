@@ -193,6 +193,8 @@ class Lobby:
                 if await self._queues.leave(pool, ticket_id) is Left.MATCHED:
                     raise MinuetError(code=ErrorCode.ALREADY_MATCHED)
                 await self._activities.leave(user_id, queued)
+                # Whoever put it back meanwhile, as missing, has still found the slot to name it.
+                await self._queues.leave(pool, ticket_id)
                 return ticket_id
             case InCall(call_id) as in_call:
                 if not await self._is_over(call_id):
@@ -263,11 +265,7 @@ class Lobby:
             case Put.MATCHED:
                 return Standing.MATCHED
             case Put.STORED:
-                # Whoever left while it was put back must not leave a place behind that nobody knows of.
-                if (await self._activities.read(ticket.user_id)).activity == queued:
-                    return Standing.RESTORED
-                await self._queues.leave(ticket.intent, ticket.ticket_id)
-                return Standing.LEFT
+                return Standing.RESTORED if await self._is_still_wanted(ticket) else Standing.LEFT
             case Put.LATE:
                 raise Unavailable("the pool answered too late")
             case _:
@@ -325,7 +323,7 @@ class Lobby:
         if back and state is TicketState.ABSENT and ticket is not None:
             apart = ticket.exclusions | {ref.peer_id}
             await self._queues.put(msgspec.structs.replace(ticket, exclusions=apart), paused=paused)
-            return True
+            return await self._is_still_wanted(ticket)
         return back and state is not TicketState.ABSENT
 
     async def went_live(self, match: SeatRef) -> None:
@@ -365,6 +363,14 @@ class Lobby:
         return None if policy is None else Declined(policy.decline_pause_s, policy.decline_counts_s)
 
     # --- steps ---------------------------------------------------------------------------------------------------
+
+    async def _is_still_wanted(self, ticket: Ticket) -> bool:
+        """Whether the slot names a ticket that was put back: whoever left meanwhile must not leave a place behind."""
+        slot = await self._activities.read(ticket.user_id)
+        if slot.activity == Queued(ticket.intent, ticket.ticket_id):
+            return True
+        await self._queues.leave(ticket.intent, ticket.ticket_id)
+        return False
 
     def _is_mine(self, request: JoinRequest, taken: Taken, held: Queued) -> bool:
         return taken.taken or (held.pool == request.intent and taken.slot.device_id == request.device_id)

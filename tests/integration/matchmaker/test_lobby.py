@@ -463,6 +463,46 @@ async def test_a_check_that_was_held_up_puts_nothing_back(
     assert await scene.queues.scan("friends") == []
 
 
+async def test_a_check_in_the_middle_of_leaving_leaves_no_place_behind(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ticket is gone and the slot names it still: the check takes it for lost, and its user does not wait for anybody."""
+    joined = await scene.join("ann")
+    leave = scene.activities.leave
+
+    async def checked_first(*args: Any, **options: Any) -> bool:
+        assert await scene.lobby.verify(joined.ticket) is Standing.RESTORED
+        return await leave(*args, **options)
+
+    monkeypatch.setattr(scene.activities, "leave", checked_first)
+    assert await scene.lobby.leave(ANN, PHONE) == joined.ticket_id
+
+    assert (await scene.activities.read(ANN)).activity is None
+    assert await scene.queues.scan("friends") == []
+
+
+async def test_who_leaves_while_being_put_back_after_a_call_leaves_no_place_behind(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool's owner brings a ticket back too, and is quicker: it is left before its hub has come to the pool."""
+    match = await matched(scene)
+    for seat in ("a", "b"):
+        await scene.lobby.accept_match(match, seat)
+    [ticket] = [each.ticket for each in await scene.queues.scan("friends") if each.ticket.user_id == BOB]
+    resolve = scene.queues.resolve
+
+    async def overtaken(ref: Any, **options: Any) -> Any:
+        monkeypatch.setattr(scene.queues, "resolve", resolve)
+        assert await scene.lobby.release(match.ref("b"), returns=True)
+        await scene.lobby.leave(BOB, PHONE)
+        return await resolve(ref, **options)
+
+    monkeypatch.setattr(scene.queues, "resolve", overtaken)
+    assert not await scene.lobby.release(match.ref("b"), returns=True, ticket=ticket)
+
+    assert BOB not in {each.ticket.user_id for each in await scene.queues.scan("friends")}
+
+
 # --- declining ---------------------------------------------------------------------------------------------------
 
 
