@@ -159,11 +159,13 @@ class NodeLease:
             while not self._released:
                 looks, self._looks = self._looks, []
                 self._doubts.clear()
-                await self._keep(tasks)
-                for look in looks:
-                    if not look.done():
-                        look.set_result(None)
+                try:
+                    await self._keep(tasks)
+                finally:
+                    _answer(looks)
                 await self._wait()
+            # Nobody looks any more, and nobody must wait for it.
+            _answer(self._looks)
             if self._restoring is not None:
                 self._restoring.cancel()
 
@@ -302,3 +304,9 @@ class NodeLease:
 
     def _another_self(self) -> Incarnation:
         return Incarnation(NodeId(self._new_id()), self._role, self._clock.now_ms())
+
+
+def _answer(looks: list[asyncio.Future[None]]) -> None:
+    for look in looks:
+        if not look.done():
+            look.set_result(None)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,12 +27,12 @@ from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
 from storage.redis.presence import RedisSessions
+from tests.fixtures.waiting import WAIT_S, until
 
 KEYS = Keys("test:")
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("leased_process.py")
 TTL_S = LEASE_TTL_MS / 1000
-WAIT_S = 15.0
 
 
 class Node:
@@ -112,12 +112,6 @@ async def leased_process(url: str, user: str) -> AsyncIterator[LeasedProcess]:
         process.stdout.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
 async def _renewals(redis: Redis) -> int:
     """How many scripts the server has run."""
     stats = await redis.info("commandstats")
@@ -158,6 +152,19 @@ async def test_a_released_lease_is_over_at_once(redis: Redis) -> None:
         await asyncio.sleep(1.2)
 
         assert await node.nodes.living() == set()
+        assert node.lease.is_lapsed
+
+
+async def test_who_asks_for_a_look_as_the_lease_ends_does_not_wait_for_ever(redis: Redis) -> None:
+    """A node that leaves still serves those who are on their way: they go on without an answer."""
+    async with Node(redis).running() as node:
+        await node.lease.look()
+        looking = asyncio.create_task(node.lease.look())
+        await asyncio.sleep(0)
+        await node.lease.release()
+        async with asyncio.timeout(WAIT_S):
+            await looking
+
         assert node.lease.is_lapsed
 
 
