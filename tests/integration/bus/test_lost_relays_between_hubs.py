@@ -1,7 +1,7 @@
 """Two real hubs, each with one side of a call, and a network between them that loses what it should carry."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from loadtests.swarm.client import Client
 from tests.fixtures.deployment import Deploy, People, Process, launch
 from tests.fixtures.sdp import VOICE
+from tests.fixtures.waiting import WAIT_S, until
 from tests.integration.bus.losing_proxy import LosingProxy, nothing, pushes
 
 LONG_CALLS = """
@@ -18,13 +19,6 @@ connecting_s = 40.0
 reconnecting_s = 30.0
 """
 CANDIDATE = {"candidate": "candidate:1 1 udp 2122260223 192.0.2.1 50000 typ host", "mid": "0"}
-WAIT_S = 15.0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @dataclass

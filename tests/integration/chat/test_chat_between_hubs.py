@@ -2,7 +2,6 @@
 
 import asyncio
 import urllib.request
-from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
@@ -11,6 +10,7 @@ from loadtests.swarm.client import Client
 from minuet.embedded import EmbeddedPostgres, EmbeddedValkey
 from storage.postgres.migrations import migrate
 from tests.fixtures.deployment import Deploy, Deployment, People
+from tests.fixtures.waiting import until
 from tests.integration.chat.couples import Couple, asked, connected, device_of, hears_nothing, refused, rest
 from tests.integration.hub.test_calls_over_the_hub import talk
 
@@ -20,12 +20,6 @@ LATE_S = 30.0
 
 def hubs_of(deployment: Deployment) -> list[str]:
     return [process.public for process in deployment.processes if process.public]
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(LATE_S):
-        while not await holds():
-            await asyncio.sleep(0.1)
 
 
 async def test_two_hubs_and_three_devices_carry_one_chat(
@@ -189,7 +183,7 @@ async def test_two_who_block_each_other_while_their_connection_waits_get_none(
             blocks = await database.fetchval("SELECT count(*) FROM safety.blocks")
             return bool(written == 2 and blocks == 1)
 
-        await until(recorded)
+        await until(recorded, LATE_S)
         pairs = await database.fetch("SELECT call_id FROM chat.connections")
     finally:
         await database.close()
@@ -224,7 +218,7 @@ async def test_while_the_database_is_away_nothing_is_said_that_is_not_kept(
             return False
         return True
 
-    await until(sends)
+    await until(sends, LATE_S)
     heard = [await couple.him.wait_for("chat.message") for _ in range(2)]
     assert [one["body"] for one in heard] == ["before", "during"]
     assert heard[0]["id"] == kept["id"]
@@ -249,7 +243,7 @@ async def test_while_redis_is_away_what_is_kept_is_found_later(
     async def is_back() -> bool:
         return (await rest(people, there, couple.him, "GET /connections"))[0] == 200
 
-    await until(is_back)
+    await until(is_back, LATE_S)
     missed = await asked(
         people, there, couple.him, f"GET /connections/{couple.connection_id}/messages?after=0"
     )

@@ -1,7 +1,7 @@
 """What lost frames between two nodes mean for a call: its record is loaded, and who still looks for the other begins anew."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -18,10 +18,10 @@ from signaling.links import AT_ONCE, Links
 from signaling.metrics import LinkMetrics
 from signaling.ports import Gap, StoredCall
 from tests.fixtures.sdp import VOICE
+from tests.fixtures.waiting import until
 from tests.integration.hub.town import Node, Town, opened_town
 
 ELSEWHERE = NodeId("another node")
-WAIT_S = 15.0
 
 
 class Watched:
@@ -42,12 +42,6 @@ class Watched:
         yield self
         running.cancel()
         await asyncio.wait({running})
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -29,12 +29,12 @@ from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.safety import GROUP, RedisSafetyLog
 from tests.contract.recorder.archive_rows import add_user
+from tests.fixtures.waiting import WAIT_S, until
 from tests.integration.bus.stalling_proxy import StallingProxy
 
 KEYS = Keys("test:")
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("safety_recorder_process.py")
-WAIT_S = 15.0
 COUNT_REPORTS = "SELECT count(*) FROM safety.reports"
 _names = itertools.count(1)
 
@@ -119,12 +119,6 @@ def recorder(redis_url: str, database_url: str) -> Iterator["subprocess.Popen[st
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """What leaves for other nodes, and what waits and is kept of it, with connections that take what they are given."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -17,6 +17,7 @@ from storage.redis.bus_limits import BusLimits
 from storage.redis.bus_outgoing import Outgoing
 from storage.redis.bus_sequence import GONE, OPEN
 from storage.redis.keys import Keys
+from tests.fixtures.waiting import until
 
 KEYS = Keys("test:")
 ANN, BOB, EVE = NodeId("ann"), NodeId("bob"), NodeId("eve")
@@ -60,12 +61,6 @@ class Sender:
 
     def counted(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"minuet_bus_{name}", labels) or 0.0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_one_turn_is_one_write_with_one_publication_for_each_node() -> None:

@@ -11,6 +11,7 @@ from base.errors import Unavailable
 from signaling import standstill
 from signaling.metrics import SessionMetrics
 from signaling.standstill import GAP_MS, MAX_HELD_BYTES, Standstill
+from tests.fixtures.waiting import until
 
 
 class Scene:
@@ -45,12 +46,6 @@ class Scene:
         for _ in range(0, ms, 250):
             self.clock.advance(0.25)
             assert self.standstill.beat(self.clock.monotonic_ms())
-
-
-async def until(fits: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not fits():
-            await asyncio.sleep(0.001)
 
 
 async def test_frames_pass_as_long_as_the_loop_turns() -> None:
