@@ -152,6 +152,8 @@ class Commits:
             if call.lost is not None:
                 await self._uphold_before(call, event)
             before = call.stored
+            if told_at is None and (resting := self._upon_owed_end(call, event)) is not None:
+                return resting
             decision = self._decided(before.call, event, told_at)
             if decision.call is before.call:
                 if isinstance(event, events.VideoRevoked):
@@ -319,12 +321,31 @@ class Commits:
         self.soon(self._pay(call, event, now_ms))
         return on_top
 
+    def _upon_owed_end(self, call: LocalCall, event: events.Event) -> Decision | None:
+        """What comes after an end of media that was told and waits for the store; None where none does.
+
+        It is decided by what was told, and owed in its turn: by the record the call still goes on, and whoever declines to
+        stay in touch would be told `ok` for nothing. Raises: CallRefused, Unavailable.
+        """
+        now_ms = self._clock.now_ms()
+        told = call.as_told(now_ms)
+        if told.state in RELAYING or call.stored.call.state not in RELAYING:
+            return None
+        on_top = receive(told, event, now_ms)
+        if on_top.call is told:
+            return on_top
+        if restrict(told, event, now_ms) is told:
+            raise Unavailable("the end of the call waits for the store")
+        return self._owe(call, event, on_top)
+
     async def _pay(self, call: LocalCall, event: events.Event, told_at: int) -> None:
         # For as long as the call is known here: what was told does not come undone because the store is away for long.
         attempt = 0
         while self._is_ours(call):
             await asyncio.sleep(_OWED_BACKOFF_S[min(attempt, len(_OWED_BACKOFF_S) - 1)])
             attempt += 1
+            if call.owed[0] is not event:
+                continue  # it may rest on what is owed before it
             try:
                 await self.decide(call, event, told_at=told_at)
             except Unavailable:

@@ -1,0 +1,73 @@
+"""The store is away when somebody hangs up: the end of media is told at once, and what follows it is decided by it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from base.errors import Unavailable
+from base.ids import ConnectionId, UserId
+from base.policy import Control, IntentPolicy
+from signaling.call import events
+from signaling.call.states import EndReason, Seat, State
+from tests.integration.hub.town import Town, opened_town
+
+SHE, HE = UserId("she"), UserId("he")
+
+
+@pytest.fixture
+async def town(redis_url: str) -> AsyncIterator[Town]:
+    """Two who both decide, and talk."""
+    async with opened_town(redis_url, IntentPolicy(control=Control.MUTUAL, decide_after_s=0)) as opened:
+        yield opened
+
+
+def wishes(seat: Seat) -> events.Event:
+    return events.ConnectRequested(seat, ConnectionId("01a1ff11-8356-7258-83d3-eb8643ac9011"))
+
+
+async def stored_in(town: Town, *states: State) -> Any:
+    async with asyncio.timeout(20):
+        while True:
+            stored = await town.hers.store.load(town.call_id)
+            assert stored is not None
+            if stored.call.state in states:
+                return stored.call
+            await asyncio.sleep(0.02)
+
+
+async def test_a_no_after_a_hangup_that_waits_is_kept(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the record the call goes on, and there is nothing to decline; by what she was told there is."""
+    with monkeypatch.context() as away:
+        away.setattr(town.hers.store, "commit", _unavailable)
+        await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+        await town.hers.calls.act(town.call_id, SHE, events.ConnectPassed)
+        told = [kind for kind, _ in town.hers.person.heard]
+    call = await stored_in(town, State.ENDED)
+    await town.deliver()
+
+    assert told == ["call.state", "connect.prompt", "call.state", "call.ended"]
+    assert call.reason is EndReason.COMPLETED
+    assert len(town.hers.person.of("call.ended")) == 1
+    assert len(town.his.person.of("call.ended")) == 1
+
+
+async def test_a_yes_after_a_hangup_that_waits_waits_too(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must not be decided by a call that goes on; it may be said again once the hangup is stored."""
+    with monkeypatch.context() as away:
+        away.setattr(town.hers.store, "commit", _unavailable)
+        await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+        with pytest.raises(Unavailable):
+            await town.hers.calls.act(town.call_id, SHE, wishes)
+    call = await stored_in(town, State.DECIDING)
+    await town.hers.calls.act(town.call_id, SHE, wishes)
+    await town.hers.calls.act(town.call_id, HE, wishes)
+    ended = await stored_in(town, State.ENDED)
+
+    assert not call.connected
+    assert ended.reason is EndReason.CONNECTED
+
+
+async def _unavailable(*_: Any, **__: Any) -> None:
+    raise Unavailable
