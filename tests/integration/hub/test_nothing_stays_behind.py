@@ -9,7 +9,7 @@ from base.ids import CallId, IdFactory, SessionId
 from base.policy import Gender, IntentPolicy
 from matchmaker.matches import Match
 from signaling.call import events
-from tests.integration.hub.town import Listener, Town, _seat, opened_town
+from tests.integration.hub.town import Listener, Town, opened_town, seat_at
 
 
 class Person(Listener):
@@ -34,8 +34,8 @@ async def test_who_goes_back_to_the_queue_leaves_no_note(town: Town, monkeypatch
         call_id=CallId(IdFactory(hers.clock.now_ms, secrets.token_bytes).new()),
         intent="dating",
         claimed_at_ms=hers.clock.now_ms(),
-        a=_seat("she", hers.id, Gender.FEMALE),
-        b=_seat("he", town.his.id, Gender.MALE),
+        a=seat_at(hers.id, "she", Gender.FEMALE),
+        b=seat_at(town.his.id, "he", Gender.MALE),
     )
     call = await hers.calls.open(match, IntentPolicy())
     assert call is not None

@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from base.clock import ServerClock, SystemClock
 from base.errors import ErrorCode, MinuetError, Unavailable
-from base.ids import CallId, DeviceId, IdFactory, NodeId, SessionId, TicketId, UserId
+from base.ids import CallId, IdFactory, NodeId, UserId
 from base.policy import Gender, IntentPolicy
 from matchmaker.lobby import Lobby
-from matchmaker.matches import Match, MatchedSeat
+from matchmaker.matches import Match
 from matchmaker.metrics import MatchmakerMetrics
 from signaling.aftermath import Aftermath
 from signaling.call import events
@@ -32,6 +32,7 @@ from storage.redis.calls import RedisCallStore
 from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.queues import RedisQueues
+from tests.integration.hub.town import seat_at
 
 NODE = NodeId("node-1")
 SHE, HE = UserId("she"), UserId("he")
@@ -91,8 +92,8 @@ class House:
             call_id=CallId(self.ids.new()),
             intent="dating",
             claimed_at_ms=self.clock.now_ms(),
-            a=_seat(SHE, Gender.FEMALE),
-            b=_seat(HE, Gender.MALE),
+            a=seat_at(NODE, SHE, Gender.FEMALE),
+            b=seat_at(NODE, HE, Gender.MALE),
         )
         call = await self.calls.open(match, IntentPolicy())
         assert call is not None
@@ -106,22 +107,6 @@ class House:
             await self.calls.decide(call, event)
         assert call.view.a.video_allowed
         return call
-
-
-def _seat(user_id: UserId, gender: Gender) -> MatchedSeat:
-    return MatchedSeat(
-        user_id=user_id,
-        device_id=DeviceId(f"{user_id}-phone"),
-        session_id=SessionId(f"{user_id}-session"),
-        node_id=NODE,
-        ticket_id=TicketId(f"{user_id}-ticket"),
-        queued_at=0,
-        gender=gender,
-        first_name=user_id,
-        age=30,
-        languages=(),
-        verified=False,
-    )
 
 
 @pytest.fixture

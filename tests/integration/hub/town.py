@@ -182,8 +182,8 @@ class Town:
             call_id=CallId(IdFactory(hers.clock.now_ms, secrets.token_bytes).new()),
             intent="dating",
             claimed_at_ms=hers.clock.now_ms(),
-            a=_seat("she", hers.id, Gender.FEMALE),
-            b=_seat("he", his.id, Gender.MALE),
+            a=seat_at(hers.id, "she", Gender.FEMALE),
+            b=seat_at(his.id, "he", Gender.MALE),
         )
         self.call_id = match.call_id
         call = await hers.calls.open(match, policy)
@@ -228,7 +228,8 @@ class Town:
         self.his.person.heard.clear()
 
 
-def _seat(user_id: str, node_id: NodeId, gender: Gender) -> MatchedSeat:
+def seat_at(node_id: NodeId, user_id: str, gender: Gender) -> MatchedSeat:
+    """Somebody whose ids all say who it is."""
     return MatchedSeat(
         user_id=UserId(user_id),
         device_id=DeviceId(f"{user_id}-phone"),
@@ -249,12 +250,14 @@ async def opened_town(redis_url: str, policy: IntentPolicy, *, talking: bool = T
     """Both nodes run, and their two are in a call: they talk by voice, or are about to connect."""
     town = Town(redis_url)
     serving = [asyncio.create_task(node.calls.run()) for node in (town.hers, town.his)]
-    await asyncio.sleep(0)
-    await town.connecting_call(policy)
-    if talking:
-        await town.go_live()
-    yield town
-    for task in serving:
-        task.cancel()
-    await asyncio.gather(*serving, return_exceptions=True)
-    await town.redis.aclose()
+    try:
+        await asyncio.sleep(0)
+        await town.connecting_call(policy)
+        if talking:
+            await town.go_live()
+        yield town
+    finally:
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await town.redis.aclose()
