@@ -15,7 +15,8 @@ from base.errors import ErrorCode, MinuetError
 from base.ids import CallId
 from signaling.addresses import Passing
 from signaling.budget import BudgetSpent
-from signaling.call.states import RELAYING, SEATS, Seat, State, other
+from signaling.call.rules import check_relay
+from signaling.call.states import RELAYING, SEATS, Seat, other
 from signaling.candidates import AddressRule, Outcome, RelayRanges
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
@@ -160,9 +161,7 @@ class Relays:
             raise MinuetError(code=ErrorCode.CALL_ENDED if over else ErrorCode.NOT_A_PARTICIPANT)
         if call.view.seat(seat).device_id != live.device_id:
             raise MinuetError(code=ErrorCode.WRONG_DEVICE)
-        if call.view.state not in RELAYING:
-            ended = call.view.state is State.ENDED
-            raise MinuetError(code=ErrorCode.CALL_ENDED if ended else ErrorCode.BAD_STATE)
+        check_relay(call.view, seat)
         return call, seat
 
     def _charge(self, call: LocalCall, seat: Seat, message: RelayMessage) -> None:
