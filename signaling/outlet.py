@@ -4,6 +4,7 @@ Decides what is sent, what is kept for later and what is dropped: nothing before
 that does not read, and nothing at all to one that reads too slowly. Refuses to know why something is said.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from signaling.session.session import Session
 from signaling.session_shell import SessionShell
 
 
-class Outlet:
+class Outlet(ABC):
     """The saying half of a session."""
 
     __slots__ = (
@@ -55,9 +56,9 @@ class Outlet:
         """What the client has not read yet."""
         return 0 if self._connection is None else self._connection.unsent_bytes
 
+    @abstractmethod
     def close(self, code: CloseCode, reason: str) -> None:
         """Closes the socket; the session lives on, detached, until it is resumed or expires."""
-        raise NotImplementedError
 
     def push_reply(self, message: ServerMessage, request_id: int | None) -> None:
         """Sends a message that answers a request of another type than `ok`."""

@@ -48,7 +48,6 @@ class EmbeddedServer(ABC):
     ) -> None:
         self._state = ServerState(state_dir, self.name)
         self._durable = durable
-        self._fixed_port = port
         self._port = port
         self._kernel_guard = kernel_guard
         self._child: Child | None = None
