@@ -94,9 +94,7 @@ class Standstill:
             self._noticed.clear()
             self.stale_at = self._monotonic_ms() + GAP_MS
             held, self._held, self._bytes = self._held, [], 0
-            logger.warning(
-                "goes on after a standstill", held=len(held), took_ms=self._monotonic_ms() - began
-            )
+            logger.warning("goes on after a standstill", held=len(held), took_ms=self._monotonic_ms() - began)
             self._metrics.stalled_frames("held", len(held))
             # In the order they came in, and before anything that comes in now.
             for deliver in held:
