@@ -260,13 +260,23 @@ class CallService:
         """
         at_once = asyncio.Semaphore(_REASSERTED_AT_ONCE)
 
+        away: Unavailable | None = None
+
         async def reassert(call: LocalCall) -> bool:
+            nonlocal away
             # By the id, which is random there: nodes and calls do not come all at once.
             await asyncio.sleep(_REASSERTED_WITHIN_S * UUID(call.id).bytes[-2] / 256)
             async with at_once:
-                return await self._commits.reassert(call)
+                try:
+                    return await self._commits.reassert(call)
+                except Unavailable as error:
+                    # The others may be on another primary; and what is tried again must not meet this try.
+                    away = error
+                    return False
 
         answers = await asyncio.gather(*map(reassert, filter(self._vouches_for, self._local)))
+        if away is not None:
+            raise away
         return sum(answers)
 
     # What relays tell.

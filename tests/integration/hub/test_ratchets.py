@@ -5,9 +5,10 @@ Two nodes over one real store that loses acknowledged commits: its record is rep
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,9 @@ from signaling.call import events
 from signaling.call.record import Call, ConsentKind
 from signaling.call.states import RELAYING, SEATS, Seat, State
 from signaling.node_frames import CallCommitted
+from signaling.ports import StoredCall
 from storage.redis.keys import Keys, call_partition
+from tests.contract.calls.call_records import new_id
 from tests.integration.hub.town import Node, Town
 
 SHE, HE = UserId("she"), UserId("he")
@@ -223,6 +226,34 @@ async def test_a_node_without_its_seat_vouches_for_nothing(town: Forgetful) -> N
     assert await town.hers.calls.reassert_all() == 0
     assert await town.hers.store.load(town.call_id) is None
     assert await town.his.calls.reassert_all() == 1
+
+
+async def test_a_try_that_failed_is_over_before_the_next_one(
+    town: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that goes away in the middle of it is not asked for thousands of calls by each try at the same time."""
+    known = town.call_at(town.hers).stored
+    for _ in range(200):
+        another = msgspec.structs.replace(known.call, call_id=new_id())
+        town.hers.local.keep(replace(known, call=another))
+    restore, under_way, begun = town.hers.store.restore, 0, 0
+
+    async def away(stored: StoredCall) -> StoredCall | None:
+        nonlocal under_way, begun
+        under_way, begun = under_way + 1, begun + 1
+        try:
+            await restore(stored)
+            await asyncio.sleep(0.05 if begun > 1 else 0)
+            raise Unavailable("the store is away")
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(town.hers.store, "restore", away)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await town.hers.calls.reassert_all()
+        assert under_way == 0
+    assert begun == 3 * 201, "none is passed over: those of another primary may be put back"
 
 
 async def test_while_the_store_is_put_right_nothing_is_permitted(town: Forgetful) -> None:
