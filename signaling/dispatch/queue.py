@@ -89,6 +89,8 @@ class QueueCommands:
 
     async def leave(self, live: LiveSession) -> Mapping[str, Any]:
         """Stops waiting; nothing to leave is fine. Raises: as `Lobby.leave`."""
+        # Told to be back in the queue a moment ago: that place is the one to leave.
+        await self._calls.settled(live)
         await self._lobby.leave(live.user_id, live.device_id, live.ticket)
         live.ticket = None
         return {}
