@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from base.policy import IpPrivacy
-from signaling.call.change import MAX_CONSENT_EVENTS, ms
-from signaling.call.consent import with_event
-from signaling.call.record import Call, ConsentEvent, ConsentKind, SeatRecord
+from signaling.call.change import MAX_CONSENT_EVENTS, MAX_REFUSED_LINES, ms
+from signaling.call.consent import with_event, with_refusal
+from signaling.call.record import Call, ConsentEvent, ConsentKind, RefusedRelays, SeatRecord
 from signaling.call.states import SEATS, Seat, State
 
 _Value = TypeVar("_Value")
@@ -109,6 +109,9 @@ def reconcile(told: Call, record: Call, now_ms: int) -> Call:
     for event in _missing(call, (told, record)):
         if len(call.events) < MAX_CONSENT_EVENTS:
             call = with_event(call, event)
+    for line in _missing_lines(call, (told, record)):
+        if len(call.refused) < MAX_REFUSED_LINES:
+            call = with_refusal(call, line)
     for seat in SEATS:
         call = _closed(call, (told, record), seat, newer, now_ms)
     return msgspec.structs.replace(call, version=max(told.version, record.version) + 1)
@@ -205,6 +208,16 @@ def _missing(call: Call, sources: Iterable[Call]) -> list[ConsentEvent]:
     """What the logs of the two say and that of the merged record does not, in the order of time."""
     missing = [event for source in sources for event in source.events if event not in call.events]
     return sorted(dict.fromkeys(missing), key=lambda event: event.at)
+
+
+def _missing_lines(call: Call, sources: Iterable[Call]) -> list[RefusedRelays]:
+    """As `_missing`, of what the gate refused; they stand behind all events."""
+    after = len(call.events)
+    known = {msgspec.structs.replace(line, after=after) for line in call.refused}
+    lines = dict.fromkeys(
+        msgspec.structs.replace(line, after=after) for source in sources for line in source.refused
+    )
+    return sorted((line for line in lines if line not in known), key=lambda line: line.at)
 
 
 def _closed(call: Call, sources: tuple[Call, Call], seat: Seat, newer: Call, now_ms: int) -> Call:

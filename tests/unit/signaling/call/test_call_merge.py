@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from base.errors import ErrorCode
 from base.policy import IpPrivacy
 from signaling.call import events
 from signaling.call.consent import entries, genesis, hashes, head
@@ -181,6 +182,21 @@ def test_a_lost_revocation_is_missed_though_clocks_went_back() -> None:
 
     assert talk.call.events[-1].at < talk.call.events[0].at
     assert lacks(before.call, talk.call)
+
+
+def test_refusals_that_only_the_shorter_log_has_are_kept() -> None:
+    """Once, behind the rest, however often the two are brought together; the chain holds."""
+    talk = with_video()
+    other = replace(talk, done=[])
+    talk.does(events.RelayRefused("b", ErrorCode.VIDEO_NOT_ALLOWED, 3))
+    other.does(events.VideoRevoked("b"))
+
+    whole = reconcile(talk.call, other.call, talk.now_ms)
+    again = reconcile(talk.call, whole, talk.now_ms)
+
+    assert [(line.code, line.count) for line in whole.refused] == [("video_not_allowed", 3)]
+    assert again.refused == whole.refused
+    assert hashes(again, entries(again))[-1] == head(again)
 
 
 def test_the_end_that_was_lost_is_missed() -> None:
