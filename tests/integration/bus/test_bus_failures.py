@@ -8,12 +8,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
-from base.clock import ServerClock, SystemClock
 from base.ids import IdFactory, NodeId
 from minuet.embedded import EmbeddedValkey
 from presence.metrics import BusMetrics
@@ -22,56 +19,14 @@ from signaling.ports import Gap
 from storage.redis.bus import RedisBus
 from storage.redis.bus_limits import BusLimits
 from storage.redis.client import connect
-from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
+from tests.fixtures.waiting import WAIT_S, until
+from tests.integration.bus.buses import CLOCK, KEYS, Node
 from tests.integration.bus.stalling_proxy import StallingProxy
 
-KEYS = Keys("test:")
-CLOCK = ServerClock(SystemClock())
-WAIT_S = 15.0
 
-
-class Node:
-    """A bus with a listener, and whatever else a test asks for in its TaskGroup."""
-
-    def __init__(self, url: str, *, needs_canary: bool = False, silence_ms: int = 1_000) -> None:
-        self.redis = connect(url, timeout_s=0.5)
-        self.registry = CollectorRegistry()
-        self.bus = RedisBus(
-            self.redis,
-            KEYS,
-            CLOCK,
-            BusMetrics(self.registry),
-            BusLimits(needs_canary=needs_canary, silence_ms=silence_ms),
-        )
-        self.node_id = NodeId(IdFactory(CLOCK.now_ms, os.urandom).new())
-        self.frames: list[bytes] = []
-        self.gaps: list[Gap] = []
-        self.bus.on_gap(self.gaps.append)
-
-    @property
-    def connects(self) -> float:
-        return self.registry.get_sample_value("minuet_bus_connects_total") or 0.0
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Node"]:
-        async with asyncio.TaskGroup() as tasks:
-            started = [
-                tasks.create_task(self.bus.run()),
-                tasks.create_task(self.bus.listen(self.node_id, self.frames.append)),
-            ]
-            async with asyncio.timeout(WAIT_S):
-                await self.bus.subscribed(self.node_id)
-            yield self
-            for task in started:
-                task.cancel()
-        await self.redis.aclose()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.02)
+def node(url: str, limits: BusLimits | None = None) -> Node:
+    return Node(connect(url, timeout_s=0.5), limits)
 
 
 async def exchange(sender: Node, receiver: Node, frame: bytes) -> None:
@@ -86,7 +41,7 @@ async def exchange(sender: Node, receiver: Node, frame: bytes) -> None:
 
 async def test_the_bus_comes_back_after_the_store_was_killed(private_valkey: EmbeddedValkey) -> None:
     """Both sides connect again by themselves; what was published meanwhile arrives as well, nothing comes twice."""
-    async with Node(private_valkey.url).running() as ann, Node(private_valkey.url).running() as bob:
+    async with node(private_valkey.url).running() as ann, node(private_valkey.url).running() as bob:
         await exchange(ann, bob, b"before")
         await private_valkey.kill()
         await until(lambda: not ann.bus.is_connected and not bob.bus.is_connected)
@@ -107,13 +62,13 @@ async def test_a_cut_connection_is_replaced_within_a_second(redis_url: str) -> N
     """A load balancer or firewall closes it: the listener hears of the gap and of the next frame."""
     async with (
         StallingProxy(redis_url).running() as proxy,
-        Node(proxy.url).running() as bob,
-        Node(redis_url).running() as ann,
+        node(proxy.url).running() as bob,
+        node(redis_url).running() as ann,
     ):
         await exchange(ann, bob, b"before")
         started = time.monotonic()
         proxy.cut()
-        await until(lambda: bob.connects == 2)
+        await until(lambda: bob.counted("connects_total") == 2)
         await bob.bus.subscribed(bob.node_id)
         elapsed = time.monotonic() - started
         await exchange(ann, bob, b"after")
@@ -126,14 +81,14 @@ async def test_a_connection_on_which_nothing_moves_is_given_up(redis_url: str) -
     """The network swallows everything and closes nothing: silence alone must be enough."""
     async with (
         StallingProxy(redis_url).running() as proxy,
-        Node(proxy.url).running() as bob,
-        Node(redis_url).running() as ann,
+        node(proxy.url).running() as bob,
+        node(redis_url).running() as ann,
     ):
         await exchange(ann, bob, b"before")
         proxy.stall()
         await until(lambda: not bob.bus.is_connected)
         proxy.flow()
-        await until(lambda: bob.connects == 2)
+        await until(lambda: bob.counted("connects_total") == 2)
         await bob.bus.subscribed(bob.node_id)
         await exchange(ann, bob, b"after")
 
@@ -142,7 +97,10 @@ async def test_a_connection_on_which_nothing_moves_is_given_up(redis_url: str) -
 
 async def test_a_subscription_that_hangs_is_found_by_its_missing_canary(redis_url: str) -> None:
     """The connection answers every PING, and frames have stopped all the same."""
-    async with Node(redis_url, needs_canary=True).running() as bob, Node(redis_url).running() as ann:
+    async with (
+        node(redis_url, BusLimits(needs_canary=True)).running() as bob,
+        node(redis_url).running() as ann,
+    ):
         nodes, me = RedisNodes(bob.redis, KEYS), Incarnation(bob.node_id, "serve", 1)
 
         async def keep_lease() -> None:
@@ -153,11 +111,11 @@ async def test_a_subscription_that_hangs_is_found_by_its_missing_canary(redis_ur
         lease = asyncio.create_task(keep_lease())
         await exchange(ann, bob, b"before")
         await asyncio.sleep(1.5)
-        connects_with_canaries = bob.connects
+        connects_with_canaries = bob.counted("connects_total")
         link = bob.bus._route(b"any channel")
         assert link is not None
         link.unsubscribe(KEYS.node_inbox(bob.node_id).encode())  # behind the bus's back
-        await until(lambda: bob.connects == 2)
+        await until(lambda: bob.counted("connects_total") == 2)
         await bob.bus.subscribed(bob.node_id)
         await exchange(ann, bob, b"after")
         lease.cancel()
@@ -169,7 +127,10 @@ async def test_a_subscription_that_hangs_is_found_by_its_missing_canary(redis_ur
 async def test_a_store_that_pauses_briefly_loses_nothing(private_valkey: EmbeddedValkey) -> None:
     """Less than the silence that is borne: no connection is given up, every frame arrives in order."""
     url = private_valkey.url
-    async with Node(url, silence_ms=3_000).running() as ann, Node(url, silence_ms=3_000).running() as bob:
+    async with (
+        node(url, BusLimits(needs_canary=False, silence_ms=3_000)).running() as ann,
+        node(url, BusLimits(needs_canary=False, silence_ms=3_000)).running() as bob,
+    ):
         wanted = [b"%d" % number for number in range(300)]
         for number, frame in enumerate(wanted):
             if number == 100:
@@ -183,7 +144,7 @@ async def test_a_store_that_pauses_briefly_loses_nothing(private_valkey: Embedde
 
         assert bob.frames == wanted
         assert bob.gaps == []
-        assert ann.connects == bob.connects == 1
+        assert ann.counted("connects_total") == bob.counted("connects_total") == 1
 
 
 LISTENER = textwrap.dedent("""
@@ -215,7 +176,7 @@ LISTENER = textwrap.dedent("""
 
 async def test_a_stopped_process_reads_what_came_meanwhile_and_blames_nobody(redis_url: str) -> None:
     """SIGSTOP for longer than the silence that is borne: the silence was its own, the frames are in its socket."""
-    async with Node(redis_url).running() as ann:
+    async with node(redis_url).running() as ann:
         node_id = NodeId(IdFactory(CLOCK.now_ms, os.urandom).new())
         process = subprocess.Popen(
             [sys.executable, "-c", LISTENER, redis_url, node_id], stdout=subprocess.PIPE, text=True

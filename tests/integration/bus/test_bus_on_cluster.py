@@ -1,70 +1,25 @@
 """Frames between nodes over a real cluster: each inbox on the primary of its slot, and what moves is followed."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from prometheus_client import CollectorRegistry
-from redis.asyncio import Redis
 
-from base.clock import ServerClock, SystemClock
-from base.ids import IdFactory, NodeId
-from presence.metrics import BusMetrics
 from presence.nodes import Incarnation, NodeStats
-from signaling.ports import Gap
-from storage.redis.bus import RedisBus
 from storage.redis.bus_limits import BusLimits
 from storage.redis.client import connect
-from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
 from storage.redis.slots import key_slot
 from tests.fixtures.cluster import Cluster, ClusterNode
+from tests.fixtures.waiting import until
+from tests.integration.bus.buses import KEYS, Node
 
-KEYS = Keys("test:")
-CLOCK = ServerClock(SystemClock())
-IDS = IdFactory(CLOCK.now_ms, os.urandom)
 WAIT_S = 30.0
 
 
-class Node:
-    """A bus with an inbox, and what it hears and counts."""
-
-    def __init__(self, url: str, node_id: NodeId | None = None, *, needs_canary: bool = False) -> None:
-        self.redis: Redis = connect(url, cluster=True)
-        self.registry = CollectorRegistry()
-        self.bus = RedisBus(
-            self.redis, KEYS, CLOCK, BusMetrics(self.registry), BusLimits(needs_canary=needs_canary)
-        )
-        self.node_id = node_id or NodeId(IDS.new())
-        self.channel = KEYS.node_inbox(self.node_id)
-        self.frames: list[bytes] = []
-        self.gaps: list[Gap] = []
-        self.bus.on_gap(self.gaps.append)
-
-    def counted(self, name: str) -> float:
-        return self.registry.get_sample_value(f"minuet_bus_{name}") or 0.0
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Node"]:
-        async with asyncio.TaskGroup() as tasks:
-            started = [
-                tasks.create_task(self.bus.run()),
-                tasks.create_task(self.bus.listen(self.node_id, self.frames.append)),
-            ]
-            async with asyncio.timeout(WAIT_S):
-                await self.bus.subscribed(self.node_id)
-            yield self
-            for task in started:
-                task.cancel()
-        await self.redis.aclose()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.02)
+def node(url: str, limits: BusLimits | None = None) -> Node:
+    return Node(connect(url, cluster=True), limits)
 
 
 class Stream:
@@ -90,7 +45,7 @@ class Stream:
 
 
 async def all_has_arrived(stream: Stream, bob: Node) -> None:
-    await until(lambda: len(bob.frames) >= len(stream.sent))
+    await until(lambda: len(bob.frames) >= len(stream.sent), WAIT_S)
 
     assert bob.frames == stream.sent
     assert [gap for gap in bob.gaps if gap.missed or gap.sender] == []
@@ -101,7 +56,7 @@ async def all_has_arrived(stream: Stream, bob: Node) -> None:
 async def nodes(cluster_url: str) -> AsyncIterator[list[Node]]:
     """Enough that every primary has an inbox of theirs, as good as certainly."""
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Node(cluster_url).running()) for _ in range(6)]
+        yield [await stack.enter_async_context(node(cluster_url).running()) for _ in range(6)]
 
 
 async def test_everybody_reaches_everybody_whichever_primary_has_their_inbox(
@@ -114,7 +69,7 @@ async def test_everybody_reaches_everybody_whichever_primary_has_their_inbox(
                 sender.bus.publish(receiver.node_id, f"{sender.node_id} {number}".encode())
         await asyncio.sleep(0)
     for receiver in nodes:
-        await until(lambda receiver=receiver: len(receiver.frames) >= 50 * len(nodes))
+        await until(lambda receiver=receiver: len(receiver.frames) >= 50 * len(nodes), WAIT_S)
     plain = [await valkey_cluster.ask(primary, "PUBSUB", "CHANNELS") for primary in valkey_cluster.nodes]
 
     for receiver in nodes:
@@ -127,7 +82,7 @@ async def test_everybody_reaches_everybody_whichever_primary_has_their_inbox(
 
 async def test_canaries_arrive_where_the_inbox_is(cluster_url: str) -> None:
     """The lease's script publishes them on the shard, so that the connection there is known to bring something."""
-    async with Node(cluster_url, needs_canary=True).running() as bob:
+    async with node(cluster_url, BusLimits(needs_canary=True)).running() as bob:
         store, me = RedisNodes(bob.redis, KEYS), Incarnation(bob.node_id, "serve", 1)
         for _ in range(10):
             await store.acquire(me, NodeStats())
@@ -139,13 +94,16 @@ async def test_canaries_arrive_where_the_inbox_is(cluster_url: str) -> None:
 
 async def test_a_failover_in_good_order_loses_no_frame(private_cluster: Cluster) -> None:
     """The inbox moves to another server while it is written to."""
-    async with Node(private_cluster.url).running() as ann, Node(private_cluster.url).running() as bob:
+    async with (
+        node(private_cluster.url).running() as ann,
+        node(private_cluster.url).running() as bob,
+    ):
         async with Stream(ann, bob).flowing() as stream:
-            await until(lambda: len(bob.frames) > 50)
+            await until(lambda: len(bob.frames) > 50, WAIT_S)
             old = await private_cluster.primary_of(bob.channel)
             new = await private_cluster.hand_over(old)
             arrived = len(bob.frames)
-            await until(lambda: len(bob.frames) > arrived + 100)
+            await until(lambda: len(bob.frames) > arrived + 100, WAIT_S)
 
         assert new is not old
         await all_has_arrived(stream, bob)
@@ -153,26 +111,32 @@ async def test_a_failover_in_good_order_loses_no_frame(private_cluster: Cluster)
 
 async def test_frames_wait_for_the_successor_of_a_killed_primary(private_cluster: Cluster) -> None:
     """What went to the dead one is sent again when its replica has taken over; what came after waited for it."""
-    async with Node(private_cluster.url).running() as ann, Node(private_cluster.url).running() as bob:
+    async with (
+        node(private_cluster.url).running() as ann,
+        node(private_cluster.url).running() as bob,
+    ):
         async with Stream(ann, bob).flowing() as stream:
-            await until(lambda: len(bob.frames) > 50)
+            await until(lambda: len(bob.frames) > 50, WAIT_S)
             old = await private_cluster.primary_of(bob.channel)
             await private_cluster.kill(old)
             await private_cluster.failed_over(old)
             arrived = len(bob.frames)
-            await until(lambda: len(bob.frames) > arrived + 100)
+            await until(lambda: len(bob.frames) > arrived + 100, WAIT_S)
 
         await all_has_arrived(stream, bob)
 
 
 async def test_a_slot_that_moves_takes_its_inbox_along(private_cluster: Cluster) -> None:
     """Resharding: the old primary shows its subscribers the door and answers MOVED; both are understood."""
-    async with Node(private_cluster.url).running() as ann, Node(private_cluster.url).running() as bob:
+    async with (
+        node(private_cluster.url).running() as ann,
+        node(private_cluster.url).running() as bob,
+    ):
         async with Stream(ann, bob).flowing() as stream:
-            await until(lambda: len(bob.frames) > 50)
+            await until(lambda: len(bob.frames) > 50, WAIT_S)
             await _move(private_cluster, key_slot(bob.channel))
             arrived = len(bob.frames)
-            await until(lambda: len(bob.frames) > arrived + 100)
+            await until(lambda: len(bob.frames) > arrived + 100, WAIT_S)
 
         await all_has_arrived(stream, bob)
         assert bob.counted("moved_total") + ann.counted("moved_total") > 0

@@ -8,66 +8,20 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from base.clock import ServerClock, SystemClock
 from base.ids import IdFactory, NodeId
-from presence.metrics import BusMetrics
 from signaling.ports import Gap
-from storage.redis.bus import RedisBus
 from storage.redis.bus_limits import BusLimits
 from storage.redis.bus_sequence import Patience
 from storage.redis.client import connect
-from storage.redis.keys import Keys
+from tests.fixtures.waiting import until
+from tests.integration.bus.buses import CLOCK, KEYS, Node
 from tests.integration.bus.losing_proxy import LosingProxy, nothing, pushes
-
-KEYS = Keys("test:")
-CLOCK = ServerClock(SystemClock())
-WAIT_S = 15.0
-
-
-class Node:
-    """A bus with an inbox, and what it hears and counts."""
-
-    def __init__(self, url: str, limits: BusLimits | None = None) -> None:
-        self.redis = connect(url)
-        self.registry = CollectorRegistry()
-        limits = limits or BusLimits(needs_canary=False)
-        self.bus = RedisBus(self.redis, KEYS, CLOCK, BusMetrics(self.registry), limits)
-        self.node_id = NodeId(IdFactory(CLOCK.now_ms, os.urandom).new())
-        self.channel = KEYS.node_inbox(self.node_id)
-        self.frames: list[bytes] = []
-        self.gaps: list[Gap] = []
-        self.bus.on_gap(self.gaps.append)
-
-    def counted(self, name: str) -> float:
-        return self.registry.get_sample_value(f"minuet_bus_{name}") or 0.0
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Node"]:
-        async with asyncio.TaskGroup() as tasks:
-            started = [
-                tasks.create_task(self.bus.run()),
-                tasks.create_task(self.bus.listen(self.node_id, self.frames.append)),
-            ]
-            async with asyncio.timeout(WAIT_S):
-                await self.bus.subscribed(self.node_id)
-            yield self
-            for task in started:
-                task.cancel()
-        await self.redis.aclose()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -79,13 +33,13 @@ async def proxy(redis_url: str) -> AsyncIterator[LosingProxy]:
 
 @pytest.fixture
 async def ann(redis_url: str) -> AsyncIterator[Node]:
-    async with Node(redis_url).running() as node:
+    async with Node(connect(redis_url)).running() as node:
         yield node
 
 
 @pytest.fixture
 async def bob(proxy: LosingProxy) -> AsyncIterator[Node]:
-    async with Node(proxy.url).running() as node:
+    async with Node(connect(proxy.url)).running() as node:
         yield node
 
 
@@ -131,7 +85,7 @@ async def test_a_lost_end_is_noticed_though_nothing_follows(ann: Node, bob: Node
 
 async def test_a_request_that_is_lost_is_made_again(redis_url: str, bob: Node, proxy: LosingProxy) -> None:
     """Also what was sent again may be lost."""
-    async with LosingProxy(redis_url).running() as before_ann, Node(before_ann.url).running() as ann:
+    async with LosingProxy(redis_url).running() as before_ann, Node(connect(before_ann.url)).running() as ann:
         proxy.loses = pushes(bob.channel, with_=b"lost twice")
         before_ann.loses = pushes(ann.channel)
         await send(ann, bob, b"lost twice", b"second")
@@ -163,7 +117,7 @@ async def test_a_quarter_of_everything_may_be_lost(ann: Node, bob: Node, proxy: 
 
 async def test_what_was_sent_while_nobody_listened_is_asked_for(redis_url: str, ann: Node) -> None:
     """A subscription is lost and made again: those who sent something meanwhile are asked for it."""
-    async with Node(redis_url).running() as bob:
+    async with Node(connect(redis_url)).running() as bob:
         await send(ann, bob, b"before")
         await until(lambda: bob.frames == [b"before"])
         bob.bus._wires.unsubscribe(bob.channel.encode())  # behind the bus's back
@@ -181,7 +135,7 @@ async def test_what_was_sent_while_nobody_listened_is_asked_for(redis_url: str, 
 async def test_what_is_kept_no_longer_is_told_as_a_gap(redis_url: str, bob: Node, proxy: LosingProxy) -> None:
     """The sender keeps little; what is past that is given up at once, and nothing after it is."""
     limits = BusLimits(needs_canary=False, kept_bytes=1_500)
-    async with Node(redis_url, limits).running() as ann:
+    async with Node(connect(redis_url), limits).running() as ann:
         await send(ann, bob, b"first")
         proxy.loses = pushes(bob.channel)
         await send(ann, bob, *(b"%d" % number * 900 for number in range(5)))
@@ -224,7 +178,7 @@ async def test_a_process_that_stood_still_gives_nothing_up_because_of_it(
 ) -> None:
     """Its patience is over when it wakes up; but it was not the others who were slow."""
     limits = BusLimits(needs_canary=False, patience=Patience(fill_ms=600))
-    async with Node(proxy.url, limits).running() as bob:
+    async with Node(connect(proxy.url), limits).running() as bob:
         await send(ann, bob, b"first")
         proxy.loses = pushes(bob.channel, with_=b"second")
         await send(ann, bob, b"second", b"third")
@@ -303,7 +257,7 @@ async def test_what_a_killed_sender_lost_is_told_and_what_came_after_it_goes_on(
 async def test_what_waits_of_all_senders_together_is_bounded(proxy: LosingProxy, ann: Node) -> None:
     """Above it the newest hole is given up at once."""
     limits = BusLimits(needs_canary=False, held_total_bytes=5_000, patience=Patience(fill_ms=60_000))
-    async with Node(proxy.url, limits).running() as bob:
+    async with Node(connect(proxy.url), limits).running() as bob:
         raw = msgspec.msgpack.encode
         for sender in range(3):
             batch = [f"sender {sender}", 2, [b"%d" % sender * 2_000], "nobody who answers"]
