@@ -12,7 +12,7 @@ from minuet.supervisor.exposition import CONTENT_TYPE, merge_pages
 from minuet.supervisor.supervisor import Slot, Supervisor
 from minuet.supervisor.worker import Worker
 from rest.envelope import JSON
-from rest.routes.ops import healthz
+from rest.routes.ops import healthz, uncached
 
 _ASK_S: Final = 3.0
 _ALIVE_S: Final = 1.0
@@ -65,7 +65,7 @@ class _Pages:
             "degraded": [number for number, status in statuses.items() if status != "ready"],
             "workers": statuses,
         }
-        return _json(200 if ready else 503, body, {} if ready else {"Retry-After": "1"})
+        return uncached(200 if ready else 503, body, {} if ready else {"Retry-After": "1"})
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Every worker's samples and the supervisor's own, told apart by the label `worker`."""
@@ -79,7 +79,7 @@ class _Pages:
 
     async def workers(self, request: web.Request) -> web.Response:
         """Who works here."""
-        return _json(200, {"data": [_describe(slot) for slot in self._supervisor.slots]})
+        return uncached(200, {"data": [_describe(slot) for slot in self._supervisor.slots]})
 
     async def of_worker(self, request: web.Request) -> web.Response:
         """One worker's own page, for scrapers that want each as a target of its own."""
@@ -134,12 +134,3 @@ def _state(slot: Slot) -> str:
     if slot.worker.has_left:
         return "leaving"
     return "serving" if slot.opens else "silent"
-
-
-def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=status,
-        body=orjson.dumps(body),
-        content_type=JSON,
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )

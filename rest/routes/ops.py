@@ -20,7 +20,17 @@ PROBE_TIMEOUT_S = 2.0
 
 async def healthz(request: web.Request) -> web.Response:
     """The process answers; nothing is said about what it depends on."""
-    return _json(200, {"status": "ok"})
+    return uncached(200, {"status": "ok"})
+
+
+def uncached(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:
+    """An answer that is true at this moment only."""
+    return web.Response(
+        status=status,
+        body=orjson.dumps(body),
+        content_type=JSON,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
 
 
 class Readiness:
@@ -43,7 +53,7 @@ class Readiness:
                 for name, check in self._checks.items()
             },
         }
-        return _json(200 if ready else 503, body, {} if ready else {"Retry-After": "1"})
+        return uncached(200 if ready else 503, body, {} if ready else {"Retry-After": "1"})
 
 
 class Metrics:
@@ -66,12 +76,3 @@ async def _failure(name: str, check: Check) -> str | None:
         log.warning("readiness_probe_failed", check=name, error=repr(error))
         return type(error).__name__
     return None
-
-
-def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=status,
-        body=orjson.dumps(body),
-        content_type=JSON,
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )
