@@ -53,6 +53,24 @@ async def test_deadlines_fire_each_call_at_its_latest_schedule() -> None:
     deadlines.close()
 
 
+async def test_a_deadline_that_the_clocks_jump_has_passed_fires_within_a_second() -> None:
+    """Another machine took over as the store, and its clock is ahead by five seconds."""
+    clock = ServerClock(SystemClock())
+    fired: list[str] = []
+    deadlines = Deadlines(clock, fired.append)
+
+    deadlines.schedule(CallId("call"), clock.now_ms() + 6_000)
+    await asyncio.sleep(0.05)
+    asked_at = clock.monotonic_ms()
+    clock.measured(clock.now_ms() + 6_500, asked_at_ms=asked_at, answered_at_ms=asked_at)
+    async with asyncio.timeout(3):
+        while not fired:
+            await asyncio.sleep(0.01)
+
+    assert fired == ["call"]
+    deadlines.close()
+
+
 async def test_deadlines_do_not_grow_with_every_new_schedule() -> None:
     """Entries of past schedules are thrown away before they pile up."""
     deadlines = Deadlines(ServerClock(SystemClock()), lambda _call: None)
