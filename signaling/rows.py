@@ -64,13 +64,7 @@ class Rows:
         With `blocks_later` somebody else sees to it that the user's blocks are known.
         Raises: Unavailable.
         """
-        registration = Registration(
-            UserId(live.identity.user_id),
-            live.device_id,
-            live.id,
-            self._router.node_id,
-            live.identity.issued_at_ms,
-        )
+        registration = registration_of(live, self._router.node_id)
         try:
             generation = await self._registry.reassert(
                 registration, live.generation, blocks_later=blocks_later
@@ -97,3 +91,8 @@ class Rows:
 def caller_of(live: LiveSession) -> Caller:
     """As whom a session changes its user's slot."""
     return Caller(live.device_id, live.id, live.generation)
+
+
+def registration_of(live: LiveSession, node_id: NodeId) -> Registration:
+    """What a node says of a session that it has."""
+    return Registration(live.user_id, live.device_id, live.id, node_id, live.identity.issued_at_ms)

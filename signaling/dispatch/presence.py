@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from base.errors import Unavailable
-from base.ids import UserId
 from presence.registry import Registry
-from presence.sessions import Registration
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.presence import PresenceSet
 from signaling.router import Router
+from signaling.rows import registration_of
 from signaling.tickets import Tickets
 from signaling.welcome import presence_of
 
@@ -50,11 +49,5 @@ class PresenceCommands:
 
     async def note(self, live: LiveSession) -> None:
         """Lets everybody see whether the user is away on this device. Raises: Unavailable."""
-        registration = Registration(
-            UserId(live.identity.user_id),
-            live.device_id,
-            live.id,
-            self._router.node_id,
-            live.identity.issued_at_ms,
-        )
+        registration = registration_of(live, self._router.node_id)
         await self._registry.note_away(registration, live.generation, live.away)
