@@ -6,6 +6,7 @@ store, and held against the sessions of this node; until then nobody can say whe
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
@@ -24,6 +25,10 @@ _UNKNOWN_RETRY_MS: Final = 500
 _READ_AT_ONCE: Final = 1_000
 # How long an entry may have taken from its clock to the log.
 _LOG_LAG_MS: Final = 10_000
+# Who was let in before a sign-out may be on this node's list only after it: for so long its own opening may take.
+_OPENING_MS: Final = 30_000
+_MOST_RECENT: Final = 10_000
+_KEPT_OF_ONE: Final = 9
 
 
 class RevocationStore(Protocol):
@@ -82,6 +87,9 @@ class Control:
         self._cursor: str | None = None
         self._lost_at: int | None = None
         self._wake = asyncio.Event()
+        self._recent: OrderedDict[str, tuple[int, list[Revocation]]] = OrderedDict()
+        """What was taken back from whom, and when this node heard of it last (monotonic ms), the oldest first."""
+        hub.added = self._look_at
         self.rebuilt: Callable[[int], None] = lambda _number: None
         """Told how many revocations were looked up after a loss."""
 
@@ -167,16 +175,36 @@ class Control:
     def _act(self, entries: Sequence[Revocation]) -> None:
         if not entries:
             return
+        now_ms = self._clock.monotonic_ms()
+        for entry in entries:
+            _, earlier = self._recent.pop(entry.user_id, (0, []))
+            self._recent[entry.user_id] = now_ms, [*earlier[-_KEPT_OF_ONE:], entry]
+        self._forget_old(now_ms)
         # Looked through once, however many entries there are.
         concerned: dict[str, list[LiveSession]] = {entry.user_id: [] for entry in entries}
         for live in self._hub:
             if live.user_id in concerned:
                 concerned[live.user_id].append(live)
         for entry in entries:
-            code = CloseCode.BANNED if entry.reason == RevokeReason.BAN else CloseCode.REVOKED
             for live in concerned[entry.user_id]:
-                if _concerns(entry, live) and not live.is_over:
-                    live.end(code, entry.reason)
+                _hold_against(entry, live)
+
+    def _look_at(self, live: LiveSession) -> None:
+        """Ends a session that was let in before its sign-out was heard here, and added after."""
+        for entry in self._recent.get(live.user_id, (0, ()))[1]:
+            _hold_against(entry, live)
+
+    def _forget_old(self, now_ms: int) -> None:
+        while self._recent:
+            user_id = next(iter(self._recent))
+            if len(self._recent) <= _MOST_RECENT and self._recent[user_id][0] > now_ms - _OPENING_MS:
+                return
+            del self._recent[user_id]
+
+
+def _hold_against(entry: Revocation, live: LiveSession) -> None:
+    if _concerns(entry, live) and not live.is_over:
+        live.end(CloseCode.BANNED if entry.reason == RevokeReason.BAN else CloseCode.REVOKED, entry.reason)
 
 
 def _concerns(entry: Revocation, live: LiveSession) -> bool:

@@ -5,7 +5,7 @@ Decides nothing about users or calls: it finds sessions, counts them, and asks e
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -35,6 +35,8 @@ class Hub:
         self._by_id: dict[SessionId, LiveSession] = {}
         self._by_device: dict[tuple[UserId, DeviceId], LiveSession] = {}
         self._wheel: TimerWheel[LiveSession] = TimerWheel(round(TURN_S * 1000), clock.monotonic_ms())
+        self.added: Callable[[LiveSession], None] = lambda _live: None
+        """Told of each session that has been added; may end it."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -47,6 +49,7 @@ class Hub:
         self._by_id[live.id] = live
         self._by_device[live.user_id, live.device_id] = live
         self.wake(live)
+        self.added(live)
 
     def remove(self, live: LiveSession) -> None:
         self._by_id.pop(live.id, None)

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from accounts.model import Identity, Revocation, Role, Standing
 from base.clock import ManualClock, ServerClock
-from base.errors import Unavailable
+from base.errors import CloseCode, Unavailable
 from base.ids import DeviceId, SessionId
 from base.policy import Gender
 from signaling.control import Control
@@ -137,6 +137,21 @@ async def test_what_stands_in_the_log_ends_the_sessions_that_it_concerns(house: 
     await house.look()
 
     assert [live.is_over for live in (ann, ann_later, bob, bob_too)] == [True, False, True, False]
+
+
+async def test_who_was_let_in_before_a_sign_out_and_added_after_it_is_not_forgotten(house: House) -> None:
+    """Its token was good when it was looked at. Whoever signs in again afterwards, or on another device, stays."""
+    await house.look()
+    house.store.log += [
+        ("1-0", Revocation("ann", "phone", NOW, "logout")),
+        ("2-0", Revocation("bob", None, NOW, "ban")),
+    ]
+    await house.look()
+    phone, laptop = house.session("ann", family="phone"), house.session("ann", family="laptop")
+    bob, bob_again = house.session("bob"), house.session("bob", issued_at_ms=NOW)
+    assert (phone.is_over, phone.ended_with) == (True, CloseCode.REVOKED)
+    assert (bob.is_over, bob.ended_with) == (True, CloseCode.BANNED)
+    assert [live.is_over for live in (laptop, bob_again)] == [False, False]
 
 
 async def test_a_crowd_of_sign_outs_is_read_to_its_end(house: House) -> None:
