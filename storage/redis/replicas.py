@@ -62,6 +62,9 @@ class Replicas:
     async def _has_replicas(self, address: Address | None, server: Redis) -> bool:
         looked_at, has_any = self._seen.get(address, (-LOOK_EVERY_S, False))
         if monotonic() - looked_at >= LOOK_EVERY_S:
+            if address in self._seen:
+                # One looks; whoever comes meanwhile goes by what was known.
+                self._seen[address] = monotonic(), has_any
             try:
                 about: dict[str, Any] = await server.info("replication")
                 has_any = bool(about.get("connected_slaves"))

@@ -174,3 +174,22 @@ async def test_in_a_cluster_each_primary_waits_for_its_own_replicas(cluster_url:
     await redis.aclose()
 
     assert store.missed == 0
+
+
+async def test_many_at_once_ask_for_replicas_once(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is time to look again, one of those who end a call at that moment does."""
+    redis = connect(redis_url)
+    known, script = replicas.Replicas(redis), redis.register_script("return 1")
+    await known.run(script, ["key"], [])
+
+    async def looks() -> int:
+        return int((await redis.info("commandstats"))["cmdstat_info"]["calls"])
+
+    await looks()
+    before = await looks()
+    monkeypatch.setattr(replicas, "LOOK_EVERY_S", 0.5)
+    await asyncio.sleep(0.6)
+    await asyncio.gather(*(known.run(script, ["key"], []) for _ in range(20)))
+
+    assert await looks() - before == 2, "this one's own, and one more"
+    await redis.aclose()
