@@ -1,9 +1,8 @@
 """A matchmaker on a real Valkey; calls, nodes and announcements are played by the test."""
 
 import asyncio
-import inspect
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -23,6 +22,7 @@ from matchmaker.worker_ports import WorkerPorts
 from storage.redis.activities import RedisActivities
 from storage.redis.keys import Keys
 from storage.redis.queues import RedisQueues
+from tests.fixtures.waiting import until
 from tests.unit.matchmaker.people import Somebody
 
 NODE = NodeId("node-1")
@@ -178,18 +178,8 @@ async def running(scene: Scene) -> AsyncIterator[None]:
         return all([await scene.redis.exists(scene.keys.pool_owner(pool)) for pool in scene.policies])
 
     try:
-        await eventually(owned)
+        await until(owned)
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def eventually(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    """Waits until a condition holds; it may be a coroutine function."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            answer = condition()
-            if await answer if inspect.isawaitable(answer) else answer:
-                return
-            await asyncio.sleep(0.02)

@@ -16,7 +16,8 @@ from matchmaker.activity import Queued
 from matchmaker.ports import Caller, TicketState
 from matchmaker.ticket import encode_ticket
 from matchmaker.worker import PoolWorker
-from tests.integration.matchmaker.scene import NODE, Scene, eventually
+from tests.fixtures.waiting import until
+from tests.integration.matchmaker.scene import NODE, Scene
 from tests.unit.matchmaker.people import Somebody, ticket_of, wanting
 
 WOMEN_WHO_WAIT = 20_000
@@ -112,9 +113,9 @@ async def test_a_node_that_dies_with_a_crowd_does_not_drown_the_owner_in_events(
         UserId("000007"), Caller(DeviceId("phone")), Queued("dating", TicketId("ticket-000007"))
     )
     async with served(scene):
-        await eventually(lambda: stands(scene, waiting=0, paused=3_000), timeout_s=30)
-        await eventually(lambda: stands(scene, waiting=0, paused=0), timeout_s=30)
-        await eventually(lambda: is_idle(scene, UserId("000007")), timeout_s=30)
+        await until(lambda: stands(scene, waiting=0, paused=3_000), timeout_s=30)
+        await until(lambda: stands(scene, waiting=0, paused=0), timeout_s=30)
+        await until(lambda: is_idle(scene, UserId("000007")), timeout_s=30)
 
     assert takeovers(scene) == 1
 
@@ -144,7 +145,7 @@ async def test_crowds_are_moved_in_parts(scene: Scene, monkeypatch: pytest.Monke
     monkeypatch.setattr(scene.queues, "pause", counting)
     await fill(scene, 1_000, node=NodeId("node-gone"), exclusions=0)
     async with served(scene):
-        await eventually(lambda: stands(scene, waiting=1, paused=999), timeout_s=30)
+        await until(lambda: stands(scene, waiting=1, paused=999), timeout_s=30)
 
     assert sizes[:2] == [500, 499]
 
@@ -157,7 +158,7 @@ async def test_whoever_arrives_while_a_large_pool_is_learnt_does_not_wait_for_th
         await scene.join("bob", intent="dating", person=Somebody("Bob", Gender.MALE, age=30))
         (match, *_) = await scene.announcer.next(timeout_s=120)
         described = await scene.queues.outlook("dating")
-        await eventually(lambda: is_described(scene), timeout_s=120)
+        await until(lambda: is_described(scene), timeout_s=120)
 
     assert match.a.user_id == "000000"
     assert described is None
@@ -169,13 +170,13 @@ async def test_what_happens_to_a_place_while_the_pool_is_learnt_counts(scene: Sc
     await fill(scene, 4_000)
     late = [TicketId(f"ticket-{number:06}") for number in range(3_000, 4_000)]
     async with served(scene):
-        await eventually(lambda: scene.redis.exists(scene.keys.pool_owner("dating")))
+        await until(lambda: scene.redis.exists(scene.keys.pool_owner("dating")))
         for start in range(0, 1_000, 100):
             await scene.queues.pause("dating", late[start : start + 50])
             for ticket_id in late[start + 50 : start + 100]:
                 await scene.queues.leave("dating", ticket_id)
-        await eventually(lambda: stands(scene, waiting=3_000, paused=0), timeout_s=60)
-        await eventually(lambda: knows(scene, 3_000), timeout_s=60)
+        await until(lambda: stands(scene, waiting=3_000, paused=0), timeout_s=60)
+        await until(lambda: knows(scene, 3_000), timeout_s=60)
 
     assert takeovers(scene) == 1
 

@@ -16,7 +16,8 @@ from base.ids import CallId, UserId
 from matchmaker.matches import SEATS, Match
 from matchmaker.ports import StoredTicket, TicketState
 from matchmaker.roster import MEMBER_MS
-from tests.integration.matchmaker.scene import Scene, eventually
+from tests.fixtures.waiting import until
+from tests.integration.matchmaker.scene import Scene
 from tests.integration.matchmaker.test_takeover import announced, first_word_of, matchmaker_process
 
 POOLS = ("arts", "books", "chess", "dance")
@@ -106,7 +107,7 @@ class Crowds:
     async def come_to_rest(self, hubs: asyncio.Task[None]) -> None:
         self.stop_failing.set()
         await hubs
-        await eventually(self._is_at_rest, timeout_s=90)
+        await until(self._is_at_rest, timeout_s=90)
 
     async def _is_at_rest(self) -> bool:
         said = {match.call_id for _, match in await announced(self.scene)}
@@ -177,16 +178,16 @@ async def crowds(scene: Scene, seed: int, every_s: float) -> AsyncIterator[Crowd
 async def test_pools_are_spread_over_those_who_stand_by_and_come_back_together(fleet: Fleet) -> None:
     """One has all; a second gets half of them; when it ends, the first has all again. Nobody notices."""
     await fleet.start("one")
-    await eventually(lambda: fleet.is_spread_over("one"), timeout_s=30)
+    await until(lambda: fleet.is_spread_over("one"), timeout_s=30)
     async with crowds(fleet.scene, seed=3, every_s=0.03) as people:
         two = await fleet.start("two")
-        await eventually(lambda: fleet.is_spread_over("one", "two"), timeout_s=30)
+        await until(lambda: fleet.is_spread_over("one", "two"), timeout_s=30)
         assert "pool given up" in fleet.log("one")
         assert "pool lost" not in fleet.log("one")
         await first_word_of(fleet.scene, "two")
         two.terminate()
         await two.wait()
-        await eventually(lambda: fleet.is_spread_over("one"), timeout_s=30)
+        await until(lambda: fleet.is_spread_over("one"), timeout_s=30)
 
     assert {name for name, _ in await announced(fleet.scene)} == {"one", "two"}
     assert people.failed
@@ -197,23 +198,23 @@ async def test_owners_that_are_killed_and_frozen_under_load_lose_and_double_nobo
     """kill -9 for one, SIGSTOP past its leases for another, a newcomer for both: four pools, three processes."""
     for name in ("one", "two", "three"):
         await fleet.start(name)
-    await eventually(lambda: fleet.is_spread_over("one", "two", "three"), timeout_s=60)
+    await until(lambda: fleet.is_spread_over("one", "two", "three"), timeout_s=60)
     async with crowds(fleet.scene, seed=5, every_s=0.03) as people:
-        await eventually(lambda: people.came > PEOPLE // 8, timeout_s=60)
+        await until(lambda: people.came > PEOPLE // 8, timeout_s=60)
 
         killed, killed_pools = "one", await owned_by(fleet, "one")
         fleet.processes[killed].send_signal(signal.SIGKILL)
         assert await fleet.processes[killed].wait() == -signal.SIGKILL
-        await eventually(lambda: nobody_is_left_to(fleet, killed), timeout_s=30)
+        await until(lambda: nobody_is_left_to(fleet, killed), timeout_s=30)
 
         frozen, frozen_pools = "two", await owned_by(fleet, "two")
         fleet.processes[frozen].send_signal(signal.SIGSTOP)
-        await eventually(lambda: is_frozen(fleet.processes[frozen]))
-        await eventually(lambda: nobody_is_left_to(fleet, frozen), timeout_s=30)
+        await until(lambda: is_frozen(fleet.processes[frozen]))
+        await until(lambda: nobody_is_left_to(fleet, frozen), timeout_s=30)
         await fleet.start("four")
-        await eventually(lambda: fleet.is_spread_over("three", "four"), timeout_s=60)
+        await until(lambda: fleet.is_spread_over("three", "four"), timeout_s=60)
         fleet.processes[frozen].send_signal(signal.SIGCONT)
-        await eventually(lambda: fleet.is_spread_over("two", "three", "four"), timeout_s=60)
+        await until(lambda: fleet.is_spread_over("two", "three", "four"), timeout_s=60)
 
     assert killed_pools
     assert frozen_pools
@@ -227,9 +228,9 @@ async def test_whoever_stops_answering_is_forgotten(fleet: Fleet) -> None:
     """A frozen matchmaker is no member any more, so that its pools are others' for good."""
     await fleet.start("one")
     two = await fleet.start("two")
-    await eventually(lambda: fleet.is_spread_over("one", "two"), timeout_s=60)
+    await until(lambda: fleet.is_spread_over("one", "two"), timeout_s=60)
     two.send_signal(signal.SIGSTOP)
-    await eventually(lambda: fleet.is_spread_over("one"), timeout_s=30)
+    await until(lambda: fleet.is_spread_over("one"), timeout_s=30)
     await asyncio.sleep(MEMBER_MS / 1000)
 
     assert await fleet.scene.queues.enrol("asking", (), ttl_ms=0) == {pool: {"one"} for pool in POOLS}

@@ -19,7 +19,8 @@ from matchmaker.ticket import Preferences
 from matchmaker.worker import PoolWorker, run_matchmaker
 from minuet.embedded import EmbeddedValkey
 from storage.redis.client import connect
-from tests.integration.matchmaker.scene import NODE, Scene, eventually, running
+from tests.fixtures.waiting import until
+from tests.integration.matchmaker.scene import NODE, Scene, running
 from tests.unit.matchmaker.people import Somebody
 
 ANN, BOB = UserId("ann"), UserId("bob")
@@ -176,7 +177,7 @@ async def test_what_is_counted(scene: Scene) -> None:
     await pair_up(scene)
     await scene.join("eve", person=HER)
     value = scene.registry.get_sample_value
-    await eventually(lambda: value("minuet_queue_tickets", {"intent": "friends", "side": "female"}) == 1)
+    await until(lambda: value("minuet_queue_tickets", {"intent": "friends", "side": "female"}) == 1)
 
     assert value("minuet_pool_owner", {"intent": "friends"}) == 1
     assert value("minuet_matches_total", {"intent": "friends", "outcome": "claimed"}) == 1
@@ -201,7 +202,7 @@ async def test_a_match_nobody_acknowledged_is_announced_again_where_the_sessions
     match = await pair_up(scene)
     await scene.redis.hset(scene.keys.user(ANN), "session:phone", "node-2 session-2 5")
     await scene.lobby.accept_match(match, "b" if match.a.user_id == ANN else "a")
-    await eventually(lambda: len(scene.announcer.matches) > 1)
+    await until(lambda: len(scene.announcer.matches) > 1)
     again = scene.announcer.matches[1]
     places = {side.user_id: (side.node_id, side.session_id) for side in (again.a, again.b)}
 
@@ -241,13 +242,13 @@ async def test_pairing_goes_on_while_calls_and_nodes_are_away(
         match = await pair_up(scene)
         scene.calls.set(match.call_id, CallStage.LIVE)
         await age(scene, match, 3)
-        await eventually(lambda: len(outcomes) > 3)
+        await until(lambda: len(outcomes) > 3)
         await scene.join("carl")
         await scene.join("dora")
         await scene.announcer.next(2)
         assert scene.registry.get_sample_value("minuet_pool_takeovers_total", {"intent": "friends"}) == 1
 
-    await eventually(lambda: is_in_call(scene, ANN, match.call_id))
+    await until(lambda: is_in_call(scene, ANN, match.call_id))
 
 
 @pytest.mark.usefixtures("matchmaker")
@@ -269,8 +270,8 @@ async def test_the_owner_enters_the_call_for_a_silent_node(scene: Scene) -> None
     await scene.lobby.accept_match(match, "a")
     await age(scene, match, 2)
 
-    await eventually(lambda: is_in_call(scene, match.b.user_id, match.call_id))
-    await eventually(lambda: knows_all(scene))
+    await until(lambda: is_in_call(scene, match.b.user_id, match.call_id))
+    await until(lambda: knows_all(scene))
 
 
 @pytest.mark.usefixtures("matchmaker")
@@ -280,7 +281,7 @@ async def test_the_owner_uses_up_the_match_of_a_live_call(scene: Scene) -> None:
     scene.calls.set(match.call_id, CallStage.LIVE)
     await age(scene, match, 2)
 
-    await eventually(lambda: no_matches(scene))
+    await until(lambda: no_matches(scene))
     assert await scene.queues.scan("friends") == []
     assert (await scene.activities.read(ANN)).activity == InCall(match.call_id)
     assert (await scene.activities.read(BOB)).activity == InCall(match.call_id)
@@ -293,7 +294,7 @@ async def test_the_owner_resolves_the_match_of_an_ended_call(scene: Scene) -> No
     scene.calls.set(match.call_id, CallStage.ENDED, returns="b")
     await age(scene, match, 2)
 
-    await eventually(lambda: no_matches(scene))
+    await until(lambda: no_matches(scene))
     assert (await scene.activities.read(match.a.user_id)).activity is None
     assert (await scene.activities.read(match.b.user_id)).activity == Queued("friends", match.b.ticket_id)
     assert await scene.depth() == {"waiting": 1, "paused": 0, "matched": 0}
@@ -308,7 +309,7 @@ async def test_both_go_back_when_no_call_came(scene: Scene) -> None:
     assert len(await scene.queues.matches("friends")) == 1
     await age(scene, match, 1)
 
-    await eventually(lambda: no_matches(scene))
+    await until(lambda: no_matches(scene))
     tickets = {each.ticket.user_id: each.ticket for each in await scene.queues.scan("friends")}
     assert tickets[ANN].exclusions == {BOB}
     assert tickets[BOB].exclusions == {ANN}
@@ -330,7 +331,7 @@ async def test_tickets_of_a_dead_node_are_paused_and_wake_when_their_users_are_e
     ann = await scene.join("ann", node=NodeId("node-2"))
     await asyncio.sleep(1.2)
     scene.nodes.alive = {NODE}
-    await eventually(lambda: stands(scene, ann.ticket_id, TicketState.PAUSED))
+    await until(lambda: stands(scene, ann.ticket_id, TicketState.PAUSED))
     await scene.join("bob")
     assert scene.announcer.matches == []
     moved = msgspec.structs.replace(ann.ticket, node_id=NODE)
@@ -347,7 +348,7 @@ async def test_a_ticket_that_is_paused_for_too_long_is_dropped_with_its_slot(sce
     await asyncio.sleep(0.5)
     assert await scene.queues.state("friends", ann.ticket_id) is TicketState.PAUSED
 
-    await eventually(lambda: is_idle(scene, ANN))
+    await until(lambda: is_idle(scene, ANN))
     assert await scene.queues.state("friends", ann.ticket_id) is TicketState.ABSENT
 
 
@@ -361,7 +362,7 @@ async def test_what_was_read_is_trimmed(scene: Scene) -> None:
     async def is_short() -> bool:
         return await scene.redis.xlen(scene.keys.arrivals("friends")) <= 200
 
-    await eventually(is_short)
+    await until(is_short)
 
 
 # --- recovering --------------------------------------------------------------------------------------------------
@@ -390,7 +391,7 @@ async def test_of_two_matchmakers_one_owns_the_pool_and_the_other_takes_over(sce
     other = Scene.on(scene.redis)
     policy = scene.policies["friends"]
     first = asyncio.create_task(PoolWorker("friends", policy, scene.worker_ports).run())
-    await eventually(lambda: owns(scene))
+    await until(lambda: owns(scene))
     second = asyncio.create_task(PoolWorker("friends", policy, other.worker_ports).run())
     await scene.join("ann")
     await scene.join("bob")
@@ -452,7 +453,7 @@ async def test_a_server_that_is_away_is_waited_for(breakable: Scene, private_val
         await private_valkey.kill()
         await asyncio.sleep(0.5)
         await private_valkey.start()
-        await eventually(lambda: owns(breakable), timeout_s=10)
+        await until(lambda: owns(breakable), timeout_s=10)
         await breakable.join("bob")
         (match, *_) = await breakable.announcer.next(timeout_s=10)
 
@@ -463,7 +464,7 @@ async def test_a_matchmaker_that_is_stopped_leaves_nothing_running(scene: Scene)
     """All its tasks end with it, within a moment, and the pools are free."""
     before = asyncio.all_tasks()
     task = asyncio.create_task(run_matchmaker(scene.policies, scene.worker_ports))
-    await eventually(lambda: owns(scene))
+    await until(lambda: owns(scene))
     task.cancel()
     async with asyncio.timeout(1):
         await asyncio.gather(task, return_exceptions=True)
@@ -528,7 +529,7 @@ async def test_the_owner_says_how_it_looks_in_its_pool(scene: Scene) -> None:
         outlook = await scene.queues.outlook("dating")
         return outlook is not None and outlook.sides[Gender.OTHER].waiting == 40 and bool(outlook.rejections)
 
-    await eventually(told, timeout_s=15)
+    await until(told, timeout_s=15)
     outlook = await scene.queues.outlook("dating")
 
     assert outlook is not None
@@ -547,5 +548,5 @@ async def test_who_had_enough_is_let_go(scene: Scene) -> None:
     patient = await scene.join("ann", intent="dating", preferences=Preferences(age_min=70))
     await scene.join("bob", intent="dating", preferences=Preferences(age_min=70, patience_s=1))
 
-    await eventually(lambda: is_idle(scene, BOB), timeout_s=10)
+    await until(lambda: is_idle(scene, BOB), timeout_s=10)
     assert await scene.queues.state("dating", patient.ticket_id) is TicketState.WAITING

@@ -11,7 +11,8 @@ from matchmaker.ports import Lease
 from matchmaker.spread import spread
 from matchmaker.worker import run_matchmaker
 from storage.redis.queues import RedisQueues
-from tests.integration.matchmaker.scene import Scene, eventually
+from tests.fixtures.waiting import until
+from tests.integration.matchmaker.scene import Scene
 
 POOL = "friends"
 TTL_MS = 2_000
@@ -65,7 +66,7 @@ def is_owner(scene: Scene, member: str) -> Callable[[], object]:
 async def test_a_pool_is_not_left_to_one_that_serves_other_pools(scene: Scene) -> None:
     """As while another configuration of intents is being rolled out."""
     async with running_beside(scene, preferred_to("one"), "arts", "books"):
-        await eventually(is_owner(scene, "one"), timeout_s=10)
+        await until(is_owner(scene, "one"), timeout_s=10)
         await asyncio.sleep(2)
 
         assert takeovers(scene) == 1
@@ -74,8 +75,8 @@ async def test_a_pool_is_not_left_to_one_that_serves_other_pools(scene: Scene) -
 async def test_a_pool_that_was_given_up_in_vain_is_kept(scene: Scene) -> None:
     """The other stands for it and does not take it: it is left to that one once, not again and again."""
     async with running_beside(scene, preferred_to("one"), POOL):
-        await eventually(lambda: takeovers(scene) == 2, timeout_s=10)
-        await eventually(is_owner(scene, "one"), timeout_s=10)
+        await until(lambda: takeovers(scene) == 2, timeout_s=10)
+        await until(is_owner(scene, "one"), timeout_s=10)
         await asyncio.sleep(3)
 
         assert takeovers(scene) == 2
@@ -102,8 +103,8 @@ async def test_a_worker_that_hangs_stands_for_nothing(scene: Scene) -> None:
         return await scene.queues.enrol("asking", (), ttl_ms=0) == {}
 
     try:
-        await eventually(stands)
-        await eventually(nobody_stands, timeout_s=20)
+        await until(stands)
+        await until(nobody_stands, timeout_s=20)
     finally:
         hanging.cancel()
         await asyncio.gather(hanging, return_exceptions=True)

@@ -12,7 +12,8 @@ from matchmaker.lobby import Standing
 from matchmaker.matches import seated
 from matchmaker.ports import TicketState
 from matchmaker.tenure import LEASE_MS
-from tests.integration.matchmaker.scene import Scene, eventually, running
+from tests.fixtures.waiting import until
+from tests.integration.matchmaker.scene import Scene, running
 from tests.unit.matchmaker.people import Somebody
 
 HER = Somebody(gender=Gender.FEMALE)
@@ -56,7 +57,7 @@ async def test_an_owner_that_finds_the_store_suspect_keeps_its_pool_and_learns_i
 async def test_a_takeover_has_the_store_looked_at(scene: Scene) -> None:
     """An owner may be gone because the store has lost who it was, and the tickets with that."""
     async with running(scene):
-        await eventually(lambda: scene.health.looks >= len(scene.policies))
+        await until(lambda: scene.health.looks >= len(scene.policies))
 
 
 async def test_places_are_kept_in_a_flushed_pool(scene: Scene) -> None:
@@ -64,7 +65,7 @@ async def test_places_are_kept_in_a_flushed_pool(scene: Scene) -> None:
     names = [f"user-{number}" for number in range(6)]
     joined = [await scene.join(name, intent="dating", person=HER) for name in names]
     async with running(scene):
-        await eventually(_depth_is(scene, 6))
+        await until(_depth_is(scene, 6))
         scene.health.restoring = True
         await scene.redis.flushdb()
         for each in reversed(joined):
@@ -83,14 +84,14 @@ async def test_a_pool_that_has_fallen_back_is_learnt_anew(scene: Scene) -> None:
         old = await _dumped(scene.redis, "{q:dating}")
         dora = await scene.join("dora", intent="dating", person=HER)
         await scene.lobby.leave(ann.ticket.user_id, ann.ticket.device_id)
-        await eventually(lambda: _waiting(scene) == 1)
+        await until(lambda: _waiting(scene) == 1)
         takeovers = _takeovers(scene)
         await _restored(scene.redis, old)
         # Ann's device says that she has left, Dora's that she waits.
         await scene.lobby.leave(ann.ticket.user_id, ann.ticket.device_id, ann.ticket)
         assert await scene.lobby.verify(dora.ticket) is Standing.RESTORED
-        await eventually(lambda: _takeovers(scene) > takeovers)
-        await eventually(lambda: _waiting(scene) == 1)
+        await until(lambda: _takeovers(scene) > takeovers)
+        await until(lambda: _waiting(scene) == 1)
 
         assert await scene.queues.state("dating", ann.ticket_id) is TicketState.ABSENT
         assert await scene.queues.state("dating", dora.ticket_id) is TicketState.WAITING
@@ -134,7 +135,7 @@ async def test_no_ticket_is_matched_twice_however_often_the_store_forgets(scene:
                 await scene.lobby.verify(each.ticket)
             await asyncio.sleep(0.05)
             scene.health.restoring = False
-            await eventually(_all_matched(scene))
+            await until(_all_matched(scene))
         counted: list[str] = []
         for match in {match.call_id: match for match in scene.announcer.matches}.values():
             state = await scene.queues.match_records("friends", [match.call_id])
@@ -175,8 +176,8 @@ def _takeovers(scene: Scene) -> float:
 async def _lost_after(scene: Scene, seconds: float) -> bool:
     """Whether the pool has no owner at some moment of these seconds."""
     lost = False
-    until = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < until:
+    ends_at = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < ends_at:
         lost = lost or not await scene.redis.exists(scene.keys.pool_owner("friends"))
         await asyncio.sleep(0.05)
     return lost

@@ -19,8 +19,9 @@ from base.ids import CallId, UserId
 from matchmaker.matches import SEATS, Match, decode_match
 from matchmaker.ports import StoredTicket, TicketState
 from matchmaker.ticket import Ticket
+from tests.fixtures.waiting import until
 from tests.integration.matchmaker.matchmaker_process import ANNOUNCED
-from tests.integration.matchmaker.scene import Scene, eventually
+from tests.integration.matchmaker.scene import Scene
 
 ROOT = Path(__file__).parents[3]
 PEOPLE = 200
@@ -90,10 +91,10 @@ async def matchmaker_process(url: str, name: str, log: Path, *pools: str) -> Asy
 async def two_matchmakers(scene: Scene, url: str, logs: Path) -> AsyncIterator[tuple[Process, Process]]:
     """The first owns the pool, the second stands by."""
     async with matchmaker_process(url, "first", logs / "first") as first:
-        await eventually(lambda: scene.redis.exists(scene.keys.pool_owner("friends")), timeout_s=30)
+        await until(lambda: scene.redis.exists(scene.keys.pool_owner("friends")), timeout_s=30)
         async with matchmaker_process(url, "second", logs / "second") as second:
             # A process that is still starting cannot take anything over: its start is not what is measured.
-            await eventually(lambda: "standing by" in (logs / "second").read_text(), timeout_s=30)
+            await until(lambda: "standing by" in (logs / "second").read_text(), timeout_s=30)
             yield first, second
 
 
@@ -138,7 +139,7 @@ async def come_to_rest(crowd: Crowd, hubs: asyncio.Task[None]) -> None:
     """
     crowd.over = True
     await hubs
-    await eventually(lambda: at_rest(crowd.scene), timeout_s=60)
+    await until(lambda: at_rest(crowd.scene), timeout_s=60)
 
 
 async def at_rest(scene: Scene) -> bool:
@@ -166,7 +167,7 @@ async def test_a_killed_owner_is_followed_within_three_seconds_and_nobody_is_los
     async with two_matchmakers(scene, redis_url, tmp_path) as (first, _):
         hubs = asyncio.create_task(crowd.fail_some_calls())
         arriving = asyncio.create_task(crowd.arrive())
-        await eventually(lambda: len(crowd.joined) > PEOPLE // 3, timeout_s=60)
+        await until(lambda: len(crowd.joined) > PEOPLE // 3, timeout_s=60)
         first.kill()
         killed_at = time.monotonic()
         took_s = await first_word_of(scene, "second") - killed_at
@@ -187,7 +188,7 @@ async def test_an_owner_that_was_frozen_claims_nothing_when_it_wakes(
     async with two_matchmakers(scene, redis_url, tmp_path) as (first, second):
         hubs = asyncio.create_task(crowd.fail_some_calls())
         arriving = asyncio.create_task(crowd.arrive())
-        await eventually(lambda: len(crowd.joined) > PEOPLE // 3, timeout_s=60)
+        await until(lambda: len(crowd.joined) > PEOPLE // 3, timeout_s=60)
         first.send_signal(signal.SIGSTOP)
         await first_word_of(scene, "second")
         first.send_signal(signal.SIGCONT)
@@ -199,10 +200,10 @@ async def test_an_owner_that_was_frozen_claims_nothing_when_it_wakes(
         second.kill()
         await second.wait()
         owner = scene.keys.pool_owner("friends")
-        await eventually(lambda: scene.redis.exists(owner), timeout_s=5)
+        await until(lambda: scene.redis.exists(owner), timeout_s=5)
         await scene.join("late-1")
         await scene.join("late-2")
-        await eventually(lambda: says(scene, "first", UserId("late-2")), timeout_s=30)
+        await until(lambda: says(scene, "first", UserId("late-2")), timeout_s=30)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -216,7 +217,7 @@ async def test_owners_that_are_killed_one_after_the_other_lose_nobody(
     log = tmp_path / "log"
     for round_ in range(3):
         async with matchmaker_process(redis_url, f"owner-{round_}", log):
-            await eventually(lambda: "pool rebuilt" in log.read_text(), timeout_s=30)
+            await until(lambda: "pool rebuilt" in log.read_text(), timeout_s=30)
             await asyncio.sleep(crowd.random.uniform(0, 0.3))
         await scene.redis.delete(scene.keys.pool_owner("friends"))  # a standby waits less than a test may
         await scene.join(f"extra-{seed}-{round_}")
