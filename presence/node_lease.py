@@ -21,6 +21,7 @@ from presence.leases import Lease
 from presence.metrics import PresenceMetrics
 from presence.nodes import Incarnation, NodeStats, Renewal, UserState
 from presence.ports import LeaseStore
+from presence.shared_looks import SharedLooks
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +74,8 @@ class NodeLease:
         self._doubts = asyncio.Event()
         self._looks: list[asyncio.Future[None]] = []
         self._acquired = asyncio.Event()
+        self._marks = SharedLooks(store.marks)
+        """Asked by every device that comes: in a storm, one look serves many."""
         self._released = False
         self._is_away = False
         self._last_held_at = clock.monotonic_ms()
@@ -122,7 +125,7 @@ class NodeLease:
 
         For what is rare and would look at a store that forgot as if it had never known.
         """
-        if self.restoring_ms() == 0 and self._continuity.differs(await self._store.marks()):
+        if self.restoring_ms() == 0 and self._continuity.differs(await self._marks.ask()):
             await self.look()
 
     async def sure(self) -> None:
@@ -204,7 +207,7 @@ class NodeLease:
         is_new = self._lease.renewed_at is None
         hold = self._store.acquire if is_new else self._store.renew
         renewal, marks = await asyncio.gather(
-            self._timed(hold(self._next or self._me, stats)), self._store.marks()
+            self._timed(partial(hold, self._next or self._me, stats)), self._store.marks()
         )
         if self._continuity.heard(marks, self._clock.monotonic_ms()):
             # Noted before anything else is awaited: it is told once.
@@ -215,12 +218,12 @@ class NodeLease:
         if not renewal.held and not is_new and self.restoring_ms() > 0:
             # It was ours by our own clock until now, and nobody has acted on the death of a node that lost its lease
             # with everything else: the same incarnation takes it again.
-            renewal = await self._timed(self._store.acquire(self._me, stats))
+            renewal = await self._timed(partial(self._store.acquire, self._me, stats))
         return renewal
 
-    async def _timed(self, holding: Awaitable[Renewal]) -> Renewal:
+    async def _timed(self, hold: Callable[[], Awaitable[Renewal]]) -> Renewal:
         asked_at = self._clock.monotonic_ms()
-        renewal = await holding
+        renewal = await hold()
         answered_at = self._clock.monotonic_ms()
         self._clock.measured(renewal.store_ms, asked_at_ms=asked_at, answered_at_ms=answered_at)
         return renewal
