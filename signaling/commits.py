@@ -61,6 +61,8 @@ class Commits:
         self._upholding: set[CallId] = set()
         self.telling = Telling(store, local, router, clock, metrics)
         self._tasks: asyncio.TaskGroup | None = None
+        self._store_took = asyncio.Event()
+        """Set, and another from then on, when the store has taken something: whoever waits for it need not wait longer."""
         self.doubt: Callable[[], None] = lambda: None
         """Told when a record is missing that must be there: the store has lost something."""
         self.retime: Callable[[LocalCall], None] = lambda _call: None
@@ -171,6 +173,7 @@ class Commits:
                 if stored is None:
                     await self._reload(call)
                     continue
+                self._wake_payers()
             except Unavailable:
                 # What takes nothing away waits for the store; what does holds from now on, stored or not.
                 if told_at is not None or narrowed is before.call or not self._is_ours(call):
@@ -342,7 +345,7 @@ class Commits:
         # For as long as the call is known here: what was told does not come undone because the store is away for long.
         attempt = 0
         while self._is_ours(call):
-            await asyncio.sleep(_OWED_BACKOFF_S[min(attempt, len(_OWED_BACKOFF_S) - 1)])
+            await self._pause(attempt)
             attempt += 1
             if call.owed[0] is not event:
                 continue  # it may rest on what is owed before it
@@ -354,8 +357,23 @@ class Commits:
                 pass  # decided otherwise meanwhile, by somebody whose commit came first
             call.paid(event, self._clock.now_ms())
             self.retime(call)
+            self._wake_payers()  # the next one of this call may have its turn now
             return
         logger.error("restriction could not be stored", call_id=call.id, event_type=type(event).__name__)
+
+    async def _pause(self, attempt: int) -> None:
+        """Until another try, which is worth it as soon as the store has taken anything at all."""
+        try:
+            async with asyncio.timeout(_OWED_BACKOFF_S[min(attempt, len(_OWED_BACKOFF_S) - 1)]):
+                await self._store_took.wait()
+                # Where it takes some and refuses others, this is how often the others try.
+                await asyncio.sleep(_OWED_BACKOFF_S[0] / 2)
+        except TimeoutError:
+            pass
+
+    def _wake_payers(self) -> None:
+        self._store_took.set()
+        self._store_took = asyncio.Event()
 
 
 def _of_end(before: Call, after: Call) -> list[Effect]:

@@ -53,6 +53,29 @@ async def test_a_no_after_a_hangup_that_waits_is_kept(town: Town, monkeypatch: p
     assert len(town.his.person.of("call.ended")) == 1
 
 
+async def test_what_waits_in_line_is_kept_as_soon_as_the_store_is_back(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else somebody who begins anew elsewhere meanwhile finds a call that they were told is over."""
+    taken_at: list[float] = []
+    commit = town.hers.store.commit
+
+    async def notes(*args: Any, **more: Any) -> Any:
+        stored = await commit(*args, **more)
+        taken_at.append(asyncio.get_running_loop().time())
+        return stored
+
+    with monkeypatch.context() as away:
+        away.setattr(town.hers.store, "commit", _unavailable)
+        await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+        await town.hers.calls.act(town.call_id, SHE, events.ConnectPassed)
+        await asyncio.sleep(1.2)  # the pauses between tries have grown to a second, and two
+    monkeypatch.setattr(town.hers.store, "commit", notes)
+    await stored_in(town, State.ENDED)
+
+    assert taken_at[-1] - taken_at[0] < 0.5
+
+
 async def test_a_yes_after_a_hangup_that_waits_waits_too(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """It must not be decided by a call that goes on; it may be said again once the hangup is stored."""
     with monkeypatch.context() as away:
