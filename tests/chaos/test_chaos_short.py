@@ -54,7 +54,7 @@ async def test_a_cluster_that_loses_acknowledged_writes_breaks_no_promise(seed: 
     layout = Layout(cluster=True, matchmakers=1, workers=1, config=CONFIG)
     faults: list[Fault] = [LoseFailover(seed % 3, 1.0, 1.0), KillProcess("hub-1", 0.5)]
 
-    report = await run(Plan(seed, PEOPLE // 4, layout, faults, least_calls=PEOPLE // 4), tmp_path)
+    report = await run(Plan(seed, PEOPLE // 4, layout, faults, least_calls=PEOPLE // 8), tmp_path)
 
     assert report.ok, report.text()
 
