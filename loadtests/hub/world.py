@@ -1,8 +1,4 @@
-"""What a hub stands on when it is measured: a Valkey, a PostgreSQL, and accounts with tokens.
-
-Accounts are written straight into the database and tokens are signed here, since the price of a password hash is not
-what is measured.
-"""
+"""What a hub stands on when it is measured: a Valkey, a PostgreSQL, and accounts with tokens."""
 
 import asyncio
 import os
@@ -11,22 +7,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 
-from accounts.keys import KeyRing
-from accounts.model import Role, User
-from accounts.tokens import TokenIssuer, TokenScope
-from base.clock import SystemClock
-from base.ids import IdFactory
-from base.policy import Gender
+from loadtests.hub.accounts import settle
 from minuet.embedded import EmbeddedPostgres, EmbeddedValkey
 from storage.postgres.migrations import migrate
-
-_TOKEN_S: Final = 86_400
 
 CONFIG: Final = """
 # Calls that outlast the measurement, between people who may meet again.
@@ -78,7 +66,7 @@ async def _open(stack: AsyncExitStack, folder: Path, people: int, config: str) -
     postgres = await stack.enter_async_context(EmbeddedPostgres(folder / "postgres", durable=False))
     await migrate(postgres.url)
     secret = secrets.token_urlsafe(48)
-    accounts = await _settle(postgres.url, people, KeyRing.parse(secret))
+    accounts = await _settle(postgres.url, secret, people)
     path = folder / "minuet.toml"
     path.write_text(config)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MINUET_")}
@@ -102,69 +90,12 @@ async def _open(stack: AsyncExitStack, folder: Path, people: int, config: str) -
     return World(accounts, environment, valkey.pid, postgres.pid)
 
 
-async def _settle(database_url: str, people: int, ring: KeyRing) -> list[Account]:
-    clock = SystemClock()
-    ids = IdFactory(clock.wall_ms, os.urandom)
-    issuer = TokenIssuer(ring, TokenScope(), access_s=_TOKEN_S)
-    users = [_user(ids, number, clock.wall_ms()) for number in range(people)]
+async def _settle(database_url: str, secret: str, people: int) -> list[Account]:
     connection = await asyncpg.connect(database_url)
     try:
-        await connection.copy_records_to_table(
-            "users", schema_name="accounts", columns=_COLUMNS, records=map(_row, users)
-        )
+        settled = await settle(connection, secret, people, lambda _index: "Sam")
         # What autovacuum would do at a moment of its own choosing.
         await connection.execute("VACUUM ANALYZE accounts.users")
     finally:
         await connection.close()
-    return [
-        Account(user.id, issuer.issue(user, ids.new(), ids.new(), clock.wall_ms()).token) for user in users
-    ]
-
-
-def _user(ids: IdFactory, number: int, now_ms: int) -> User:
-    return User(
-        id=ids.new(),
-        email=f"person{number}@example.org",
-        email_verified_at=None,
-        role=Role.USER,
-        first_name="Sam",
-        gender=Gender.MALE if number % 2 else Gender.FEMALE,
-        birth_date=date(1995, 4, 1),
-        languages=("en",),
-        region=None,
-        locale=None,
-        terms_version=None,
-        privacy_version=None,
-        created_at=now_ms,
-        updated_at=now_ms,
-    )
-
-
-_COLUMNS: Final = (
-    "id",
-    "email",
-    "password_hash",
-    "role",
-    "first_name",
-    "gender",
-    "birth_date",
-    "languages",
-    "created_at",
-    "updated_at",
-)
-
-
-def _row(user: User) -> tuple[object, ...]:
-    created = datetime.fromtimestamp(user.created_at / 1000, UTC)
-    return (
-        user.id,
-        user.email,
-        "nobody signs in with a password here",
-        user.role,
-        user.first_name,
-        user.gender,
-        user.birth_date,
-        list(user.languages),
-        created,
-        created,
-    )
+    return [Account(user.id, token) for user, token in settled]

@@ -3,60 +3,41 @@
 Every name is given once, so that what the two of a call are shown of each other says whom they met.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import Final
 
 import asyncpg
 
-from accounts.keys import KeyRing
-from accounts.model import Role, User
-from accounts.tokens import TokenIssuer, TokenScope
-from base.clock import SystemClock
-from base.ids import IdFactory
-from base.policy import Gender
+from loadtests.hub.accounts import settle
 
-_TOKEN_S: Final = 86_400
+_SHORT: Final = """
+proposed_s = 5.0
+connecting_s = 8.0
+reconnecting_s = 8.0
+deciding_s = 4.0
+decide_after_s = 1.0
+video_request_s = 2.0
+video_cooldown_s = 0.5
+revoke_window_s = 3.0
+extend_request_s = 2.0
+negotiation_s = 5.0
+max_offers = 40
+offers_s = 5.0
+recent_partner_s = 0.0
+recent_penalty_s = 0.0
+decline_pause_s = [0]
+"""
 
-CONFIG: Final = """
+CONFIG: Final = f"""
 # Everything short, so that many calls fit into a run; nobody waits because of whom they met before.
 [intents.dating]
 call_seconds = 6.0
-proposed_s = 5.0
-connecting_s = 8.0
-reconnecting_s = 8.0
-deciding_s = 4.0
-decide_after_s = 1.0
-video_request_s = 2.0
-video_cooldown_s = 0.5
-revoke_window_s = 3.0
-extend_request_s = 2.0
-negotiation_s = 5.0
-max_offers = 40
-offers_s = 5.0
-recent_partner_s = 0.0
-recent_penalty_s = 0.0
-decline_pause_s = [0]
+{_SHORT}
 [intents.friends]
 control = "mutual"
 call_seconds = 4.0
-proposed_s = 5.0
-connecting_s = 8.0
-reconnecting_s = 8.0
-deciding_s = 4.0
-decide_after_s = 1.0
-video_request_s = 2.0
-video_cooldown_s = 0.5
-revoke_window_s = 3.0
-extend_request_s = 2.0
-negotiation_s = 5.0
-max_offers = 40
-offers_s = 5.0
-recent_partner_s = 0.0
-recent_penalty_s = 0.0
-decline_pause_s = [0]
+{_SHORT}
 """
 
 
@@ -111,69 +92,10 @@ class Habits:
 
 
 async def settle_people(database_url: str, secret: str, number: int) -> list[Account]:
-    """Writes accounts, women and men by turns, and signs a token of a day for each. Sign-ups are not what is tried here."""
-    clock = SystemClock()
-    ids = IdFactory(clock.wall_ms, os.urandom)
-    issuer = TokenIssuer(KeyRing.parse(secret), TokenScope(), access_s=_TOKEN_S)
-    now_ms = clock.wall_ms()
-    users = [_user(ids.new(), index, now_ms) for index in range(number)]
+    """Writes accounts, women and men by turns, and signs a token of a day for each."""
     connection = await asyncpg.connect(database_url, timeout=10)
     try:
-        await connection.copy_records_to_table(
-            "users", schema_name="accounts", columns=_COLUMNS, records=map(_row, users)
-        )
+        settled = await settle(connection, secret, number, lambda index: f"Person {index}")
     finally:
         await connection.close()
-    return [
-        Account(user.id, issuer.issue(user, ids.new(), ids.new(), now_ms).token, user.first_name, user.gender)
-        for user in users
-    ]
-
-
-def _user(user_id: str, index: int, now_ms: int) -> User:
-    return User(
-        id=user_id,
-        email=f"{user_id}@example.org",
-        email_verified_at=None,
-        role=Role.USER,
-        first_name=f"Person {index}",
-        gender=Gender.MALE if index % 2 else Gender.FEMALE,
-        birth_date=date(1995, 4, 1),
-        languages=("en",),
-        region=None,
-        locale=None,
-        terms_version=None,
-        privacy_version=None,
-        created_at=now_ms,
-        updated_at=now_ms,
-    )
-
-
-_COLUMNS: Final = (
-    "id",
-    "email",
-    "password_hash",
-    "role",
-    "first_name",
-    "gender",
-    "birth_date",
-    "languages",
-    "created_at",
-    "updated_at",
-)
-
-
-def _row(user: User) -> tuple[object, ...]:
-    created = datetime.fromtimestamp(user.created_at / 1000, UTC)
-    return (
-        user.id,
-        user.email,
-        "nobody signs in with a password here",
-        user.role,
-        user.first_name,
-        user.gender,
-        user.birth_date,
-        list(user.languages),
-        created,
-        created,
-    )
+    return [Account(user.id, token, user.first_name, user.gender) for user, token in settled]
