@@ -246,8 +246,8 @@ def measure(site: Site, plan: Plan) -> Figures:
     idle = cost(resting, site.read(), max(1, round(plan.idle_s)))
 
     before, recorded = site.read(), site.recorded()
-    seconds = swarm.ask(Caller.call)  # type: ignore[arg-type]  # all of them are
-    swarm.ask(Caller.hang_up)  # type: ignore[arg-type]
+    seconds = swarm.ask([caller.call for caller in callers])
+    swarm.ask([caller.hang_up for caller in callers])
     until = time.monotonic() + _RECORDED_WITHIN_S
     while site.recorded() < recorded + plan.calls:
         if time.monotonic() > until:

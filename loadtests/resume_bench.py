@@ -115,7 +115,7 @@ class Storm:
         """Everybody starts, loses the network, comes back where they were, loses it again, comes back elsewhere."""
         talks = [Returner(account) for account in people]
         swarm = self._come(START, talks, self._hubs[0])
-        swarm.ask(Returner.leave_something)  # type: ignore[arg-type]  # all of them are
+        swarm.ask([talk.leave_something for talk in talks])
         swarm.close()
         self._come(SAME, talks, self._hubs[0]).close()
         self._come(OTHER, talks, self._hubs[1]).leave()

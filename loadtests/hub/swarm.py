@@ -110,15 +110,17 @@ class Swarm:
 
         Raises: TimeoutError, RuntimeError.
         """
-        return self.ask(lambda talk: talk.join(), at_once=at_once)
+        return self.ask([client.talk.join for client in self.clients], at_once=at_once)
 
-    def ask(self, request: Callable[[Talk], bytes], *, at_once: int = 64) -> float:
-        """Lets everybody send a request, so many at a time, until all are ready again; seconds it took.
+    def ask(self, requests: Sequence[Callable[[], bytes]], *, at_once: int = 64) -> float:
+        """Lets everybody send their request, in the order of `clients`, until all are ready again; seconds it took.
 
         Raises: TimeoutError, RuntimeError.
         """
         return self._go_through(
-            (partial(self._send, client, request) for client in self.clients), at_once, _PATIENCE_S
+            (partial(self._send, *each) for each in zip(self.clients, requests, strict=True)),
+            at_once,
+            _PATIENCE_S,
         )
 
     def pair_up(self) -> None:
@@ -285,8 +287,8 @@ class Swarm:
                 raise TimeoutError(f"{len(busy)} clients are not ready")
         return time.monotonic() - began
 
-    def _send(self, client: Client, request: Callable[[Talk], bytes]) -> int:
-        client.sock.send(frame(request(client.talk)))
+    def _send(self, client: Client, request: Callable[[], bytes]) -> int:
+        client.sock.send(frame(request()))
         return client.sock.fileno()
 
     def _open(self, talk: Talk) -> int:
