@@ -100,7 +100,7 @@ bench-index: $(TEST)  ## measure pairing, with the index by bitsets beside a pla
 load: $(TEST)  ## let a crowd of 50 meet and talk for 30 s, on a server of its own
 	@exec $(BIN)/python -m loadtests.crowd $(ARGS)
 
-# MINUTES=60 for longer, MINUET_CHAOS_SEED=7 for the same again.
+# MINUTES=60 for longer, CHAOS_SEED=7 for the same again.
 MINUTES ?= 20
 .PHONY: chaos
 chaos: $(TEST)  ## break a whole deployment again and again, for 20 minutes

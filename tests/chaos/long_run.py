@@ -35,7 +35,7 @@ def main() -> int:
     options = _options()
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"MINUET_CHAOS_SEED={options.seed}, {options.minutes:g} minutes, into {folder}", flush=True)
+    print(f"CHAOS_SEED={options.seed}, {options.minutes:g} minutes, into {folder}", flush=True)
     until = time.monotonic() + options.minutes * 60
     number, failed = 0, 0
     while number == 0 or time.monotonic() < until:
@@ -97,7 +97,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=20.0, help="begin no further round after so long")
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--storm", type=int, default=STORM, help="how many come back at once in a storm")
-    seed = os.environ.get("MINUET_CHAOS_SEED")
+    seed = os.environ.get("CHAOS_SEED")
     parser.add_argument("--seed", type=int, default=int(seed) if seed else secrets.randbelow(1_000_000))
     parser.add_argument("--rounds", type=int, default=2, help="faults of each group in a round")
     parser.add_argument("--postgres-s", type=float, default=POSTGRES_S, help="how long PostgreSQL is away")

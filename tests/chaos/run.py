@@ -98,7 +98,7 @@ class Report:
             *(line[:WIDTH] for line in self.verdict.splitlines()),
             "",
             f"logs of all processes, history.jsonl, report.txt: {self.folder}",
-            f"again: MINUET_CHAOS_SEED={self.plan.seed}",
+            f"again: CHAOS_SEED={self.plan.seed}",
         ]
         return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """The short chaos runs: a few minutes of all that can break, over people who live on real sockets meanwhile.
 
-The seed is drawn and printed; `MINUET_CHAOS_SEED` repeats one. See docs/chaos.md.
+The seed is drawn and printed; `CHAOS_SEED` repeats one. See docs/chaos.md.
 """
 
 import os
@@ -32,9 +32,9 @@ POSTGRES_S = 6.0
 @pytest.fixture
 def seed() -> int:
     """As told, else a new one; printed, so that it can be told."""
-    told = os.environ.get("MINUET_CHAOS_SEED")
+    told = os.environ.get("CHAOS_SEED")
     seed = int(told) if told else secrets.randbelow(1_000_000)
-    print(f"MINUET_CHAOS_SEED={seed}")
+    print(f"CHAOS_SEED={seed}")
     return seed
 
 

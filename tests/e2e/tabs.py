@@ -73,7 +73,7 @@ SITUATION = """
 
 def artifacts() -> Path:
     """Where screenshots go."""
-    folder = Path(os.environ.get("MINUET_TEST_ARTIFACTS", ".artifacts"))
+    folder = Path(os.environ.get("TEST_ARTIFACTS", ".artifacts"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
