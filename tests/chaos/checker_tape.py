@@ -1,9 +1,10 @@
-"""Histories made by hand: what two people hear in a good evening, for planting something bad in it."""
+"""Histories made by hand: what two people hear in a good evening, for planting something bad in it; which rules that breaks."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tests.chaos.checker import Mode, check
 from tests.chaos.history import Entry, History
 from tests.chaos.readings import KeptCall, KeptMessage, Readings
 
@@ -263,3 +264,15 @@ def kept_otherwise(**changes: Any) -> Readings:
     """As `kept`, with its call changed."""
     readings = kept()
     return replace(readings, calls=[replace(readings.calls[0], **changes)])
+
+
+def on_the_phone() -> Tape:
+    """The two in a live call."""
+    tape = Tape()
+    tape.connects()
+    return tape
+
+
+def rules(tape: Tape, readings: Readings | None = None, mode: Mode | None = None) -> set[str]:
+    """Which rules a history breaks."""
+    return {violation.rule for violation in check(tape.history, readings or kept(), mode).violations}
