@@ -34,9 +34,20 @@ help:  ## say what there is
 run: $(RUN)  ## start everything here; Ctrl-C stops it
 	@exec $(BIN)/python -m minuet dev $(ARGS)
 
+# Most tests wait, for leases, timers and processes, so several run beside each other; a file's stay together, in one
+# process that has its own Valkey and PostgreSQL. Those marked `alone` follow one by one, unless the first were
+# interrupted. With ARGS it is one plain run of what they say. PROCESSES=1 for a machine with little memory.
+PROCESSES ?= 3
+PYTEST := $(BIN)/python -m pytest
 .PHONY: test
 test: $(TEST)  ## run the tests
-	@exec $(BIN)/python -m pytest $(ARGS)
+ifdef ARGS
+	@exec $(PYTEST) $(ARGS)
+else
+	@$(PYTEST) -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m 'not alone'; beside=$$?; \
+	[ $$beside -le 1 ] || exit $$beside; \
+	$(PYTEST) -m alone && exit $$beside
+endif
 
 .PHONY: check
 check: format-check lint types imports docs-check sdk-test test  ## all that CI runs

@@ -22,6 +22,7 @@ from tests.chaos.swarm_world import CONFIG, Habits
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.chaos,
+    pytest.mark.alone,
     pytest.mark.skipif(sys.platform != "linux", reason="the proofs of faults are read from /proc"),
 ]
 

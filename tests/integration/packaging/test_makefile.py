@@ -20,6 +20,8 @@ case "$*" in
     *version_info*) echo "$VERSION" ;;
     *"import ensurepip"*) exit "${NO_ENSUREPIP:-0}" ;;
     "-m venv"*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python" ;;
+    "-m pytest"*"not alone"*) exit "${BESIDE:-0}" ;;
+    "-m pytest"*) exit "${ALONE:-0}" ;;
     "-m minuet dev"*)
         # Winding down takes a moment; make itself stumbles when its child is gone before it has seen the signal.
         trap 'sleep 0.3; echo interrupted >> "$TRACE"; exit 0' INT
@@ -177,6 +179,47 @@ def test_a_signal_reaches_the_program_and_make_waits_for_it(
     assert checkout.did(word) == 1
     assert len(said.splitlines()) <= 1
     assert "Traceback" not in said
+
+
+def test_tests_run_beside_each_other_and_those_that_must_not_run_after_them(checkout: Checkout) -> None:
+    """Together the two runs are all tests: the one leaves out what the other takes."""
+    done = checkout.make("test")
+    runs = [
+        line.split("-m pytest ")[1] for line in checkout.trace.read_text().splitlines() if "-m pytest" in line
+    ]
+
+    assert done.returncode == 0, done.stderr
+    assert [run.split("-m ")[1] for run in runs] == ["not alone", "alone"]
+    assert "-n " in runs[0]
+    assert "-n " not in runs[1]
+
+
+@pytest.mark.parametrize(("beside", "alone"), [("1", "0"), ("0", "1"), ("1", "1")])
+def test_either_run_may_fail_them_all(checkout: Checkout, beside: str, alone: str) -> None:
+    """A failure says nothing of the other tests, so these are run all the same."""
+    done = checkout.make("test", BESIDE=beside, ALONE=alone)
+
+    assert done.returncode != 0
+    assert checkout.did("-m pytest") == 2
+
+
+@pytest.mark.parametrize("status", ["2", "3", "4"])
+def test_an_interrupted_run_is_over(checkout: Checkout, status: str) -> None:
+    """Ctrl-C, like a test file that cannot be read, leaves nothing to go on with."""
+    done = checkout.make("test", BESIDE=status)
+
+    assert done.returncode != 0
+    assert checkout.did("-m pytest") == 1
+
+
+def test_with_arguments_there_is_one_plain_run_of_what_they_say(checkout: Checkout) -> None:
+    """A debugger, `-x` and a single test work as they do with pytest itself."""
+    done = checkout.make("test", "ARGS=tests/unit -x")
+    failed = checkout.make("test", "ARGS=tests/unit -x", ALONE="1")
+
+    assert done.returncode == 0, done.stderr
+    assert failed.returncode != 0
+    assert checkout.did("-m pytest tests/unit -x") == checkout.did("-m pytest") == 1
 
 
 def test_help_names_every_target_that_people_use(checkout: Checkout) -> None:
