@@ -8,18 +8,27 @@ class AccountMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registrations = Counter(
-            "minuet_registrations_total", "Registrations by result", ["result"], registry=registry
+            "minuet_registrations_total", "Tries to register.", ["result"], registry=registry
         )
-        self.logins = Counter("minuet_logins_total", "Sign-ins by result", ["result"], registry=registry)
+        self.logins = Counter("minuet_logins_total", "Tries to sign in.", ["result"], registry=registry)
         self.refreshes = Counter(
-            "minuet_token_refreshes_total", "Uses of refresh tokens by result", ["result"], registry=registry
+            "minuet_token_refreshes_total",
+            "Uses of refresh tokens: `rotated`, or why not.",
+            ["result"],
+            registry=registry,
         )
+        for result in ("registered", "taken"):
+            self.registrations.labels(result)
+        for result in ("signed_in", "failed", "delayed", "banned"):
+            self.logins.labels(result)
         self.password_seconds = Histogram(
             "minuet_password_hash_seconds",
-            "From asking for an argon2 hash to having it, waiting included",
+            "Time from asking for an argon2 hash to having it, waiting included.",
             buckets=(0.02, 0.04, 0.06, 0.1, 0.2, 0.4, 0.8, 1.6),
             registry=registry,
         )
         self.password_queue_full = Counter(
-            "minuet_password_queue_full_total", "Sign-ins refused since too many waited", registry=registry
+            "minuet_password_queue_full_total",
+            "Sign-ins and registrations refused because too many waited for their hash.",
+            registry=registry,
         )

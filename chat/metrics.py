@@ -11,31 +11,31 @@ class ChatMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.messages = Counter(
             "minuet_chat_messages_total",
-            "Messages that were sent: new, or known already by their client_id.",
+            "Chat messages that were sent: `new`, or `repeated` under a known `client_id`.",
             ["result"],
             registry=registry,
         )
         self.keep_seconds = Histogram(
             "minuet_chat_keep_seconds",
-            "From a message's arrival to its being on disk.",
+            "Time from a chat message's arrival to its being on disk.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.told = Counter(
             "minuet_chat_told_total",
-            "News for a user's devices: told where they are, or only on this node because nobody could say where.",
+            "Chat news for a user's devices: told `everywhere` they are, or only `here` because Redis could not say where.",
             ["result"],
             registry=registry,
         )
         self.connections = Counter(
             "minuet_chat_connections_total",
-            "Wishes to stay in touch that came true, by outcome: made, or pending.",
+            "Wishes of two to stay in touch: connections `made`, or `pending` until the database is back.",
             ["outcome"],
             registry=registry,
         )
         self.ended = Counter(
             "minuet_chat_connections_ended_total",
-            "Connections that ended, by reason.",
+            "Connections between two people that were ended: `deleted`, or `blocked`.",
             ["reason"],
             registry=registry,
         )

@@ -17,7 +17,7 @@ class RecorderMetrics:
         )
         self.lag_seconds = Gauge(
             "minuet_recorder_lag_seconds",
-            "For how long the oldest of them has been waiting; 0 when none waits.",
+            "Time for which the oldest call of the backlog has been waiting; 0 when none waits.",
             registry=registry,
         )
         self.set_aside = Gauge(
@@ -27,19 +27,20 @@ class RecorderMetrics:
         )
         self.recorded = Counter(
             "minuet_calls_recorded_total",
-            "Calls written to history: new, or known in an earlier version.",
+            "Calls written to history: `new`, or `updated` from an earlier version.",
             ["result"],
             registry=registry,
         )
         self.batch_seconds = Histogram(
             "minuet_recorder_batch_seconds",
-            "Loading, writing and releasing one batch of calls.",
+            "Time that the recorder takes to load, write and release one batch of calls.",
             buckets=_BATCH_BUCKETS,
             registry=registry,
         )
         self.failures = Counter(
             "minuet_recorder_failures_total",
-            "What went wrong: redis or database away, a call refused, unreadable or lost, an error of ours.",
+            "Failures of the recorder: `redis` or `database` away, a call `refused` by the database, `unreadable` or `lost`,"
+            " or an error of ours (`internal`).",
             ["cause"],
             registry=registry,
         )
@@ -69,7 +70,7 @@ class AllocationMetrics:
         )
         self.visits = Counter(
             "minuet_turn_visits_total",
-            "Looks for a call's allocations: done at every server, postponed since one was away, given up.",
+            "Looks for a call's allocations: `done` at every server, `postponed` since one was away, or `given_up` after 15 minutes.",
             ["result"],
             registry=registry,
         )
@@ -81,7 +82,7 @@ class AllocationMetrics:
         )
         self.lag_seconds = Gauge(
             "minuet_turn_visit_lag_seconds",
-            "For how long the oldest visit has been due; 0 when none is.",
+            "Time for which the oldest look for allocations has been due; 0 when none is.",
             registry=registry,
         )
         for result in ("done", "postponed", "given_up"):

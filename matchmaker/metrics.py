@@ -12,74 +12,77 @@ class MatchmakerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.tickets = Gauge(
             "minuet_queue_tickets",
-            "Waiting tickets, as the pool's owner knows them",
+            "Tickets that wait in a pool, as its owner knows them; 0 where this process is not the owner.",
             ["intent", "side"],
             registry=registry,
         )
         self.match_wait = Histogram(
             "minuet_match_wait_seconds",
-            "From joining the queue to the claim, by the tier up to which wishes had widened",
+            "Time from joining the queue to the claim, by the tier up to which wishes had widened.",
             ["intent", "side", "tier"],
             buckets=_WAIT_BUCKETS,
             registry=registry,
         )
         self.matches = Counter(
             "minuet_matches_total",
-            "Matches by what became of them: claimed, live, returned (a side went back), expired (no call came)",
+            "Matches by what became of them: `claimed`, then `live`, `returned` (a side went back) or `expired` (no call came).",
             ["intent", "outcome"],
             registry=registry,
         )
         self.claims_refused = Counter(
             "minuet_claims_refused_total",
-            "Pairs of which a ticket was not waiting any more",
+            "Pairs that could not be claimed because a ticket of theirs was not waiting any more.",
             ["intent"],
             registry=registry,
         )
         self.claim_latency = Histogram(
             "minuet_arrival_to_claim_seconds",
-            "From a ticket's arrival in the pool to its claim, for tickets matched on arrival",
+            "Time from a ticket's arrival in the pool to its claim, for tickets matched on arrival.",
             ["intent"],
             buckets=_CLAIM_BUCKETS,
             registry=registry,
         )
         self.announce_latency = Histogram(
             "minuet_arrival_to_announced_seconds",
-            "From a ticket's arrival in the pool until both nodes are told of its match, for tickets matched on arrival",
+            "Time from a ticket's arrival in the pool until both nodes are told of its match, for tickets matched on arrival.",
             ["intent"],
             buckets=_CLAIM_BUCKETS,
             registry=registry,
         )
         self.found_latency = Histogram(
             "minuet_claim_to_found_seconds",
-            "From a claim until a session is told match.found",
+            "Time from a claim until a session is told `match.found`.",
             ["intent"],
             buckets=_CLAIM_BUCKETS,
             registry=registry,
         )
         self.passed_over = Counter(
             "minuet_passed_over_total",
-            "Waiting tickets that somebody behind them was preferred to, for a better fit",
+            "Waiting tickets that somebody behind them was preferred to, for a better fit.",
             ["intent"],
             registry=registry,
         )
         self.rejections = Counter(
             "minuet_match_rejections_total",
-            "Why those who were first in the queue did not fit whoever was tried, in a sample of one try in 32",
+            "Refusals of a pair by the rule that refused it, for those first in the queue, in a sample of one try in 32.",
             ["intent", "rule"],
             registry=registry,
         )
         self.lease_epoch = Gauge(
             "minuet_pool_epoch",
-            "The number of the lease under which this process owns the pool; 0 where it does not",
+            "Number of the lease under which this process owns the pool; 0 where it does not.",
             ["intent"],
             registry=registry,
         )
         self.pool_owner = Gauge(
-            "minuet_pool_owner", "Whether this process owns the pool", ["intent"], registry=registry
+            "minuet_pool_owner",
+            "1 where this process owns the pool, 0 where it did before.",
+            ["intent"],
+            registry=registry,
         )
         self.takeovers = Counter(
             "minuet_pool_takeovers_total",
-            "How often this process began to own the pool",
+            "Times at which this process began to own the pool.",
             ["intent"],
             registry=registry,
         )

@@ -89,7 +89,10 @@ def new_registry(role: str) -> CollectorRegistry:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     Gauge(
-        "minuet_build_info", "Which release runs, in which role.", ["version", "role"], registry=registry
+        "minuet_build_info",
+        "1, with the release that runs and its role.",
+        ["version", "role"],
+        registry=registry,
     ).labels(release(), role).set(1)
     return registry
 

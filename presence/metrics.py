@@ -15,7 +15,7 @@ class PresenceMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.users = Gauge(
             "minuet_presence_users",
-            "Sessions on this node by what their user does.",
+            "Sessions on this node by what their user does, as of its last renewal of the lease.",
             ["state"],
             registry=registry,
         )
@@ -32,20 +32,27 @@ class PresenceMetrics:
         )
         self.restoring_seconds = Counter(
             "minuet_restoring_seconds",
-            "Time for which this node granted nothing, because things were being put back.",
+            "Time for which this node granted nothing because things were being put back.",
             registry=registry,
         )
         self.put_back = Counter(
-            "minuet_put_back", "What this node put back into the store, by kind.", ["kind"], registry=registry
+            "minuet_put_back",
+            "Things that this node put back into the store after a loss.",
+            ["kind"],
+            registry=registry,
         )
         self.clock_skew = Gauge(
             "minuet_clock_skew_seconds",
-            "How far this machine's clock is ahead of the store's.",
+            "Time by which this machine's clock is ahead of the store's; negative where it is behind.",
             registry=registry,
         )
         self.sessions_reaped = Counter(
-            "minuet_sessions_reaped", "Sessions that were lost with their node.", registry=registry
+            "minuet_sessions_reaped",
+            "Sessions of dead nodes that this process cleared away.",
+            registry=registry,
         )
+        for kind in ("session", "activity", "ticket", "call", "revocation", "blocks"):
+            self.put_back.labels(kind)
         for state in UserState:
             self.users.labels(state.value)
 
@@ -62,10 +69,15 @@ class BusTraffic(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for name, text, out, in_ in (
-            ("minuet_bus_frames", "Frames between nodes.", self.frames_out, self.frames_in),
+            (
+                "minuet_bus_frames",
+                "Frames that went to other nodes or came from them.",
+                self.frames_out,
+                self.frames_in,
+            ),
             (
                 "minuet_bus_batches",
-                "Publications that carried frames.",
+                "Publications that carried frames to other nodes or from them.",
                 self.batches_out,
                 self.batches_in,
             ),
@@ -74,13 +86,19 @@ class BusTraffic(Collector):
             family.add_metric(["out"], out)
             family.add_metric(["in"], in_)
             yield family
-        yield GaugeMetricFamily("minuet_bus_waiting_bytes", "Frames that wait to leave.", self.waiting_bytes)
         yield GaugeMetricFamily(
-            "minuet_bus_held_bytes", "Frames that wait for missing ones before them.", self.held_bytes
+            "minuet_bus_waiting_bytes",
+            "Size of the frames that wait to leave for other nodes.",
+            self.waiting_bytes,
+        )
+        yield GaugeMetricFamily(
+            "minuet_bus_held_bytes",
+            "Size of the frames that wait for missing ones before them.",
+            self.held_bytes,
         )
         yield GaugeMetricFamily(
             "minuet_bus_kept_bytes",
-            "Publications kept in case a node asks for them again.",
+            "Size of the publications kept in case a node asks for them again.",
             self.kept_bytes,
         )
 
@@ -92,8 +110,13 @@ class BusMetrics:
         self.traffic = BusTraffic()
         registry.register(self.traffic)
         self.dropped = Counter(
-            "minuet_bus_dropped", "Frames given up, by reason.", ["reason"], registry=registry
+            "minuet_bus_dropped",
+            "Frames between nodes given up: `overflow` (too much waited), `refused` by the store, or `undecodable`.",
+            ["reason"],
+            registry=registry,
         )
+        for reason in ("overflow", "refused", "undecodable"):
+            self.dropped.labels(reason)
         self.missed = Counter(
             "minuet_bus_missed",
             "Frames to this node that did not arrive and could not be had again.",
@@ -131,7 +154,7 @@ class BusMetrics:
         )
         self.lag = Histogram(
             "minuet_bus_lag_seconds",
-            "From the store's publishing a canary to its arrival here.",
+            "Time from the store's publishing a canary to its arrival on this node.",
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
             registry=registry,
         )

@@ -9,36 +9,41 @@ class RestMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "minuet_http_requests_total",
-            "Requests by route as registered, method and status",
+            "HTTP requests that were answered.",
             ["route", "method", "status"],
             registry=registry,
         )
         self.seconds = Histogram(
             "minuet_http_request_seconds",
-            "From the request's head to the answer",
+            "Time from a request's head to its answer.",
             ["route"],
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
             registry=registry,
         )
         self.rate_limited = Counter(
-            "minuet_rate_limited_total", "Requests over their limit, by tier", ["tier"], registry=registry
+            "minuet_rate_limited_total",
+            "HTTP requests refused with 429 because a rate limit was used up.",
+            ["tier"],
+            registry=registry,
         )
         self.limiter_away = Counter(
             "minuet_rate_limiter_away_total",
-            "Requests let through uncounted because Redis was away",
+            "HTTP requests let through uncounted because Redis, which keeps the limits, was away.",
             registry=registry,
         )
         self.unknown_fields = Counter(
-            "minuet_http_unknown_fields_total", "Fields of bodies that no schema has", registry=registry
+            "minuet_http_unknown_fields_total",
+            "Fields of request bodies that no schema has; refused with `strict_messages`, else ignored.",
+            registry=registry,
         )
         self.revocation_unchecked = Counter(
             "minuet_http_revocation_unchecked_total",
-            "Hangups and the like that were let through while nobody could tell whether their token was revoked",
+            "Hangups and the like that were let through while nobody could tell whether their token was revoked.",
             registry=registry,
         )
         self.feedback = Counter(
             "minuet_call_feedback_total",
-            "Ratings of calls, by stars; one that is changed counts again",
+            "Ratings of calls, from 1 to 5 stars; one that is changed counts again.",
             ["rating"],
             registry=registry,
         )

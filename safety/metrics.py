@@ -7,13 +7,19 @@ class SafetyMetrics:
     """Of the service, as one process sees it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.made = Counter("minuet_safety_made", "Blocks and reports by kind.", ["kind"], registry=registry)
+        self.made = Counter(
+            "minuet_safety_made", "Blocks and reports that people made.", ["kind"], registry=registry
+        )
         self.restored = Counter(
             "minuet_safety_restored",
-            "Users whose blocks were restored from the archive, or could not be yet.",
+            "Users whose blocks were `restored` from the archive after a loss, or have to be `later`.",
             ["result"],
             registry=registry,
         )
+        for kind in ("block", "report"):
+            self.made.labels(kind)
+        for result in ("restored", "later"):
+            self.restored.labels(result)
 
 
 class SafetyRecorderMetrics:

@@ -50,7 +50,10 @@ class SessionMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.handshakes = Counter(
-            "minuet_session_starts_total", "First messages by result.", ["result"], registry=registry
+            "minuet_session_starts_total",
+            "First messages of connections: `ok`, `version` (the client is too old), or the code of the error.",
+            ["result"],
+            registry=registry,
         )
         self.resumes = Counter(
             "minuet_resume_total",
@@ -59,10 +62,16 @@ class SessionMetrics:
             registry=registry,
         )
         self._closed = Counter(
-            "minuet_ws_closed_total", "Closed connections by close code.", ["code"], registry=registry
+            "minuet_ws_closed_total",
+            "WebSocket connections that were closed, by close code.",
+            ["code"],
+            registry=registry,
         )
         self._refused = Counter(
-            "minuet_requests_refused_total", "Requests answered with an error.", ["code"], registry=registry
+            "minuet_requests_refused_total",
+            "WebSocket requests that were answered with an error, by its code.",
+            ["code"],
+            registry=registry,
         )
         self._dropped = Counter(
             "minuet_dropped_total",
@@ -91,13 +100,15 @@ class SessionMetrics:
         )
         self._stalled = Counter(
             "minuet_standstill_frames_total",
-            "Frames that came after a standstill: held until the node knew where it stood, or dropped.",
+            "Frames that came after a standstill: `held` until the node knew where it stood, or `dropped`.",
             ["result"],
             registry=registry,
         )
+        for result in ("held", "dropped"):
+            self._stalled.labels(result)
         self.loop_lag = Histogram(
             "minuet_event_loop_lag_seconds",
-            "How late the hub's timer fires.",
+            "Time by which a timer of the event loop fires late.",
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
@@ -129,7 +140,7 @@ class HandoverMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.seconds = Histogram(
             "minuet_handover_seconds",
-            "From the claim of a session that was on another node until it was here.",
+            "Time from the claim of a session that was on another node until it was here.",
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
             registry=registry,
         )
@@ -152,13 +163,13 @@ class CallMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.relay_seconds = QuickHistogram(
             "minuet_relay_seconds",
-            "From a read description or candidate to the peer's socket.",
+            "Time from a read description or candidate until it is handed to the peer's socket, or to the bus between nodes.",
             buckets=_RELAY_BUCKETS,
             registry=registry,
         )
         self.command_seconds = Histogram(
             "minuet_call_command_seconds",
-            "From a call event to its effects.",
+            "Time from an event of a call to its effects.",
             buckets=_COMMAND_BUCKETS,
             registry=registry,
         )
@@ -169,7 +180,10 @@ class CallMetrics:
             registry=registry,
         )
         self.sdp_rejected = Counter(
-            "minuet_sdp_rejected_total", "Refused descriptions by code.", ["code"], registry=registry
+            "minuet_sdp_rejected_total",
+            "Descriptions that were not let through, by the code of the error.",
+            ["code"],
+            registry=registry,
         )
         candidates = Counter(
             "minuet_candidates_total",
@@ -217,7 +231,7 @@ class CallMetrics:
         )
         self.late_timers = Histogram(
             "minuet_call_timer_lateness_seconds",
-            "How long after its deadline a call's timer was fired.",
+            "Time by which a call's timer was fired after its deadline.",
             buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
             registry=registry,
         )
@@ -262,7 +276,9 @@ class LiveCollector(Collector):
             "minuet_ws_connections", "Open WebSocket connections.", self._counts.connections()
         )
         yield GaugeMetricFamily(
-            "minuet_send_buffer_bytes", "What waits unsent for slow readers.", self._counts.unsent_bytes()
+            "minuet_send_buffer_bytes",
+            "Size of what waits unsent for slow readers.",
+            self._counts.unsent_bytes(),
         )
         yield _by_state("minuet_sessions", "Sessions of this node by state.", self._counts.sessions())
         yield _by_state("minuet_calls", "Calls that this node takes part in, by state.", self._counts.calls())

@@ -9,13 +9,13 @@ class ReplicaMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.age = Gauge(
             "minuet_replica_age_seconds",
-            "What the read replica shows is at most so old; -1 while nobody knows.",
+            "Greatest possible age of what the read replica shows; -1 while nobody knows.",
             registry=registry,
         )
         self.reads = Counter(
             "minuet_replica_reads_total",
-            "Reads that may be a little old: answered by the replica, by the primary, or by the primary after the"
-            " replica failed.",
+            "Reads that may be a little old: answered by the `replica`, by the `primary`, or by the primary after the"
+            " replica failed (`replica_failed`).",
             ["by"],
             registry=registry,
         )

@@ -20,10 +20,12 @@ class ClusterMetrics:
         )
         self.redirects = Counter(
             "minuet_redis_cluster_redirects",
-            "Commands that a node sent on to another one, by the kind of its answer.",
+            "Commands that a node of the cluster sent on to another one: `moved` for good, or `ask` while a slot moves.",
             ["kind"],
             registry=registry,
         )
+        for kind in ("moved", "ask"):
+            self.redirects.labels(kind)
         self.waits = Counter(
             "minuet_redis_cluster_waits",
             "Pauses that commands made because the primary of their slot did not serve.",
