@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from accounts.keys import KeyRing, TokenKey
 from accounts.model import Identity, Role, User
+from accounts.signatures import MOST_HEADERS, NotSigned, Signatures
 from accounts.tokens import Authenticator, TokenExpired, TokenIssuer, TokenScope, Unauthenticated
 from base.policy import Gender
 
@@ -90,10 +91,15 @@ def claims() -> Claims:
 
 
 @pytest.fixture
-def refused(ring: KeyRing) -> Callable[[str], None]:
+def refused(ring: KeyRing, header: Header, claims: Claims) -> Callable[[str], None]:
+    """Refused by one that has seen no token yet, and by one that knows the headers of ours."""
+    experienced = Authenticator(ring, SCOPE)
+    experienced.verify(signed(header, claims), NOW)
+
     def check(token: str) -> None:
-        with pytest.raises(Unauthenticated):
-            Authenticator(ring, SCOPE).verify(token, NOW)
+        for authenticator in (Authenticator(ring, SCOPE), experienced):
+            with pytest.raises(Unauthenticated):
+                authenticator.verify(token, NOW)
 
     return check
 
@@ -115,6 +121,60 @@ def test_an_issued_token_tells_who_when_and_until_when(key: str) -> None:
 
     assert identity == Identity(USER_ID, Role.USER, Gender.FEMALE, FAMILY_ID, NOW, issued.expires_at)
     assert issued.expires_at == (NOW // 1000 + 900) * 1000
+
+
+@pytest.mark.parametrize("key", [SECRET, PRIVATE_PEM], ids=["HS256", "EdDSA"])
+def test_every_token_of_a_key_is_checked(key: str) -> None:
+    """The first, which makes the header known, and the next: whole it is believed, with any part changed it is not."""
+    ring = KeyRing.parse(key)
+    issuer, authenticator = TokenIssuer(ring, SCOPE), Authenticator(ring, SCOPE)
+
+    for number in range(3):
+        token = issuer.issue(USER, FAMILY_ID, str(number), NOW).token
+        head, body, signature = token.split(".")
+        other = issuer.issue(USER, FAMILY_ID, "another", NOW).token.split(".")
+        assert authenticator.verify(token, NOW).user_id == USER_ID
+        for forged in (
+            f"{head}.{other[1]}.{signature}",
+            f"{head}.{body}.{other[2]}",
+            f"{head}.{body}.{signature}=",
+            f"{head}.{body}.{signature}A",
+            f"{head}.{body}.{signature[:-1]}",
+            f"{head}.{body}.",
+            f"{head}.{body}",
+            head,
+        ):
+            with pytest.raises(Unauthenticated):
+                authenticator.verify(forged, NOW)
+
+
+def test_a_signature_has_one_form_only(ring: KeyRing, header: Header, claims: Claims) -> None:
+    """The last letter of 32 bytes in base64 has four bits to spare; with those set it is another text, and no signature."""
+    authenticator = Authenticator(ring, SCOPE)
+    token = signed(header, claims)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    twin = token[:-1] + letters[letters.index(token[-1]) ^ 1]
+
+    for _ in range(2):
+        with pytest.raises(Unauthenticated):
+            authenticator.verify(twin, NOW)
+        assert authenticator.verify(token, NOW).user_id == USER_ID
+
+
+def test_nobody_without_a_key_has_a_header_remembered(ring: KeyRing, header: Header, claims: Claims) -> None:
+    """Else whoever sends tokens of their own making could fill the memory, or have `alg` settled for others."""
+    signatures = Signatures(ring)
+    for number in range(MOST_HEADERS + 10):
+        with pytest.raises(NotSigned):
+            signatures.signed_payload(
+                signed({**header, "jku": number}, claims, b"a secret of somebody else, long")
+            )
+    assert signatures.known_headers == 0
+
+    for number in range(MOST_HEADERS + 10):
+        signatures.signed_payload(signed({**header, "x": number}, claims))
+
+    assert signatures.known_headers == MOST_HEADERS
 
 
 def test_other_implementations_can_read_our_tokens(ring: KeyRing) -> None:
