@@ -2,6 +2,9 @@
 
 # ruff: noqa: S608  the statements are put together from constants of this file only
 
+from collections.abc import Mapping
+from uuid import UUID
+
 import asyncpg
 
 from accounts.model import (
@@ -18,8 +21,9 @@ from accounts.model import (
 )
 from accounts.ports import NotRotated, Rotated, RotationRefusal
 from base.policy import Gender
-from storage.postgres.pool import acquire, transaction
+from storage.postgres.pool import UNAVAILABLE_ERRORS, acquire, away, transaction
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment
+from storage.postgres.together import Together
 
 USER_COLUMNS = """
 u.id, u.email, u.email_verified_at, u.role, u.first_name, u.gender, u.birth_date, u.languages, u.region, u.locale,
@@ -28,11 +32,12 @@ u.terms_version, u.privacy_version, u.created_at, u.updated_at, u.banned_at, u.r
 
 
 class PostgresAccounts:
-    """One statement or one transaction a method."""
+    """One statement or one transaction a method; people who are asked for at the same moment share a statement."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_s: float = 5.0) -> None:
         self._pool = pool
         self._timeout_s = timeout_s
+        self._people: Together[UUID, User] = Together(self._users, patience_s=timeout_s)
 
     INSERT_USER = """
     INSERT INTO accounts.users (
@@ -66,12 +71,20 @@ class PostgresAccounts:
             await self._insert_family(connection, family)
         return True
 
-    SELECT_USER = f"SELECT {USER_COLUMNS} FROM accounts.users u WHERE u.id = $1 AND u.deleted_at IS NULL"
+    SELECT_USERS = (
+        f"SELECT {USER_COLUMNS} FROM accounts.users u WHERE u.id = ANY($1::uuid[]) AND u.deleted_at IS NULL"
+    )
 
     async def user(self, user_id: str) -> User | None:
+        try:
+            return await self._people.get(UUID(user_id))
+        except UNAVAILABLE_ERRORS as error:
+            raise away(error) from error
+
+    async def _users(self, user_ids: list[UUID]) -> Mapping[UUID, User]:
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
-            row = await connection.fetchrow(self.SELECT_USER, user_id)
-        return None if row is None else _user(row)
+            rows = await connection.fetch(self.SELECT_USERS, user_ids)
+        return {row["id"]: _user(row) for row in rows}
 
     SELECT_CREDENTIALS = f"""
     SELECT {USER_COLUMNS}, u.password_hash
