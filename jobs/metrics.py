@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from jobs.ports import Kept
+
 _BATCH_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 
@@ -87,3 +89,32 @@ class AllocationMetrics:
         )
         for result in ("done", "postponed", "given_up"):
             self.visits.labels(result)
+
+
+class PurgeMetrics:
+    """What is deleted because it was kept for long enough."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.purged = Counter(
+            "minuet_purged_total",
+            "What was deleted because it had been kept for long enough.",
+            ["what"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "minuet_purge_failures_total",
+            "Rounds of the purge that did not come to their end: the database was away, or did not let it go.",
+            ["what"],
+            registry=registry,
+        )
+        self.share_seconds = Histogram(
+            "minuet_purge_share_seconds",
+            "Time that deleting one share of what was kept for long enough takes.",
+            ["what"],
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        for what in Kept:
+            self.purged.labels(what)
+            self.failures.labels(what)
+            self.share_seconds.labels(what)

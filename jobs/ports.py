@@ -5,6 +5,7 @@ Every method may raise `base.errors.Unavailable`: whether it took effect is not 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from base.ids import CallId, ConnectionId
@@ -102,6 +103,14 @@ class RecordedConnections(Protocol):
     async def tell(self, connection_ids: Sequence[ConnectionId]) -> None:
         """Tells the two of each connection that it is there. Raises nothing: what fails is told later."""
         ...
+
+
+class Kept(StrEnum):
+    """What is kept for a time, and then deleted."""
+
+    SIGN_INS = "sign_ins"
+    CONSENT_LOGS = "consent_logs"
+    ENDED_CONNECTIONS = "ended_connections"
 
 
 class Expired(Protocol):

@@ -88,13 +88,19 @@ def new_registry(role: str) -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    Gauge(
+    build_info(registry, role)
+    return registry
+
+
+def build_info(registry: CollectorRegistry, role: str) -> None:
+    """Registers `minuet_build_info`."""
+    gauge = Gauge(
         "minuet_build_info",
         "1, with the release that runs and its role.",
         ["version", "role"],
         registry=registry,
-    ).labels(release(), role).set(1)
-    return registry
+    )
+    gauge.labels(release(), role).set(1)
 
 
 def release() -> str:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from rest.endpoints import API, Endpoint
 from rest.envelope import JSON
 from rest.limits import RequestLimits
+from rest.metrics import ReadinessMetrics
 from rest.middleware import header_adder, observe
 from rest.openapi import document
 from rest.policies import DECLARED, Policy, declare, refuse_undeclared
@@ -66,8 +67,9 @@ def build_admin_app(registry: CollectorRegistry, checks: Mapping[str, Check]) ->
     """The app of `MINUET_ADMIN_PORT`: no accounts, no limits, not for the internet."""
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_route("GET", "/healthz", healthz)
-    app.router.add_route("GET", "/readyz", Readiness(checks).handle)
-    app.router.add_route("GET", "/metrics", Metrics(registry).handle)
+    readiness = Readiness(checks, ReadinessMetrics(registry))
+    app.router.add_route("GET", "/readyz", readiness.handle)
+    app.router.add_route("GET", "/metrics", Metrics(registry, readiness).handle)
     return app
 
 

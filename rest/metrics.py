@@ -1,6 +1,6 @@
 """What REST counts. No label holds an id or an address."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class RestMetrics:
@@ -45,5 +45,17 @@ class RestMetrics:
             "minuet_call_feedback_total",
             "Ratings of calls, from 1 to 5 stars; one that is changed counts again.",
             ["rating"],
+            registry=registry,
+        )
+
+
+class ReadinessMetrics:
+    """What `/readyz` says, for alerts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.ok = Gauge(
+            "minuet_check_ok",
+            "1 while a check of `/readyz` is well, else 0; the process is ready while all that are `required` are well.",
+            ["check", "required"],
             registry=registry,
         )

@@ -12,6 +12,7 @@ import msgspec
 
 from base.errors import CLOSE_MEANINGS, ERROR_SPECS
 from base.policy import IntentPolicy
+from minuet.reference.metrics import metrics_page
 from minuet.settings import PREFIX, SECRETS, RateLimitSettings, Settings
 from signaling.call.describe import states_markdown
 from signaling.protocol.messages.family import ClientMessage, ServerMessage
@@ -126,6 +127,7 @@ def settings_page() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "messages.md": messages_page,
+    "metrics.md": metrics_page,
     "settings.md": settings_page,
     "states.md": states_markdown,
 }

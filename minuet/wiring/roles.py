@@ -13,8 +13,8 @@ import structlog
 
 from jobs.allocations import AllocationEnder
 from jobs.connections import MadeConnections
-from jobs.metrics import AllocationMetrics, RecorderMetrics
-from jobs.ports import Expired
+from jobs.metrics import AllocationMetrics, PurgeMetrics, RecorderMetrics
+from jobs.ports import Expired, Kept
 from jobs.purge import Purge
 from jobs.recorder import Recorder
 from jobs.safety_recorder import SafetyRecorder
@@ -215,14 +215,14 @@ def _start_jobs(
         running.start(made.run())
         running.start(safety_recorder.run())
         running.start(Sweep(stores.calls, node.calls).run())
-        expired: dict[str, Expired] = {
-            "sign-ins": stores.accounts,
-            "consent logs": PostgresConsentLogs(
+        expired: dict[Kept, Expired] = {
+            Kept.SIGN_INS: stores.accounts,
+            Kept.CONSENT_LOGS: PostgresConsentLogs(
                 foundation.database, kept_ms=foundation.settings.consent_kept_days * 86_400_000
             ),
-            "ended connections": PostgresEndedConnections(foundation.database),
+            Kept.ENDED_CONNECTIONS: PostgresEndedConnections(foundation.database),
         }
-        running.start(Purge(expired, foundation.clock).run())
+        running.start(Purge(expired, foundation.clock, PurgeMetrics(foundation.registry)).run())
         reaper = Reaper(stores.nodes, node.lost, node.presence_metrics, node.lease.settled)
         running.start(reaper.run())
     return matchmaker

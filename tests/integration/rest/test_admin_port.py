@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp.test_utils import TestClient
 from prometheus_client import CollectorRegistry, Counter
 
@@ -79,6 +80,40 @@ async def test_a_probe_that_hangs_counts_as_away(admin_port: Any, monkeypatch: p
     assert answer.status == 503
     assert (await answer.json())["missing"] == ["a"]
     assert time.monotonic() - began < 1
+
+
+async def test_what_is_ready_is_counted_when_somebody_scrapes(
+    admin_port: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For alerts: no balancer has to ask for `/readyz` first, and a probe that hangs does not hold the page up."""
+    monkeypatch.setattr("rest.routes.ops.SCRAPE_TIMEOUT_S", 0.2)
+    client = await admin_port(a=Check(True, away), b=Check(False, silent), c=Check(True, well))
+    page = await (await client.get("/metrics")).text()
+
+    assert 'minuet_check_ok{check="a",required="true"} 0.0' in page
+    assert 'minuet_check_ok{check="b",required="false"} 0.0' in page
+    assert 'minuet_check_ok{check="c",required="true"} 1.0' in page
+
+
+async def test_only_a_change_is_worth_a_line_in_the_log(admin_port: Any) -> None:
+    """Balancers and scrapers ask every few seconds, and an outage can last."""
+    trouble: list[Exception] = [Unavailable("at 10.0.0.5:5432")]
+
+    async def moody() -> None:
+        if trouble:
+            raise trouble[0]
+
+    client = await admin_port(redis=Check(True, moody))
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            await client.get("/readyz")
+            await client.get("/metrics")
+        trouble.clear()
+        for _ in range(3):
+            await client.get("/readyz")
+
+    said = [(line["event"], line["check"]) for line in lines if "probe" in line["event"]]
+    assert said == [("readiness_probe_failed", "redis"), ("readiness_probe_recovered", "redis")]
 
 
 async def test_causes_stay_in_the_log(admin_port: Any) -> None:
