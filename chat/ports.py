@@ -39,8 +39,13 @@ class MessageStore(Protocol):
         """At most `limit` messages: those before a number, newest first, or those after one, oldest first."""
         ...
 
-    async def unread(self, user_id: UserId, *, limit: int) -> dict[ConnectionId, int]:
-        """How many messages the user has not read, of the connections that have any, the most recent first."""
+    async def unread(
+        self, user_ids: Sequence[UserId], *, limit: int
+    ) -> dict[UserId, dict[ConnectionId, int]]:
+        """How many messages each user has not read, of the connections that have any, the most recent first.
+
+        At most `limit` connections for each; users without any are left out.
+        """
         ...
 
 

@@ -6,7 +6,7 @@ not written yet. Refuses to know who has to be told: the callers tell, after it 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from base.errors import Unavailable
+from base.gathering import Gathering
 from base.ids import ConnectionId, UserId
 from chat.metrics import ChatMetrics
 from chat.model import Acquaintance, Draft, Made, MadeConnection, Mark, Message, Sent, Wish
@@ -48,6 +49,7 @@ class Chat:
         self._metrics = metrics
         self._new_id = new_id
         self._now_ms = now_ms
+        self._unread = Gathering(self._read_unread)
 
     # Messages.
 
@@ -95,10 +97,13 @@ class Chat:
     async def unread(self, user_id: UserId) -> dict[ConnectionId, int] | None:
         """What a new session is told of; None where it is not known: a session does not wait for a database."""
         try:
-            async with _within(SNAPSHOT_TIMEOUT_S):
-                return await self._messages.unread(user_id, limit=MOST_UNREAD)
+            return await self._unread.ask(user_id) or {}
         except Unavailable:
             return None
+
+    async def _read_unread(self, user_ids: Sequence[UserId]) -> Mapping[UserId, dict[ConnectionId, int]]:
+        async with _within(SNAPSHOT_TIMEOUT_S):
+            return await self._messages.unread(user_ids, limit=MOST_UNREAD)
 
     # Connections.
 

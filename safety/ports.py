@@ -35,12 +35,8 @@ class SafetyLog(Protocol):
 class BlockArchive(Protocol):
     """Blocks as they are kept for good."""
 
-    async def blocks(self, user_id: UserId) -> set[UserId]:
-        """Whom the user does not meet, whoever of the two wanted so."""
-        ...
-
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, set[UserId]]:
-        """As `blocks`, of many at once; those without any are left out."""
+        """Whom each does not meet, whoever of the two wanted so; those without any are left out."""
         ...
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from base.errors import ErrorCode, MinuetError, Unavailable
+from base.gathering import Gathering
 from base.ids import CallId, ConnectionId, UserId
 from safety.metrics import SafetyMetrics
 from safety.ports import BlockArchive, SafetyLog
@@ -39,6 +40,7 @@ class Safety:
         self._archive = archive
         self._new_id = new_id
         self._metrics = metrics
+        self._archived = Gathering(archive.blocks_of)
         self._unrestored: dict[UserId, None] = {}
 
     async def block(self, by: UserId, other: UserId, *, call_id: CallId | None, now_ms: int) -> str:
@@ -105,7 +107,7 @@ class Safety:
             Whether they are known now.
         """
         try:
-            others = await self._archive.blocks(user_id)
+            others = await self._archived.ask(user_id) or set()
             await self._log.restore_blocks(user_id, others)
         except Unavailable as error:
             if not self._unrestored:

@@ -4,7 +4,7 @@ The connection's row is what senders wait for each other at: its lock gives each
 have no gaps and are on disk in their order. The counts of unread messages stand in the same row and change with it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -172,21 +172,32 @@ class PostgresMessages:
         return [message(row, connection_id, row["id"]) for row in rows]
 
     SELECT_UNREAD = """
-    (
-        SELECT id, low_unread AS unread, active_at FROM chat.connections
-        WHERE user_low = $1 AND closed_at IS NULL AND low_unread > 0
-    ) UNION ALL (
-        SELECT id, high_unread, active_at FROM chat.connections
-        WHERE user_high = $1 AND closed_at IS NULL AND high_unread > 0
-    )
-    ORDER BY active_at DESC
-    LIMIT $2
+    SELECT asked.user_id, found.id, found.unread
+    FROM unnest($1::uuid[]) AS asked (user_id)
+    CROSS JOIN LATERAL (
+        (
+            SELECT id, low_unread AS unread, active_at FROM chat.connections
+            WHERE user_low = asked.user_id AND closed_at IS NULL AND low_unread > 0
+        ) UNION ALL (
+            SELECT id, high_unread, active_at FROM chat.connections
+            WHERE user_high = asked.user_id AND closed_at IS NULL AND high_unread > 0
+        )
+        ORDER BY active_at DESC
+        LIMIT $2
+    ) found
+    ORDER BY found.active_at DESC
     """
 
-    async def unread(self, user_id: UserId, *, limit: int) -> dict[ConnectionId, int]:
+    async def unread(
+        self, user_ids: Sequence[UserId], *, limit: int
+    ) -> dict[UserId, dict[ConnectionId, int]]:
+        found: dict[UserId, dict[ConnectionId, int]] = {}
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
-            rows = await connection.fetch(self.SELECT_UNREAD, user_id, limit)
-        return {ConnectionId(str(row["id"])): row["unread"] for row in rows}
+            for row in await connection.fetch(self.SELECT_UNREAD, user_ids, limit):
+                found.setdefault(UserId(str(row["user_id"])), {})[ConnectionId(str(row["id"]))] = row[
+                    "unread"
+                ]
+        return found
 
 
 if TYPE_CHECKING:  # says that the port is met; its owner never imports this module

@@ -34,16 +34,6 @@ class PostgresSafety:
             return await self._write_one_by_one(in_order)
 
     BLOCKS_OF = """
-    SELECT blocked_id AS other FROM safety.blocks WHERE blocker_id = $1 AND removed_at IS NULL
-    UNION
-    SELECT blocker_id FROM safety.blocks WHERE blocked_id = $1 AND removed_at IS NULL
-    """
-
-    async def blocks(self, user_id: UserId) -> set[UserId]:
-        async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
-            return {UserId(str(row["other"])) for row in await connection.fetch(self.BLOCKS_OF, user_id)}
-
-    BLOCKS_OF_MANY = """
     SELECT blocker_id AS one, blocked_id AS other
     FROM safety.blocks WHERE blocker_id = ANY($1::uuid[]) AND removed_at IS NULL
     UNION
@@ -54,7 +44,7 @@ class PostgresSafety:
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, set[UserId]]:
         found: dict[UserId, set[UserId]] = {}
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
-            for row in await connection.fetch(self.BLOCKS_OF_MANY, user_ids):
+            for row in await connection.fetch(self.BLOCKS_OF, user_ids):
                 found.setdefault(UserId(str(row["one"])), set()).add(UserId(str(row["other"])))
         return found
 

@@ -37,7 +37,7 @@ async def test_a_message_that_is_sent_twice_is_there_once(
 
     assert again.message == first.message
     assert not again.is_new
-    assert await messages.unread(couple.him, limit=10) == {couple.connection_id: 2}
+    assert await messages.unread([couple.him], limit=10) == {couple.him: {couple.connection_id: 2}}
 
 
 async def test_one_client_id_cannot_stand_for_two_messages(couple: Couple, say: Say) -> None:
@@ -79,7 +79,7 @@ async def test_the_same_message_by_two_ways_at_once_is_kept_once(
 
     assert len({one.message.id for one in sent}) == 1
     assert sum(one.is_new for one in sent) == 1
-    assert await messages.unread(couple.him, limit=10) == {couple.connection_id: 1}
+    assert await messages.unread([couple.him], limit=10) == {couple.him: {couple.connection_id: 1}}
 
 
 async def test_times_do_not_go_backwards_where_clocks_differ(
@@ -132,8 +132,8 @@ async def test_reading_moves_the_mark_and_counts_what_is_left(
         Mark(4, 0, True, couple.her),
         Mark(4, 0, False, couple.her),
     ]
-    assert await messages.unread(couple.him, limit=10) == {}
-    assert await messages.unread(couple.her, limit=10) == {couple.connection_id: 1}
+    assert await messages.unread([couple.him], limit=10) == {}
+    assert await messages.unread([couple.her], limit=10) == {couple.her: {couple.connection_id: 1}}
 
 
 async def test_the_counts_of_a_snapshot_are_the_most_recent_connections_first(
@@ -154,8 +154,26 @@ async def test_the_counts_of_a_snapshot_are_the_most_recent_connections_first(
         await messages.send(draft_at(one, one.him, now_ms() + 10), apart=())
         await asyncio.sleep(0.02)
 
-    assert list(await messages.unread(her, limit=10)) == [couples[2].connection_id, couples[1].connection_id]
-    assert await messages.unread(her, limit=1) == {couples[2].connection_id: 1}
+    assert list((await messages.unread([her], limit=10))[her]) == [
+        couples[2].connection_id,
+        couples[1].connection_id,
+    ]
+    assert await messages.unread([her], limit=1) == {her: {couples[2].connection_id: 1}}
+
+
+async def test_a_crowd_is_counted_at_once(
+    messages: PostgresMessages, add_couple: AddCouple, say: Say
+) -> None:
+    """Each has their own counts and their own limit; who has nothing to read is left out."""
+    one, other = await add_couple(), await add_couple()
+    for _ in range(2):
+        await say(one, one.her)
+    await say(other, other.him)
+
+    assert await messages.unread([one.her, one.him, other.her, other.him], limit=1) == {
+        one.him: {one.connection_id: 2},
+        other.her: {other.connection_id: 1},
+    }
 
 
 @pytest.mark.parametrize(
@@ -226,5 +244,5 @@ async def test_an_absent_database_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await PostgresMessages(pool).send(draft(couple, couple.her), apart=())
     with pytest.raises(Unavailable):
-        await PostgresMessages(pool).unread(couple.her, limit=1)
+        await PostgresMessages(pool).unread([couple.her], limit=1)
     await pool.close()

@@ -78,6 +78,8 @@ async def check(
         assert seen.unread == count
         assert seen.read_up_to == plain.mark[side]
         assert seen.peer_read_up_to == plain.mark["him" if side == "her" else "her"]
-        assert await messages.unread(user_id, limit=5) == ({couple.connection_id: count} if count else {})
+        assert (await messages.unread([user_id], limit=5)).get(user_id, {}) == (
+            {couple.connection_id: count} if count else {}
+        )
         by_hand = sum(one.sender_id != user_id and one.number > plain.mark[side] for one in kept)
         assert by_hand == count

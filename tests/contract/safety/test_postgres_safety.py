@@ -101,14 +101,14 @@ async def test_a_block_that_was_taken_back_stays_so_when_it_is_written_again(
     await archive.write([block])
     await database.execute("UPDATE safety.blocks SET removed_at = now()")
     again = await archive.write([block])
-    not_blocked = await archive.blocks(ann)
+    not_blocked = await archive.blocks_of([ann])
     anew = make.block(ann, bob)
     after = await archive.write([anew])
 
     assert again.in_force == frozenset()
-    assert not_blocked == set()
+    assert not_blocked == {}
     assert after.in_force == {anew.id}
-    assert await archive.blocks(ann) == {bob}
+    assert await archive.blocks_of([ann]) == {ann: {bob}}
 
 
 async def test_blocks_are_found_from_both_sides(
@@ -118,9 +118,9 @@ async def test_blocks_are_found_from_both_sides(
     ann, bob, eve = [await add_person() for _ in range(3)]
     await archive.write([make.block(ann, bob), make.block(eve, ann), make.block(ann, eve)])
 
-    assert await archive.blocks(ann) == {bob, eve}
-    assert await archive.blocks(bob) == {ann}
-    assert await archive.blocks(eve) == {ann}
+    assert await archive.blocks_of([ann]) == {ann: {bob, eve}}
+    assert await archive.blocks_of([bob]) == {bob: {ann}}
+    assert await archive.blocks_of([eve]) == {eve: {ann}}
 
 
 async def test_one_impossible_record_does_not_keep_the_others(
@@ -191,5 +191,5 @@ async def test_without_a_database_everything_is_unavailable(make: Make) -> None:
     with pytest.raises(Unavailable):
         await archive.write([make.report(UserId(make.new_id()), UserId(make.new_id()))])
     with pytest.raises(Unavailable):
-        await archive.blocks(UserId(make.new_id()))
+        await archive.blocks_of([UserId(make.new_id())])
     await pool.close()

@@ -56,13 +56,13 @@ async def test_a_block_is_in_force_at_once_and_in_the_archive_soon(
     ann, bob = await add_person(), await add_person()
     block_id = await safety.block(ann, bob, call_id=None, now_ms=1_000)
     at_once = (await safety.blocks(ann), await safety.blocks(bob))
-    before = await archive.blocks(ann)
+    before = await archive.blocks_of([ann])
     await record_all(recorder, pending)
 
     assert is_uuid(block_id)
     assert at_once == ({bob}, {ann})
-    assert before == set()
-    assert await archive.blocks(ann) == {bob}
+    assert before == {}
+    assert await archive.blocks_of([ann]) == {ann: {bob}}
     assert metrics.get_sample_value("minuet_safety_made_total", {"kind": "block"}) == 1
 
 
@@ -150,9 +150,6 @@ async def test_restoring_waits_for_the_archive_without_keeping_anybody_out(
         def __init__(self, away: PostgresSafety, back: PostgresSafety) -> None:
             self.now = away
             self._back = back
-
-        async def blocks(self, user_id: UserId) -> set[UserId]:
-            return await self.now.blocks(user_id)
 
         async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, set[UserId]]:
             return await self.now.blocks_of(user_ids)
@@ -265,7 +262,7 @@ async def test_a_block_that_was_taken_back_is_not_brought_back_by_a_second_writi
     await record_all(recorder, pending)
 
     assert await safety.blocks(ann) == set()
-    assert await archive.blocks(ann) == set()
+    assert await archive.blocks_of([ann]) == {}
 
 
 async def test_what_can_never_be_written_is_put_aside(
