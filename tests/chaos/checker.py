@@ -8,7 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tests.chaos import checker_calls, checker_chat, checker_queue, checker_sessions, checker_video
+from tests.chaos import (
+    checker_calls,
+    checker_chat,
+    checker_pairs,
+    checker_queue,
+    checker_relays,
+    checker_returns,
+    checker_sessions,
+    checker_video,
+)
 from tests.chaos.checker_story import Mode, Story, Violation, lines
 from tests.chaos.history import History
 from tests.chaos.readings import Readings
@@ -87,8 +96,19 @@ RULES: Sequence[Rule] = (
     checker_calls.deadlines,
     checker_calls.clock,
     checker_calls.ends,
+    checker_pairs.same_views,
+    checker_pairs.both_told,
+    checker_pairs.clock_moves,
+    checker_pairs.noes,
+    checker_pairs.kept_calls,
+    checker_relays.relays,
+    checker_returns.seniority,
+    checker_returns.requeued,
+    checker_returns.pauses,
     checker_video.consent,
+    checker_video.taken_back,
     checker_chat.connections,
+    checker_chat.wishes,
     checker_chat.chats,
     checker_chat.blocks,
     home,

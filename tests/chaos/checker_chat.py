@@ -26,6 +26,40 @@ def connections(story: Story, readings: Readings, mode: Mode) -> Iterator[Violat
                 )
 
 
+def wishes(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
+    """Two stay in touch if whoever decides has wished it, both where both decide; and then they do."""
+    blocked = _blocked(story, readings)
+    pairs = set(readings.connections.values())
+    for call in readings.calls:
+        tales = [tale for tale in story.calls().get(call.id, ()) if tale.role]
+        wished = {
+            tale.role for tale in tales for ask in tale.asks if ask.type == "connect.request" and not ask.code
+        }
+        asked = [
+            ask.sent for tale in tales for ask in tale.asks if ask.type == "connect.request" and not ask.code
+        ]
+        enough = "controller" in wished or len({entry.who for entry in asked}) == 2
+        if call.connected and len(tales) == 2 and not enough:
+            yield Violation(
+                "connections", f"{call.id} has connected two who had not wished it", lines(*asked)
+            )
+        if mode.lost(story.local_ms(call.created_at), story.local_ms(call.ended_at) + _TOLD_MS):
+            continue
+        pair = frozenset(call.users.values())
+        if call.connected and pair not in pairs and pair not in blocked:
+            yield Violation("connections", f"{call.id} connected two, and they are not", lines(*asked))
+        for tale in tales:
+            for ask in tale.asks:
+                if (
+                    ask.type == "connect.request"
+                    and ask.done
+                    and tale.role == "controller"
+                    and not call.connected
+                ):
+                    what = f"the wish of person {tale.who} in {call.id} was answered, and is gone"
+                    yield Violation("connections", what, lines(ask.sent, ask.reply))
+
+
 def chats(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
     """What was acknowledged is kept once, numbered without gaps, in the order in which each said it."""
     kept: dict[str, list[KeptMessage]] = defaultdict(list)
@@ -132,3 +166,9 @@ def blocks(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
             if frozenset(call.users.values()) == pair and call.created_at > since:
                 what = f"{call.id} is of two of whom one had blocked the other"
                 yield Violation("blocks", what, lines(ask.sent, ask.reply))
+        for chat in story.asks:
+            if chat.type != "chat.send" or not chat.done or chat.sent.at_ms < ask.reply.at_ms + _BLOCK_MS:
+                continue
+            if readings.connections.get(chat.sent.body["connection_id"]) == pair:
+                what = "a message was taken between two of whom one had blocked the other"
+                yield Violation("blocks", what, lines(ask.reply, chat.sent, chat.reply))

@@ -142,6 +142,7 @@ class Tape:
         return self.hears(who, "call.state", **self.view(who, version, state, **more))
 
     def both_told(self, version: int, state: str, **more: Any) -> None:
+        more = {"deadline_at": self.now + 5000} | more
         for who in (0, 1):
             self.told(who, version, state, **more)
 
@@ -158,6 +159,7 @@ class Tape:
         self.both_told(3, "connecting")
         self.relays(0, "call.offer", 1)
         self.relays(1, "call.answer", 1)
+        self.trickles(0, 1, "one", "two")
         for who in (0, 1):
             self.done(who, "call.media", call_id=CALL, state="connected")
         self.both_told(4, "connecting")
@@ -168,8 +170,18 @@ class Tape:
 
     def relays(self, who: int, type_: str, negotiation: int, video: str | None = None) -> None:
         body: dict[str, Any] = {"call_id": CALL, "negotiation": negotiation, "video": video}
-        self.done(who, type_, **body)
-        self.hears(1 - who, type_, **body)
+        said, heard = ({"of": "peer"}, {"of": "self"}) if type_ == "call.answer" else ({}, {})
+        self.done(who, type_, None, **body, **said)
+        self._hears_relayed(1 - who, type_, body | heard)
+
+    def trickles(self, who: int, negotiation: int, *names: str) -> None:
+        """Candidates for an offer of theirs."""
+        body: dict[str, Any] = {"call_id": CALL, "negotiation": negotiation, "candidates": list(names)}
+        self.done(who, "call.candidates", of="self", **body)
+        self._hears_relayed(1 - who, "call.candidates", body | {"of": "peer"})
+
+    def _hears_relayed(self, who: int, type_: str, body: dict[str, Any]) -> None:
+        self.hears(who, type_, **body)
 
     def opens_video(self) -> None:
         """The guest asks, she approves both ways, and pictures are negotiated. Versions 6 and 7."""

@@ -1,12 +1,17 @@
 """What consent promises: video is allowed only by a word of approval that nothing has taken back since."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from tests.chaos.checker_story import Ask, Mode, Story, Tale, Violation, lines
 from tests.chaos.history import Entry
 from tests.chaos.readings import Readings
 
-_SENDING = ("sendrecv", "sendonly")
+_SENDING: Final = ("sendrecv", "sendonly")
+_GONE_MS: Final = 1_000.0
+"""A second after it was taken back no picture is allowed nor on its way."""
+_TOLD_MS: Final = 1_500.0
+"""A second, and what the machine needs."""
 
 
 def consent(story: Story, _readings: Readings, _mode: Mode) -> Iterator[Violation]:
@@ -18,7 +23,7 @@ def consent(story: Story, _readings: Readings, _mode: Mode) -> Iterator[Violatio
         revocations = [ask for ask in asks if ask.type == "video.revoke"]
         for tale in tales:
             yield from _shown(tale, approvals, revocations, seats)
-            yield from _relayed(tale, tales, approvals, revocations, seats)
+            yield from _relayed(tale, tales, approvals, revocations, seats, story)
 
 
 def _shown(
@@ -45,6 +50,55 @@ def _shown(
             allowed[sender] = now[sender]
 
 
+def taken_back(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation]:
+    """A revocation that was answered holds for whoever said it from then on, for the other within a second."""
+    for tales in story.calls().values():
+        seats = {tale.who: tale.seat for tale in tales}
+        asks = [ask for tale in tales for ask in tale.asks]
+        approvals = [ask for ask in asks if ask.type == "video.approve"]
+        for revoked in (ask for ask in asks if ask.type == "video.revoke" and ask.done):
+            for tale in tales:
+                yield from _holds(tale, revoked, approvals, seats, story, mode)
+
+
+def _holds(
+    tale: Tale, revoked: Ask, approvals: Sequence[Ask], seats: dict[int, str], story: Story, mode: Mode
+) -> Iterator[Violation]:
+    assert revoked.reply is not None
+    from_ms, is_own = revoked.reply.at_ms, tale.who == revoked.sent.who
+    until_ms = from_ms + (0.0 if is_own else _GONE_MS)
+    told = list(_told(tale))
+    for entry, now, _ in told:
+        if entry.number < revoked.reply.number or entry.at_ms < until_ms:
+            continue
+        if not story.was_attached(tale.who, from_ms, entry.at_ms):
+            continue  # said before, and told to one who comes back
+        if not is_own and mode.was_away(from_ms, entry.at_ms):
+            continue
+        for sender in "ab":
+            if now[sender] and not any(_allows(one, sender, entry, revoked, seats) for one in approvals):
+                what = f"video of seat {sender} was taken back, and is allowed still"
+                yield Violation("consent", what, lines(revoked.sent, revoked.reply, entry))
+    if is_own or mode.was_away(from_ms, from_ms + _TOLD_MS):
+        return
+    before = [now for entry, now, _ in told if entry.at_ms <= from_ms]
+    if (
+        not before
+        or not any(before[-1].values())
+        or not story.was_attached(tale.who, from_ms, from_ms + _TOLD_MS)
+    ):
+        return
+    shut = any(not all(now.values()) for entry, now, _ in told if from_ms < entry.at_ms <= from_ms + _TOLD_MS)
+    anew = any(from_ms <= one.sent.at_ms <= from_ms + _TOLD_MS for one in approvals)
+    over = tale.over is not None and tale.over.at_ms <= from_ms + _TOLD_MS
+    if not shut and not over and not anew:
+        yield Violation(
+            "consent",
+            f"person {tale.who} was not told that video was taken back",
+            lines(revoked.sent, revoked.reply),
+        )
+
+
 def _told(tale: Tale) -> Iterator[tuple[Entry, dict[str, bool], int | None]]:
     """Who may send, as it was told by and by, with the version where there is one."""
     views = {view.entry.number: view for view in tale.views}
@@ -62,6 +116,7 @@ def _relayed(
     approvals: Sequence[Ask],
     revocations: Sequence[Ask],
     seats: dict[int, str],
+    story: Story,
 ) -> Iterator[Violation]:
     for entry in tale.heard:
         if entry.type not in ("call.offer", "call.answer") or entry.body["video"] not in _SENDING:
@@ -79,12 +134,23 @@ def _relayed(
         if not sent:
             yield Violation("consent", "a description that nobody sent", lines(entry))
             continue
-        # Taken back for certain before it was sent: the revocation had been answered.
-        over = [one for one in revocations if one.done and one.reply and one.reply.number < sent[-1].number]
+        # Taken back for certain: the revocation had been answered before it was sent, or long before it came.
+        over = [
+            one
+            for one in revocations
+            if one.done
+            and one.reply
+            and (one.reply.number < sent[-1].number or _is_late(entry, one.reply, story))
+        ]
         since = over[-1] if over else None
         if not any(_allows(one, sender, entry, since, seats) for one in approvals):
             what = f"video of seat {sender} was relayed, and nobody had allowed it"
             yield Violation("consent", what, lines(_sent(since), sent[-1], entry))
+
+
+def _is_late(entry: Entry, reply: Entry, story: Story) -> bool:
+    """Whether something came, to one who was there, when a revocation must have overtaken it."""
+    return entry.at_ms - reply.at_ms > _GONE_MS and story.was_attached(entry.who, reply.at_ms, entry.at_ms)
 
 
 def _allows(approval: Ask, sender: str, seen: Entry, since: Ask | None, seats: dict[int, str]) -> bool:

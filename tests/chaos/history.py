@@ -115,7 +115,7 @@ def load(path: Path) -> History:
 
 
 def tidy(message: Message) -> Message:
-    """A message as the history keeps it: without secrets, and of its descriptions only what they do with video."""
+    """A message as the history keeps it: without secrets, addresses, and of descriptions but what they do with video."""
     data = message.get("data")
     if not data:
         return message
@@ -123,7 +123,7 @@ def tidy(message: Message) -> Message:
     if "sdp" in kept:
         kept["video"] = video_of(kept.pop("sdp"))
     if "candidates" in kept:
-        kept["candidates"] = len(kept["candidates"])
+        kept["candidates"] = [_name_of(candidate) for candidate in kept["candidates"]]
     return {**message, "data": kept}
 
 
@@ -137,6 +137,11 @@ def video_of(sdp: str) -> str | None:
         if f"\r\na={direction}\r\n" in section:
             return None if direction == "inactive" else direction
     return "sendrecv"
+
+
+def _name_of(candidate: Message) -> str:
+    """The foundation of a candidate, of which our people have another for each; nothing of its address."""
+    return str(candidate.get("candidate", "")).partition(" ")[0].removeprefix("candidate:")
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tests.chaos.checker import Mode, check
 from tests.chaos.deployment import PREFIX, SECRET, Deployment, Layout
 from tests.chaos.faults import Fault, Scene
 from tests.chaos.history import History
+from tests.chaos.judge_again import HISTORY, keep
 from tests.chaos.readings import read_final
 from tests.chaos.swarm import Habits, Swarm, World, settle_people
 from tests.chaos.swarm_device import DRAIN
@@ -117,7 +118,7 @@ async def run(plan: Plan, folder: Path) -> Report:
             await _live(plan, scene, report)
         finally:
             report.counts = swarm.counts()
-            swarm.history.dump(folder / "history.jsonl")
+            swarm.history.dump(folder / HISTORY)
             (folder / "schedule.json").write_text(_as_json(report))
             for member in deployment.members.values():
                 report.counts[f"lives of {member.role}"] += member.lives
@@ -146,7 +147,9 @@ async def _live(plan: Plan, scene: Scene, report: Report) -> None:
         report.failures.append("the history overflowed")
     if plan.unnoticed:
         report.failures += noticed(swarm.history)
-    verdict = check(swarm.history, final, mode_of(report.done))
+    mode = mode_of(report.done)
+    keep(report.folder, final, mode)
+    verdict = check(swarm.history, final, mode)
     report.verdict = verdict.report()
     if not verdict.ok:
         report.failures.append("the checker found broken promises, see below")

@@ -11,7 +11,10 @@ import asyncpg
 
 from loadtests.hub.accounts import settle
 
-_SHORT: Final = """
+DECLINE_PAUSE_S: Final = (0.6, 1.2)
+"""For how long somebody who declined may not queue: the first time, and after each further one in a row."""
+
+_SHORT: Final = f"""
 proposed_s = 5.0
 connecting_s = 8.0
 reconnecting_s = 8.0
@@ -26,7 +29,7 @@ max_offers = 40
 offers_s = 5.0
 recent_partner_s = 0.0
 recent_penalty_s = 0.0
-decline_pause_s = [0]
+decline_pause_s = {list(DECLINE_PAUSE_S)}
 """
 
 CONFIG: Final = f"""

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.swarm import canned
 from tests.chaos.checker import Mode, check
 from tests.chaos.checker_tape import CALL, evening, kept, rules
 from tests.chaos.history import History, load, tidy, video_of
 from tests.chaos.history_look import brief, of_call
+from tests.chaos.judge_again import HISTORY, keep, kept_in
 
 
 def test_a_good_evening_breaks_no_rule() -> None:
@@ -81,6 +83,20 @@ class TestHistory:
 
         assert load(tmp_path / "history.jsonl").entries == tape.history.entries
 
+    def test_a_run_that_was_kept_can_be_judged_again(self, tmp_path: Path) -> None:
+        """By what was left of it, as it was judged then."""
+        tape = evening()
+        mode = Mode(away=[(0.0, 5.0)], sessions_survive=True)
+        tape.history.dump(tmp_path / HISTORY)
+        keep(tmp_path, kept(), mode)
+
+        history, readings, excused = kept_in(tmp_path)
+
+        assert check(history, readings, excused).ok
+        assert (readings, excused.sessions_survive) == (replace(kept(), leftovers=[]), True)
+        assert excused.was_away(1.0, 2.0)
+        assert not excused.was_away(6.0, 7.0)
+
     def test_a_call_is_shown_with_all_that_its_people_did_meanwhile(self) -> None:
         """For whoever looks for the cause of a broken promise."""
         tape = evening()
@@ -105,9 +121,11 @@ class TestHistory:
         """Only what descriptions do with video."""
         sdp = "v=0\r\nm=audio 9 x 0\r\na=sendrecv\r\nm=video 9 x 96\r\na=sendonly\r\n"
 
-        kept = tidy({"type": "call.offer", "data": {"sdp": sdp, "token": "secret", "candidates": [{}, {}]}})
+        candidates = [canned.candidate(1), canned.candidate(2)]
 
-        assert kept == {"type": "call.offer", "data": {"video": "sendonly", "candidates": 2}}
+        kept = tidy({"type": "call.offer", "data": {"sdp": sdp, "token": "secret", "candidates": candidates}})
+
+        assert kept == {"type": "call.offer", "data": {"video": "sendonly", "candidates": ["8422", "8423"]}}
 
     @pytest.mark.parametrize(
         ("section", "direction"),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.chaos.checker_tape import CALL, CHAT, SERVER_MS, evening, kept, rules
+from tests.chaos.checker_tape import CALL, CHAT, SERVER_MS, evening, kept, kept_otherwise, on_the_phone, rules
 from tests.chaos.readings import KeptMessage
 
 
@@ -87,8 +87,43 @@ class TestStayingInTouch:
             readings.calls[0],
             id="call-2",
             created_at=SERVER_MS + 60_000,
+            reason="declined",
             live_at=None,
             ended_at=SERVER_MS + 60_001,
+            duration_ms=0,
+            connected=False,
         )
 
         assert rules(tape, replace(readings, calls=[*readings.calls, again])) == {"blocks"}
+
+    def test_a_message_after_a_block_is_found(self) -> None:
+        """Nothing passes between them any more."""
+        tape = evening()
+        tape.done(0, "safety.block", call_id=CALL)
+        tape.wait(1000)
+        tape.done(1, "chat.send", {"id": "m", "number": 3}, connection_id=CHAT, client_id="m", body="m")
+        more = KeptMessage(CHAT, 3, "m", "user-1", "m", "m")
+
+        assert rules(tape, replace(kept(), messages=[*kept().messages, more])) == {"blocks"}
+
+    def test_a_connection_that_nobody_wished_is_found(self) -> None:
+        """She said nothing."""
+        tape = on_the_phone()
+        tape.at_ms = 6000.0
+        tape.hears(0, "call.ended", call_id=CALL, reason="connected", duration_ms=5900, requeued=False)
+        tape.hears(1, "call.ended", call_id=CALL, reason="completed", duration_ms=5900, requeued=False)
+
+        assert rules(tape, replace(kept(), messages=[])) == {"connections"}
+
+    def test_a_wish_that_was_answered_and_is_gone_is_found(self) -> None:
+        """By history they are strangers."""
+        readings = kept_otherwise(connected=False, reason="completed")
+
+        assert "connections" in rules(evening(), readings)
+
+    def test_a_connection_that_only_history_has_is_found(self) -> None:
+        """The call connected them, and they cannot write to each other."""
+        tape = on_the_phone()
+        tape.comes_to_its_end()
+
+        assert rules(tape, replace(kept(), messages=[], connections={})) == {"connections"}

@@ -27,9 +27,9 @@ class TestTheQueue:
         tape.matched(call="call-2")
         for who in (0, 1):
             tape.hears(who, "call.ended", call_id="call-2", reason="no_answer", duration_ms=0, requeued=False)
-        base = kept_otherwise(reason="cancelled", live_at=None, duration_ms=0, ended_at=SERVER_MS + 20).calls[
-            0
-        ]
+        base = kept_otherwise(
+            reason="cancelled", live_at=None, duration_ms=0, ended_at=SERVER_MS + 20, connected=False
+        ).calls[0]
         second = replace(
             base, id="call-2", reason="no_answer", created_at=SERVER_MS + 25, ended_at=SERVER_MS + 30
         )
@@ -48,7 +48,9 @@ class TestTheQueue:
         for who in (0, 1):
             tape.hears(who, "call.ended", call_id=CALL, reason="no_answer", duration_ms=0, requeued=False)
 
-        ended = kept_otherwise(reason="no_answer", live_at=None, duration_ms=0, ended_at=SERVER_MS + 20)
+        ended = kept_otherwise(
+            reason="no_answer", live_at=None, duration_ms=0, ended_at=SERVER_MS + 20, connected=False
+        )
         assert rules(tape, replace(ended, messages=[])) == set()
 
     def test_a_place_that_is_just_gone_is_found(self) -> None:
