@@ -20,7 +20,6 @@ from redis.asyncio import (
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -30,6 +29,7 @@ from storage.redis.cluster import ClusterRedis
 from storage.redis.cluster_url import ClusterUrl
 from storage.redis.metrics import ClusterMetrics
 from storage.redis.multiplexed import MultiplexedRedis
+from storage.redis.script import Script
 
 RETRY_AFTER_MS = 1_000
 
@@ -131,7 +131,9 @@ def _pool(url: str, max_connections: int, timeout_s: float) -> ConnectionPool:
     return pool
 
 
-def load_script(redis: Redis, name: str) -> AsyncScript:
+def load_script(redis: Redis, name: str) -> Script:
     """The script `storage/redis/scripts/<name>.lua`, ready to be called with `keys=` and `args=`."""
     source = files("storage.redis").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
-    return redis.register_script(source)
+    # A cluster's client has to know it where a server has lost it.
+    redis.register_script(source)
+    return Script(redis, source)

@@ -63,16 +63,26 @@ class MultiplexedRedis(Redis):
         words = tuple(name.split(" ")) if " " in name else (name,)
         if words[0] in ALONE:
             return await cast("Any", super()).execute_command(*args, **options)
-        command = pack((*words, *args[1:]))
-        try:
-            reply = await self._ask(command)
-        except (RedisConnectionError, RedisTimeoutError):
-            reply = await self._ask(command)
-        if isinstance(reply, Exception):
-            raise reply
+        reply = await self.answer_to(pack((*words, *args[1:])))
         options.pop("keys", None)
         shape = self.response_callbacks.get(name)
         return reply if shape is None else shape(reply, **options)
+
+    async def answer_to(self, command: bytes) -> Any:
+        """The answer to a packed command as it comes, which is sent once more where the connection was lost.
+
+        Raises: its answer, where that is an error; what redis-py raises where the connection is lost again.
+        """
+        try:
+            link = self._link
+            if link is None or link.is_lost:
+                link = await self.opened()
+            reply = await link.ask(command)
+        except _LOST:
+            reply = await (self.live or await self.opened()).ask(command)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         if self._opening is not None:
@@ -110,12 +120,6 @@ class MultiplexedRedis(Redis):
         except _LOST as error:
             refused = [error] * (len(commands) - len(sent))
         return [*await asyncio.gather(*sent, return_exceptions=True), *refused]
-
-    async def _ask(self, command: bytes) -> Any:
-        link = self._link
-        if link is None or link.is_lost:
-            link = await self.opened()
-        return await link.ask(command)
 
     async def opened(self) -> "Link":
         """A fresh shared connection; those who come together wait for the same one.
