@@ -16,6 +16,12 @@ class MatchmakerMetrics:
             ["intent", "side"],
             registry=registry,
         )
+        self.oldest = Gauge(
+            "minuet_queue_oldest_seconds",
+            "Time for which whoever's turn is next has been waiting, a head start counted in; 0 where nobody waits.",
+            ["intent", "side"],
+            registry=registry,
+        )
         self.match_wait = Histogram(
             "minuet_match_wait_seconds",
             "Time from joining the queue to the claim, by the tier up to which wishes had widened.",

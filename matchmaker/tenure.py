@@ -374,9 +374,11 @@ class Tenure:
         """Tells all nodes how it looks here: one small value, however many wait."""
         while True:
             now_ms = self._now()
-            outlook = outlook_of(
-                self._room.marks(), self._room.waiting(), self._lately, self._rejections, now_ms
-            )
+            marks = self._room.marks()
+            for side, places in marks.items():
+                oldest_ms = now_ms - places[0][1] if places else 0
+                self._ports.metrics.oldest.labels(self._pool, side).set(max(0, oldest_ms) / 1000)
+            outlook = outlook_of(marks, self._room.waiting(), self._lately, self._rejections, now_ms)
             # Whoever has the pool by now says so; that this one has lost it shows when the lease is renewed.
             await self._queues.publish(self._pool, self._token, outlook, ttl_ms=_OUTLOOK_TTL_MS)
             await asyncio.sleep(OUTLOOK_S)

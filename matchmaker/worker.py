@@ -106,6 +106,7 @@ class PoolWorker:
             metrics.lease_epoch.labels(self._pool).set(0)
             for side in ("female", "male", "other"):
                 metrics.tickets.labels(self._pool, side).set(0)
+                metrics.oldest.labels(self._pool, side).set(0)
 
     async def _take_lease(self) -> Lease:
         standing_by = False

@@ -92,6 +92,9 @@ class Control:
         hub.added = self._look_at
         self.rebuilt: Callable[[int], None] = lambda _number: None
         """Told how many revocations were looked up after a loss."""
+        self.acted: Callable[[float], None] = lambda _seconds: None
+        """Told of each sign-out and ban how long after it this node has acted on it."""
+        self._read_at = clock.monotonic_ms()
 
     async def watch(self) -> None:
         """Follows the log until cancelled, and looks up what a store has lost; each goes on where it was after an outage."""
@@ -108,7 +111,12 @@ class Control:
         while is_more:
             before = self._cursor
             after, entries = await self._store.read_since(before, count=_READ_AT_ONCE)
+            self._read_at = self._clock.monotonic_ms()
+            # After a loss what was acted on already is read again.
+            fresh = [entry for entry in entries if entry not in self._heard_of(entry.user_id)]
             self._act(entries)
+            for entry in fresh:
+                self.acted(max(0, self._clock.now_ms() - entry.before_ms) / 1000)
             is_more = len(entries) == _READ_AT_ONCE
             if self._cursor == before:  # else it was set back meanwhile, after a loss
                 self._cursor = after
@@ -148,6 +156,10 @@ class Control:
         self._lost_at = self._clock.now_ms()
         self._wake.set()
 
+    def unread_s(self) -> float:
+        """How long ago the log was last read."""
+        return (self._clock.monotonic_ms() - self._read_at) / 1000
+
     def unknown_for_ms(self) -> int:
         """For how much longer nobody can say which tokens are void, as far as one knows; 0 when one can."""
         if self._lost_at is None or self._clock.now_ms() - self._lost_at > self._token_life_ms:
@@ -160,15 +172,20 @@ class Control:
 
         Raises: Unavailable.
         """
-        self._refuse_unknown()
+        self.refuse_unknown()
         standing = await self._store.standing(identity)
         if standing is Standing.UNKNOWN:
-            # Nobody here knows the user: that is what a store looks like that has just been emptied.
-            await self._health.check()
-        self._refuse_unknown()
+            await self.make_sure()
+        self.refuse_unknown()
         return standing is Standing.REVOKED
 
-    def _refuse_unknown(self) -> None:
+    async def make_sure(self) -> None:
+        """Nobody in the store knows a user: that is what it looks like when it has just been emptied. Raises: Unavailable."""
+        await self._health.check()
+        self.refuse_unknown()
+
+    def refuse_unknown(self) -> None:
+        """Raises: Unavailable while nobody can say which tokens are void."""
         if wait_ms := self.unknown_for_ms() or self._health.restoring_ms():
             raise Unavailable("sign-outs are being looked up again", retry_after_ms=wait_ms)
 
@@ -191,8 +208,11 @@ class Control:
 
     def _look_at(self, live: LiveSession) -> None:
         """Ends a session that was let in before its sign-out was heard here, and added after."""
-        for entry in self._recent.get(live.user_id, (0, ()))[1]:
+        for entry in self._heard_of(live.user_id):
             _hold_against(entry, live)
+
+    def _heard_of(self, user_id: str) -> Sequence[Revocation]:
+        return self._recent.get(user_id, (0, ()))[1]
 
     def _forget_old(self, now_ms: int) -> None:
         while self._recent:

@@ -134,6 +134,23 @@ class SessionMetrics:
         self._unknown.labels(type_).inc(count)
 
 
+class RevocationMetrics:
+    """How fast sign-outs and bans reach the sessions of this node."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.seconds = Histogram(
+            "minuet_revocation_seconds",
+            "Time from a sign-out or ban until this node has ended what it held of it.",
+            buckets=(0.1, 0.25, 0.5, 0.75, 1, 2, 5, 10, 30),
+            registry=registry,
+        )
+        self.unread = Gauge(
+            "minuet_revocations_unread_seconds",
+            "Time since this node last read the log of sign-outs and bans; twice a second, as long as Redis answers.",
+            registry=registry,
+        )
+
+
 class HandoverMetrics:
     """Sessions that move between nodes."""
 

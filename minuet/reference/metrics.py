@@ -33,6 +33,7 @@ from signaling.metrics import (
     HandoverMetrics,
     LinkMetrics,
     LiveCollector,
+    RevocationMetrics,
     SessionMetrics,
 )
 from signaling.resuming import Outcome
@@ -76,6 +77,7 @@ GROUPS: Final = (
     Group("Readiness", EVERYWHERE, ReadinessMetrics),
     Group("What is there now", EVERYWHERE, lambda registry: registry.register(LiveCollector(_Nothing()))),
     Group("Sockets and sessions", EVERYWHERE, SessionMetrics),
+    Group("Sign-outs and bans", HUBS, RevocationMetrics),
     Group("Sessions that move", HUBS, HandoverMetrics),
     Group("Presence and leases", EVERYWHERE, PresenceMetrics),
     Group(
@@ -150,6 +152,8 @@ LABELS: Final[Mapping[tuple[str, str], str]] = {
     ("minuet_unknown_fields_total", "type"): _TYPE,
     ("minuet_queue_tickets", "intent"): _INTENT,
     ("minuet_queue_tickets", "side"): _SIDE,
+    ("minuet_queue_oldest_seconds", "intent"): _INTENT,
+    ("minuet_queue_oldest_seconds", "side"): _SIDE,
     ("minuet_match_wait_seconds", "intent"): _INTENT,
     ("minuet_match_wait_seconds", "side"): _SIDE,
     ("minuet_match_wait_seconds", "tier"): "`0` and up",

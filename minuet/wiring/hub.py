@@ -27,7 +27,7 @@ from signaling.early_relays import EarlyRelays
 from signaling.handover import Handovers
 from signaling.inbox import Inbox
 from signaling.links import Links
-from signaling.metrics import HandoverMetrics, LinkMetrics
+from signaling.metrics import HandoverMetrics, LinkMetrics, RevocationMetrics
 from signaling.moving_calls import MovingCalls
 from signaling.node_frames import SessionTaken
 from signaling.owed_commands import OwedCommands
@@ -85,6 +85,9 @@ class HubSide:
             node.lease,
             token_life_ms=settings.access_token_s * 1000 + CLOCK_SKEW_MS,
         )
+        revocations = RevocationMetrics(foundation.registry)
+        self.control.acted = revocations.seconds.observe
+        revocations.unread.set_function(self.control.unread_s)
         authentication = Authentication(self.authenticator, self.control, clock)
         relays = Relays(node.local, node.router, clock, node.call_metrics, node.calls, relay_ranges(settings))
         node.calls.expire_offers = relays.expire
@@ -115,6 +118,7 @@ class HubSide:
         registry.supersede = lambda row, generation: node.router.forward(
             row.node_id, SessionTaken(row.session_id, generation)
         )
+        registry.make_sure = self.control.make_sure
         rows = Rows(registry, node.router, node.lease)
         tickets = Tickets(node.hub, node.router, node.lobby, settings.intents, clock, rows)
         presence = PresenceCommands(tickets, registry, node.router)

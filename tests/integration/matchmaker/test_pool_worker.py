@@ -540,6 +540,16 @@ async def test_the_owner_says_how_it_looks_in_its_pool(scene: Scene) -> None:
     assert scene.registry.get_sample_value(
         "minuet_match_rejections_total", {"intent": "dating", "rule": "age"}
     ) == sum(outlook.rejections.values())
+    waits = {
+        gender: scene.registry.get_sample_value(
+            "minuet_queue_oldest_seconds", {"intent": "dating", "side": gender.value}
+        )
+        for gender in Gender
+    }
+    oldest_s = waits.pop(Gender.OTHER)
+    assert oldest_s is not None
+    assert 0 < oldest_s < 60
+    assert set(waits.values()) == {0}
 
 
 @pytest.mark.usefixtures("matchmaker")

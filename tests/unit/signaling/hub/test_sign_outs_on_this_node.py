@@ -139,6 +139,24 @@ async def test_what_stands_in_the_log_ends_the_sessions_that_it_concerns(house: 
     assert [live.is_over for live in (ann, ann_later, bob, bob_too)] == [True, False, True, False]
 
 
+async def test_each_sign_out_says_how_late_it_came_and_says_so_once(house: House) -> None:
+    """After a loss the end of the log is read again: that would look as if everything had been slow."""
+    late: list[float] = []
+    house.control.acted = late.append
+    await house.look()
+    house.store.log.append((f"{NOW}-0", Revocation("ann", None, NOW, "ban")))
+    house.machine.advance(0.75)
+    await house.look()
+    house.machine.advance(5)
+    assert house.control.unread_s() == 5
+    await house.control.forget()
+    await house.look()
+
+    assert late == [0.75]
+    assert house.control.unread_s() == 0
+    assert len(house.store.asked_since) == 3
+
+
 async def test_who_was_let_in_before_a_sign_out_and_added_after_it_is_not_forgotten(house: House) -> None:
     """Its token was good when it was looked at. Whoever signs in again afterwards, or on another device, stays."""
     await house.look()
