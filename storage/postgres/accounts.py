@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608  the statements are put together from constants of this file only
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -20,15 +20,18 @@ from accounts.model import (
     User,
 )
 from accounts.ports import NotRotated, Rotated, RotationRefusal
+from base.gathering import Gathering
 from base.policy import Gender
-from storage.postgres.pool import UNAVAILABLE_ERRORS, acquire, away, transaction
+from storage.postgres.pool import acquire, transaction
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment
-from storage.postgres.together import Together
 
 USER_COLUMNS = """
 u.id, u.email, u.email_verified_at, u.role, u.first_name, u.gender, u.birth_date, u.languages, u.region, u.locale,
 u.terms_version, u.privacy_version, u.created_at, u.updated_at, u.banned_at, u.revoked_before
 """
+
+# Making them of their rows blocks the event loop, which has frames to relay.
+_PEOPLE_AT_ONCE = 64
 
 
 class PostgresAccounts:
@@ -37,7 +40,7 @@ class PostgresAccounts:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_s: float = 5.0) -> None:
         self._pool = pool
         self._timeout_s = timeout_s
-        self._people: Together[UUID, User] = Together(self._users, patience_s=timeout_s)
+        self._people: Gathering[UUID, User] = Gathering(self._users, of_at_most=_PEOPLE_AT_ONCE)
 
     INSERT_USER = """
     INSERT INTO accounts.users (
@@ -76,14 +79,11 @@ class PostgresAccounts:
     )
 
     async def user(self, user_id: str) -> User | None:
-        try:
-            return await self._people.get(UUID(user_id))
-        except UNAVAILABLE_ERRORS as error:
-            raise away(error) from error
+        return await self._people.ask(UUID(user_id))
 
-    async def _users(self, user_ids: list[UUID]) -> Mapping[UUID, User]:
+    async def _users(self, user_ids: Sequence[UUID]) -> Mapping[UUID, User]:
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
-            rows = await connection.fetch(self.SELECT_USERS, user_ids)
+            rows = await connection.fetch(self.SELECT_USERS, list(user_ids))
         return {row["id"]: _user(row) for row in rows}
 
     SELECT_CREDENTIALS = f"""
