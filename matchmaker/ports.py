@@ -382,10 +382,11 @@ class CallStage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """A call's stage and, once it has ended, which seats go back to the queue."""
+    """A call's stage and, once it has ended, which seats go back to the queue, and which had declined."""
 
     stage: CallStage
     returns: frozenset[Seat] = frozenset()
+    declined: frozenset[Seat] = frozenset()
 
 
 class CallStages(Protocol):

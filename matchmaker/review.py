@@ -45,6 +45,8 @@ class Release:
     seats: tuple[Seat, ...]
     returns: frozenset[Seat]
     expired: bool
+    declined: frozenset[Seat] = frozenset()
+    """Whose pause is still to be counted, where the hub that heard of it has not come so far."""
 
 
 Step = Wait | AnnounceAgain | FinishEntering | Settle | Release
@@ -62,7 +64,7 @@ def next_step(record: MatchRecord, outcome: CallOutcome | None, now_ms: int) -> 
         case CallStage.LIVE:
             return Settle(unentered)
         case CallStage.ENDED:
-            return Release(unresolved, outcome.returns, expired=False)
+            return Release(unresolved, outcome.returns, expired=False, declined=outcome.declined)
         case CallStage.SETTING_UP:
             return FinishEntering(unentered) if unentered else Wait()
         case CallStage.ABSENT:

@@ -332,11 +332,11 @@ class Tenure:
                 for seat in unentered:
                     await lobby.accept_match(match_, seat)
                 await lobby.went_live(match_.ref("a"))
-            case Release(seats, returns, expired):
+            case Release(seats, returns, expired, declined):
                 if expired:
                     self._ports.metrics.matches.labels(self._pool, "expired").inc()
                 for seat in seats:
-                    await lobby.release(match_.ref(seat), returns=seat in returns)
+                    await lobby.release(match_.ref(seat), returns=seat in returns, declined=seat in declined)
 
     async def _announce_again(self, record: MatchRecord) -> None:
         """To wherever the sessions are now: they may have moved since they joined."""

@@ -18,7 +18,7 @@ from jobs.ports import EndedCalls, Loaded, Waiting, WaitingCall
 from matchmaker.matches import SEATS
 from matchmaker.ports import CallOutcome, CallStage, CallStages
 from signaling.call.record import Call, decode, encode
-from signaling.call.states import RELAYING, State
+from signaling.call.states import RELAYING, EndReason, State
 from signaling.ports import CallStore, StoredCall, Untold
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
@@ -194,7 +194,10 @@ class RedisCallStore:
         call = stored.call
         if call.state is not State.ENDED:
             return CallOutcome(_STAGES[call.state])
-        return CallOutcome(CallStage.ENDED, frozenset(seat for seat in SEATS if call.seat(seat).requeued))
+        returns = frozenset(seat for seat in SEATS if call.seat(seat).requeued)
+        # Whoever declines is the one who does not go back.
+        declined = frozenset(SEATS) - returns if call.reason is EndReason.DECLINED else frozenset()
+        return CallOutcome(CallStage.ENDED, returns, declined)
 
 
 class RedisEndedCalls:

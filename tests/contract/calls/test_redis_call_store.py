@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from base.errors import Unavailable
 from matchmaker.ports import CallOutcome, CallStage
 from signaling.call.record import Call, Pending
-from signaling.call.states import State
+from signaling.call.states import EndReason, State
 from signaling.ports import StoredCall
 from storage.redis.calls import CLAIM_AGE_MS, RedisCallStore
 from storage.redis.client import connect
@@ -297,6 +297,18 @@ async def test_the_matchmaker_learns_who_goes_back_to_the_queue(store: RedisCall
 
     assert await store.stage(stored.call.call_id) == CallOutcome(CallStage.ENDED, frozenset("b"))
     assert await store.stage(in_partition(3)) == CallOutcome(CallStage.ABSENT)
+
+
+async def test_the_matchmaker_learns_who_has_declined(store: RedisCallStore) -> None:
+    """The one who does not go back; their pause is counted by whoever lets them go."""
+    stored = await created(store, proposed())
+    back = msgspec.structs.replace(stored.call.b, requeued=True)
+    ended = moved(stored.call, State.ENDED, b=back, reason=EndReason.DECLINED)
+    await committed(store, stored, ended)
+
+    outcome = await store.stage(stored.call.call_id)
+
+    assert (outcome.returns, outcome.declined) == ({"b"}, {"a"})
 
 
 async def test_two_deployments_on_one_server_do_not_see_each_other(

@@ -37,8 +37,8 @@ class PlayedCalls:
     async def stage(self, call_id: CallId) -> CallOutcome:
         return self.outcomes.get(call_id, CallOutcome(CallStage.ABSENT))
 
-    def set(self, call_id: CallId, stage: CallStage, returns: str = "") -> None:
-        self.outcomes[call_id] = CallOutcome(stage, frozenset(returns))
+    def set(self, call_id: CallId, stage: CallStage, returns: str = "", declined: str = "") -> None:
+        self.outcomes[call_id] = CallOutcome(stage, frozenset(returns), frozenset(declined))
 
 
 @dataclass

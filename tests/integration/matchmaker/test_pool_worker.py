@@ -301,6 +301,21 @@ async def test_the_owner_resolves_the_match_of_an_ended_call(scene: Scene) -> No
 
 
 @pytest.mark.usefixtures("matchmaker")
+async def test_a_decline_counts_also_where_the_hub_that_heard_it_died(scene: Scene) -> None:
+    """It was told that the call is over, and nothing more was done: the owner lets the decliner go, and counts."""
+    match = await pair_up(scene)
+    scene.calls.set(match.call_id, CallStage.ENDED, returns="b", declined="a")
+    await age(scene, match, 2)
+    await until(lambda: no_matches(scene))
+
+    declines = [
+        await scene.redis.hget(scene.keys.user(match.seat(seat).user_id), "declines") for seat in ("a", "b")
+    ]
+    assert declines[0].split()[0] == b"1"
+    assert declines[1] is None
+
+
+@pytest.mark.usefixtures("matchmaker")
 async def test_both_go_back_when_no_call_came(scene: Scene) -> None:
     """Twelve seconds after the claim, at their old places, apart from each other."""
     match = await pair_up(scene)
@@ -466,7 +481,7 @@ async def test_a_matchmaker_that_is_stopped_leaves_nothing_running(scene: Scene)
     task = asyncio.create_task(run_matchmaker(scene.policies, scene.worker_ports))
     await until(lambda: owns(scene))
     task.cancel()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await asyncio.gather(task, return_exceptions=True)
 
     assert asyncio.all_tasks() == before

@@ -61,6 +61,15 @@ def test_an_ended_call_resolves_the_sides_that_are_open() -> None:
     )
 
 
+def test_who_declined_is_known_to_whoever_finishes_it() -> None:
+    """So that the pause is counted also where the hub that heard of it died."""
+    outcome = CallOutcome(CallStage.ENDED, frozenset({"b"}), declined=frozenset({"a"}))
+
+    step = after(3_000, ACKNOWLEDGED, RESOLVED, outcome)
+
+    assert step == Release(("a",), frozenset({"b"}), expired=False, declined=frozenset({"a"}))
+
+
 @pytest.mark.parametrize("outcome", [LIVE, BOB_RETURNS, SETTING_UP])
 def test_calls_are_looked_at_only_when_hubs_had_their_time(outcome: CallOutcome) -> None:
     """Before 2 s whatever the call says is the hubs' business."""
