@@ -10,7 +10,7 @@ class RegistrationRefused(MinuetError):
 
 
 class TokenRevoked(RegistrationRefused):
-    """The token was issued before the user signed out everywhere or was banned."""
+    """The token was taken back: the user signed out, here or everywhere, or was banned."""
 
     code = ErrorCode.UNAUTHENTICATED
     close_code = CloseCode.REVOKED

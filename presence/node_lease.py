@@ -8,20 +8,20 @@ lost it, and not because its time was over, stays the incarnation that it is: wh
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
 
 from base.clock import ServerClock
 from base.errors import Unavailable
+from base.gathering import Gathering
 from base.ids import NodeId
-from presence.continuity import RESTORING_MS, Continuity
+from presence.continuity import RESTORING_MS, Continuity, Mark
 from presence.leases import Lease
 from presence.metrics import PresenceMetrics
 from presence.nodes import Incarnation, NodeStats, Renewal, UserState
 from presence.ports import LeaseStore
-from presence.shared_looks import SharedLooks
 
 log = structlog.get_logger(__name__)
 
@@ -74,8 +74,8 @@ class NodeLease:
         self._doubts = asyncio.Event()
         self._looks: list[asyncio.Future[None]] = []
         self._acquired = asyncio.Event()
-        self._marks = SharedLooks(store.marks)
-        """Asked by every device that comes: in a storm, one look serves many."""
+        self._marks = Gathering(self._read_marks, at_once=1)
+        """Asked for every device that comes: in a storm, one look serves many."""
         self._released = False
         self._is_away = False
         self._last_held_at = clock.monotonic_ms()
@@ -120,12 +120,18 @@ class NodeLease:
         self._doubts.set()
         await asked
 
+    async def is_whole(self) -> bool:
+        """Whether the store has all that it was told, as far as it says itself, at this moment."""
+        if self.restoring_ms() > 0:
+            return False
+        return not self._continuity.differs(await self._marks.ask(None) or ())
+
     async def check(self) -> None:
         """Notices a loss that nobody has noticed until now; cheaper than `look` where there was none.
 
         For what is rare and would look at a store that forgot as if it had never known.
         """
-        if self.restoring_ms() == 0 and self._continuity.differs(await self._marks.ask()):
+        if self.restoring_ms() == 0 and not await self.is_whole():
             await self.look()
 
     async def sure(self) -> None:
@@ -220,6 +226,9 @@ class NodeLease:
             # with everything else: the same incarnation takes it again.
             renewal = await self._timed(partial(self._store.acquire, self._me, stats))
         return renewal
+
+    async def _read_marks(self, _keys: Sequence[None]) -> Mapping[None, list[Mark]]:
+        return {None: await self._store.marks()}
 
     async def _timed(self, hold: Callable[[], Awaitable[Renewal]]) -> Renewal:
         asked_at = self._clock.monotonic_ms()

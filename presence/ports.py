@@ -81,7 +81,7 @@ class SessionStore(Protocol):
         Rows that name one of `ignored_nodes` do not count towards `max_devices`.
 
         Raises:
-            TokenRevoked: the user signed out everywhere, or was banned, after the token was issued.
+            TokenRevoked: its sign-in was ended, or the user signed out everywhere, or was banned, after it was issued.
         """
         ...
 

@@ -4,6 +4,7 @@ Decides whose row counts: only that of a living node. Refuses to know what a ses
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from base.errors import Unavailable
@@ -31,6 +32,10 @@ class Registry:
         self._nodes = nodes
         self._max_devices = max_devices
         self._restore_blocks = restore_blocks
+        self.make_sure: Callable[[], Awaitable[None]] = _nothing_to_ask
+        """Asked before a user is taken for one that the store never knew; raises Unavailable where it may have forgotten.
+
+        Set by whoever knows."""
         self.supersede: Callable[[SessionRow, int], None] = lambda _row, _generation: None
         """Told of an older session that has to give way to one of this generation; set by whoever can reach its node."""
 
@@ -38,17 +43,25 @@ class Registry:
         """Makes the device's row name this session; the newest session of a device wins.
 
         Raises:
-            TokenRevoked: the token is older than the user's last sign-out everywhere, or ban.
+            TokenRevoked: the token was taken back.
             TooManyDevices: the user has sessions on enough other devices, all on living nodes.
         """
         answer = await self._store.register(registration, max_devices=self._max_devices)
         if isinstance(answer, DevicesFull):
             # Rarely needed, hence asked for only now: which of those rows are a dead node's.
             answer = await self._register_beside_the_dead(registration, answer)
+        if answer.blocks_known:
+            return answer
+        try:
+            await self.make_sure()
+        except Unavailable:
+            with suppress(Unavailable):
+                await self._store.unregister(registration, answer.generation)
+            raise
+        if self._restore_blocks is None:
+            return answer
         # Before anybody can be matched: the store may have lost what the archive still knows.
-        return replace(
-            answer, blocks_known=await self._know_blocks(registration.user_id, answer.blocks_known)
-        )
+        return replace(answer, blocks_known=await self._restore_blocks(registration.user_id))
 
     async def reassert(
         self, registration: Registration, generation: int, *, blocks_later: bool = False
@@ -68,8 +81,8 @@ class Registry:
             return None
         if answer.superseded is not None:
             self.supersede(answer.superseded, answer.generation)
-        if not blocks_later:
-            await self._know_blocks(registration.user_id, answer.blocks_known)
+        if not (answer.blocks_known or blocks_later or self._restore_blocks is None):
+            await self._restore_blocks(registration.user_id)
         return answer.generation
 
     async def unregister(self, registration: Registration, generation: int) -> bool:
@@ -100,11 +113,6 @@ class Registry:
         """Whether any device of the user has a session on a living node."""
         return bool(await self.sessions(user_id))
 
-    async def _know_blocks(self, user_id: UserId, known: bool) -> bool:
-        if known or self._restore_blocks is None:
-            return known
-        return await self._restore_blocks(user_id)
-
     async def _register_beside_the_dead(self, registration: Registration, full: DevicesFull) -> Registered:
         living = await self._nodes.living()
         dead = {row.node_id for row in full.rows} - living
@@ -118,3 +126,7 @@ class Registry:
         if {row.node_id for row in again.rows} <= living:
             raise TooManyDevices
         raise Unavailable  # nodes die and sessions come faster than we look; the client tries again
+
+
+async def _nothing_to_ask() -> None:
+    """Where nobody looks after what the store has lost, it has lost nothing."""

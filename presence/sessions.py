@@ -31,6 +31,8 @@ class Registration:
     session_id: SessionId
     node_id: NodeId
     token_issued_at_ms: int
+    token_family: str = ""
+    """The sign-in that the token comes from, which may have been ended alone; empty where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

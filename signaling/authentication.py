@@ -25,6 +25,10 @@ class Revocations(Protocol):
 
     async def is_revoked(self, identity: Identity) -> bool: ...
 
+    def refuse_unknown(self) -> None:
+        """Raises: Unavailable while nobody can say."""
+        ...
+
 
 class Authentication:
     """The one way from a token to an identity."""
@@ -34,16 +38,27 @@ class Authentication:
         self._revocations = revocations
         self._clock = clock
 
+    def read(self, token: str | None) -> Identity:
+        """Whom the token speaks for, if it was not taken back: for whoever learns that in a step that it is needed for.
+
+        Raises: MinuetError (`unauthenticated`, `token_expired`).
+        """
+        if token is None:
+            raise MinuetError("a token is needed", code=ErrorCode.UNAUTHENTICATED)
+        return self._authenticator.verify(token, self._clock.wall_ms())
+
     async def identify(self, token: str | None) -> Identity:
         """Whom the token speaks for.
 
         Raises: MinuetError (`unauthenticated`, `token_expired`), Unavailable.
         """
-        if token is None:
-            raise MinuetError("a token is needed", code=ErrorCode.UNAUTHENTICATED)
-        identity = self._authenticator.verify(token, self._clock.wall_ms())
+        identity = self.read(token)
         await self.check(identity)
         return identity
+
+    def refuse_unknown(self) -> None:
+        """Raises: Unavailable while nobody can say which tokens were taken back."""
+        self._revocations.refuse_unknown()
 
     async def check(self, identity: Identity) -> None:
         """That nothing was taken back since. Raises: MinuetError `unauthenticated`, Unavailable."""

@@ -15,9 +15,9 @@ import structlog
 from base.errors import Unavailable
 from base.ids import CallId, NodeId, SessionId
 from presence.registry import Registry
-from presence.sessions import Registration
 from signaling.live_session import LiveSession
 from signaling.router import Router
+from signaling.rows import registration_for
 from signaling.tickets import Tickets
 
 logger = structlog.get_logger(__name__)
@@ -68,10 +68,7 @@ class Leaving:
 
         Raises: Unavailable.
         """
-        identity = live.identity
-        registration = Registration(
-            live.user_id, live.device_id, session_id or live.id, node_id, identity.issued_at_ms
-        )
+        registration = registration_for(live.identity, live.device_id, session_id or live.id, node_id)
         await self._registry.unregister(registration, live.generation)
 
     async def unlist_quietly(

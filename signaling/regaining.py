@@ -9,11 +9,12 @@ from base.ids import CallId
 from matchmaker.activity import InCall, Queued, parse_activity
 from matchmaker.lobby import Lobby
 from presence.registry import Registry
-from presence.sessions import Registered, Registration
+from presence.sessions import Registered
 from signaling.leaving import LeftCalls
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.call import CallState
 from signaling.router import Router
+from signaling.rows import registration_of
 from signaling.tickets import Tickets
 
 
@@ -44,11 +45,7 @@ class Regaining:
         if live.away:
             # Told again: the store may have lost it.
             await self._registry.note_away(
-                Registration(
-                    live.user_id, live.device_id, live.id, self._router.node_id, live.identity.issued_at_ms
-                ),
-                live.generation,
-                live.away,
+                registration_of(live, self._router.node_id), live.generation, live.away
             )
             # Also of one that is in a call: the place may come back from there.
             await self._tickets.keep(live)

@@ -20,6 +20,7 @@ from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.session import SessionResume, SessionStart
 from signaling.router import Router
+from signaling.rows import registration_for
 from signaling.session.handover import Refusal
 
 logger = structlog.get_logger(__name__)
@@ -181,10 +182,4 @@ class Resuming:
         return Outcome.NEWER if row.session_id == claim.session_id else Outcome.SUPERSEDED
 
     def _registration(self, claim: Claim) -> Registration:
-        return Registration(
-            UserId(claim.identity.user_id),
-            claim.device_id,
-            claim.session_id,
-            self._router.node_id,
-            claim.identity.issued_at_ms,
-        )
+        return registration_for(claim.identity, claim.device_id, claim.session_id, self._router.node_id)

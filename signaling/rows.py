@@ -7,8 +7,9 @@ again. Where its device has another session by now, it ends. Refuses to know why
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from accounts.model import Identity
 from base.errors import CloseCode, Unavailable
-from base.ids import DeviceId, NodeId, UserId
+from base.ids import DeviceId, NodeId, SessionId, UserId
 from matchmaker.ports import Caller, StoreHealth, UnknownSession
 from presence.errors import RegistrationRefused
 from presence.registry import Registry
@@ -21,6 +22,10 @@ T = TypeVar("T")
 
 class Health(StoreHealth, Protocol):
     """As the matchmaker wants it, and for those who let people in."""
+
+    async def is_whole(self) -> bool:
+        """Whether nothing was lost, and nothing is being put back, at this moment."""
+        ...
 
     async def sure(self) -> None:
         """As `settled`; a loss that nobody has noticed until now is noticed, and waited for, too."""
@@ -95,4 +100,13 @@ def caller_of(live: LiveSession) -> Caller:
 
 def registration_of(live: LiveSession, node_id: NodeId) -> Registration:
     """What a node says of a session that it has."""
-    return Registration(live.user_id, live.device_id, live.id, node_id, live.identity.issued_at_ms)
+    return registration_for(live.identity, live.device_id, live.id, node_id)
+
+
+def registration_for(
+    identity: Identity, device_id: DeviceId, session_id: SessionId, node_id: NodeId
+) -> Registration:
+    """What a node says of a session that it is to have."""
+    return Registration(
+        UserId(identity.user_id), device_id, session_id, node_id, identity.issued_at_ms, identity.family_id
+    )

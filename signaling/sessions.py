@@ -17,7 +17,7 @@ from base.clock import ServerClock
 from base.errors import CloseCode, MinuetError, Unavailable
 from base.ids import ConnectionId, DeviceId, IdFactory, SessionId, UserId
 from matchmaker.lobby import Lobby
-from presence.errors import RegistrationRefused
+from presence.errors import RegistrationRefused, TokenRevoked
 from presence.registry import Registry
 from presence.sessions import Registered, Registration
 from signaling.authentication import Authentication, close_code_for
@@ -35,7 +35,7 @@ from signaling.protocol.messages import session as wire
 from signaling.regaining import Calls, Regaining
 from signaling.resuming import Found, Outcome, Resuming, claim_of
 from signaling.router import Router
-from signaling.rows import Rows
+from signaling.rows import Rows, registration_for
 from signaling.session.heartbeat import IDLE_BEAT
 from signaling.session.session import Session
 from signaling.session_shell import Dispatcher, SessionShell
@@ -135,16 +135,20 @@ class Sessions:
         await self._hub.standstill.passed()
         identity = None
         try:
+            # What is forged is refused without asking anybody.
+            identity = self._authentication.read(first.token or greeting.info.bearer_token)
             await self._store_settled()
-            identity = await self._authentication.identify(first.token or greeting.info.bearer_token)
             live = None
             if isinstance(first, wire.SessionResume):
+                await self._authentication.check(identity)
                 live = await self._resume(greeting, first, identity)
             if live is None and (not greeting.gone or await self._resuming.orphan(first, identity)):
                 # Also for a client that has left again: the session has its minute then, and clears everything up.
                 live = await self._start(greeting, first, identity)
         except RegistrationRefused as refused:
-            self._refuse(greeting, refused.close_code, refused)
+            # A token that was taken back before is as good as none, whoever finds that out.
+            is_void = isinstance(refused, TokenRevoked)
+            self._refuse(greeting, close_code_for(refused) if is_void else refused.close_code, refused)
             if identity is not None:
                 self.run_soon(self._bury(greeting, first, identity))
         except MinuetError as error:
@@ -174,11 +178,14 @@ class Sessions:
 
         Raises: Unavailable.
         """
+        health = self._rows.health
+        if await health.is_whole():
+            return
         try:
             async with asyncio.timeout(_PUT_BACK_S):
-                await self._rows.health.sure()
+                await health.sure()
         except TimeoutError as error:
-            wait_ms = self._rows.health.restoring_ms()
+            wait_ms = health.restoring_ms()
             raise Unavailable("what the store has lost is being put back", retry_after_ms=wait_ms) from error
 
     def _refuse(self, greeting: Greeting, close_code: CloseCode, error: MinuetError) -> None:
@@ -192,6 +199,7 @@ class Sessions:
             SessionId(self._ids.new()), greeting.codec, self._policy.limits, self._clock.monotonic_ms()
         )
         session.last_id = greeting.request_id or 0
+        self._authentication.refuse_unknown()
         registered = await self._registry.register(self._registration(identity, device_id, session.id))
         live = LiveSession(self._shell, session, identity, device_id, registered.generation)
         before = self._hub.on_device(live.user_id, device_id)
@@ -409,9 +417,7 @@ class Sessions:
             await self._leaving.step_away(live)
 
     def _registration(self, identity: Identity, device_id: DeviceId, session_id: SessionId) -> Registration:
-        return Registration(
-            UserId(identity.user_id), device_id, session_id, self._router.node_id, identity.issued_at_ms
-        )
+        return registration_for(identity, device_id, session_id, self._router.node_id)
 
 
 def _can_go_on(live: LiveSession, greeting: Greeting, last_seq: int) -> bool:

@@ -1,7 +1,8 @@
 """Rows of users' sessions in Redis: the `session:<device>` fields of the user's slot.
 
-Each session also stands on the list of its node's sessions, in another slot: put there before its row is written and
-taken off after the row is gone, so that a node that dies in between leaves a name on a list, never a row that nobody
+Each session also stands on the list of its node's sessions, so that the rows of a node that died are found. One server
+writes row and list in one step. On a cluster the list is in another slot: the name is put there before the row is written
+and taken off after the row is gone, so that a node that dies in between leaves a name on a list, never a row that nobody
 would look for.
 """
 
@@ -9,12 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 
 from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from presence.errors import TokenRevoked
 from presence.sessions import DevicesFull, Reasserted, Registered, Registration, SessionRow
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
+from storage.redis.cluster import ClusterRedis
 from storage.redis.keys import Keys
 from storage.redis.nodes import encode_member
 
@@ -28,6 +31,7 @@ class RedisSessions:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
+        self._has_list_apart = isinstance(redis, ClusterRedis)
         self._register = load_script(redis, "presence_register")
         self._reassert = load_script(redis, "presence_reassert")
         self._unregister = load_script(redis, "presence_unregister")
@@ -36,21 +40,12 @@ class RedisSessions:
     async def register(
         self, registration: Registration, *, max_devices: int, ignored_nodes: Sequence[NodeId] = ()
     ) -> Registered | DevicesFull:
-        try:
-            await self._put_on_list(registration)
-            answer = await self._register(
-                keys=[self._keys.user(registration.user_id)],
-                args=[*_row_arguments(registration), max_devices, *ignored_nodes],
-            )
-            if answer[0] != b"registered":
-                await self._take_off_list(registration)
-        except UNAVAILABLE_ERRORS as error:
-            raise Unavailable from error
+        answer = await self._put_down(self._register, registration, max_devices, *ignored_nodes)
         match answer:
             case [b"registered", generation, before, activity, device, known, away]:
                 return Registered(
                     generation=int(generation),
-                    superseded=_superseded(registration, before),
+                    superseded=None if before is None else _superseded(registration, before),
                     activity=activity.decode() if activity else "",
                     activity_device=DeviceId(device.decode()) if device else None,
                     blocks_known=bool(known),
@@ -64,16 +59,7 @@ class RedisSessions:
                 raise TokenRevoked
 
     async def reassert(self, registration: Registration, generation: int) -> Reasserted | None:
-        try:
-            await self._put_on_list(registration)
-            answer = await self._reassert(
-                keys=[self._keys.user(registration.user_id)],
-                args=[*_row_arguments(registration), generation],
-            )
-            if answer[0] != b"registered":
-                await self._take_off_list(registration)
-        except UNAVAILABLE_ERRORS as error:
-            raise Unavailable from error
+        answer = await self._put_down(self._reassert, registration, generation)
         match answer:
             case [b"registered", now, known, older]:
                 superseded = None if older is None else _row(registration.device_id.encode(), older)
@@ -84,12 +70,14 @@ class RedisSessions:
                 raise TokenRevoked
 
     async def unregister(self, registration: Registration, generation: int) -> bool:
+        member = _member(registration)
         try:
             removed = await self._unregister(
-                keys=[self._keys.user(registration.user_id)],
-                args=[registration.device_id, registration.session_id, generation],
+                keys=self._keys_of(registration),
+                args=[registration.device_id, registration.session_id, generation, member],
             )
-            await self._take_off_list(registration)
+            if self._has_list_apart:
+                await self._redis.srem(self._keys.node_sessions(registration.node_id), member)
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
         return bool(removed)
@@ -125,24 +113,36 @@ class RedisSessions:
         row, away = found
         return None if row is None else _row(device_id.encode(), row, away)
 
-    async def _put_on_list(self, registration: Registration) -> None:
-        await self._redis.sadd(self._keys.node_sessions(registration.node_id), _member(registration))
+    async def _put_down(self, script: AsyncScript, registration: Registration, *more: str | int) -> Any:
+        """The answer of a script that writes the row, which stands on its node's list from before that. Raises: Unavailable."""
+        member = _member(registration)
+        of_node = self._keys.node_sessions(registration.node_id)
+        arguments = (
+            registration.device_id,
+            registration.node_id,
+            registration.session_id,
+            registration.token_issued_at_ms,
+            registration.token_family,
+            member,
+            *more,
+        )
+        try:
+            if self._has_list_apart:
+                await self._redis.sadd(of_node, member)
+            answer = await script(keys=self._keys_of(registration), args=arguments)
+            if self._has_list_apart and answer[0] != b"registered":
+                await self._redis.srem(of_node, member)
+        except UNAVAILABLE_ERRORS as error:
+            raise Unavailable from error
+        return answer
 
-    async def _take_off_list(self, registration: Registration) -> None:
-        await self._redis.srem(self._keys.node_sessions(registration.node_id), _member(registration))
+    def _keys_of(self, registration: Registration) -> list[str]:
+        user = self._keys.user(registration.user_id)
+        return [user] if self._has_list_apart else [user, self._keys.node_sessions(registration.node_id)]
 
 
 def _member(registration: Registration) -> str:
     return encode_member(registration.user_id, registration.device_id, registration.session_id)
-
-
-def _row_arguments(registration: Registration) -> list[str | int]:
-    return [
-        registration.device_id,
-        registration.node_id,
-        registration.session_id,
-        registration.token_issued_at_ms,
-    ]
 
 
 def _row(device: bytes, row: bytes, away: bytes | None = None) -> SessionRow:
@@ -156,9 +156,7 @@ def _row(device: bytes, row: bytes, away: bytes | None = None) -> SessionRow:
     )
 
 
-def _superseded(registration: Registration, before: bytes | None) -> SessionRow | None:
-    if before is None:
-        return None
+def _superseded(registration: Registration, before: bytes) -> SessionRow | None:
     row = _row(registration.device_id.encode(), before)
     # Our own row means that this is a repeat, whose first answer was lost.
     is_ours = (row.node_id, row.session_id) == (registration.node_id, registration.session_id)

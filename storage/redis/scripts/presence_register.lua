@@ -1,24 +1,26 @@
 -- Writes the row of a device's session, with a generation above all before.
 --
--- KEYS  1 the user's slot
--- ARGV  1 device  2 node  3 session  4 Unix ms of the token  5 how many devices may have a row
---       6... nodes whose rows do not count
+-- KEYS  1 the user's slot  2 the list of the node's sessions, where one server has both
+-- ARGV  1 device  2 node  3 session  4 Unix ms of the token  5 the token's family  6 as the session stands on the list
+--       7 how many devices may have a row  8... nodes whose rows do not count
 -- Result  {"registered", generation, the row before or false, activity or false, its device or false, 1 if blocks known,
 --         1 if the session before was away, as this one is now}
 --         {"revoked"}
 --         {"full", device, row, ...} with the rows that count
 
 local user, device, node, session = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local field, away_field = 'session:' .. device, 'away:' .. device
 
-local revoked_before = redis.call('HGET', user, 'revoked_before')
-if revoked_before and tonumber(ARGV[4]) < tonumber(revoked_before) then
+local known = redis.call('HMGET', user, 'revoked_before', 'revoked:' .. ARGV[5], field, away_field, 'activity', 'device',
+  'blocks_known')
+if known[2] or (known[1] and tonumber(ARGV[4]) < tonumber(known[1])) then
   return {'revoked'}
 end
 
-local before = redis.call('HGET', user, 'session:' .. device)
+local before = known[3]
 if not before then
   local ignored = {}
-  for i = 6, #ARGV do
+  for i = 8, #ARGV do
     ignored[ARGV[i]] = true
   end
   local full = {'full'}
@@ -30,24 +32,30 @@ if not before then
       full[#full + 1] = fields[i + 1]
     end
   end
-  if (#full - 1) / 2 >= tonumber(ARGV[5]) then
+  if (#full - 1) / 2 >= tonumber(ARGV[7]) then
     return full
   end
 end
 
+if KEYS[2] then
+  redis.call('SADD', KEYS[2], ARGV[6])
+end
 -- Microseconds: above every generation of rows that are gone, and exact as a Lua number until the year 2255.
 local now = redis.call('TIME')
 local generation = now[1] * 1000000 + now[2]
 if before then
   generation = math.max(generation, tonumber(string.match(before, '%d+$')) + 1)
 end
-redis.call('HSET', user, 'session:' .. device, string.format('%s %s %.0f', node, session, generation))
+local written = string.format('%.0f', generation)
+local row = node .. ' ' .. session .. ' ' .. written
 local away = 0
-if before and redis.call('HGET', user, 'away:' .. device) == string.match(before, '^%S+ (%S+) %d+$') then
-  redis.call('HSET', user, 'away:' .. device, session)
+if known[4] and before and known[4] == string.match(before, '^%S+ (%S+) %d+$') then
+  redis.call('HSET', user, field, row, away_field, session)
   away = 1
 else
-  redis.call('HDEL', user, 'away:' .. device)
+  redis.call('HSET', user, field, row)
+  if known[4] then
+    redis.call('HDEL', user, away_field)
+  end
 end
-local rest = redis.call('HMGET', user, 'activity', 'device', 'blocks_known')
-return {'registered', string.format('%.0f', generation), before, rest[1], rest[2], rest[3] and 1 or 0, away}
+return {'registered', written, before, known[5], known[6], known[7] and 1 or 0, away}

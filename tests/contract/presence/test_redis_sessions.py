@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from accounts.model import RevokeReason
 from base.errors import CloseCode, ErrorCode, Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from presence.errors import TokenRevoked, TooManyDevices
@@ -17,6 +18,7 @@ from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
 from storage.redis.presence import RedisSessions
+from storage.redis.revocations import RedisRevocations
 
 Make = Callable[..., Registration]
 
@@ -108,6 +110,70 @@ async def test_a_token_from_before_a_sign_out_everywhere_is_refused(
     assert await sessions.sessions(phone.user_id) == []
     assert await nodes.listed_sessions(phone.node_id, limit=10) == []
     await register(sessions, replace(phone, token_issued_at_ms=1_000))
+
+
+@pytest.mark.parametrize("step", ["register", "reassert"])
+async def test_a_token_of_a_sign_in_that_was_ended_is_refused(
+    step: str,
+    sessions: RedisSessions,
+    registration: Make,
+    redis: Redis,
+    keys: Keys,
+    nodes: RedisNodes,
+) -> None:
+    """That sign-in alone: the user's other devices come in. Told in the step that lets the session in, not in one before."""
+    lost = replace(registration(), token_family="lost phone")
+    kept = replace(registration(), token_family="laptop")
+    generation = (await register(sessions, lost)).generation
+    await RedisRevocations(redis, keys).revoke_family(lost.user_id, "lost phone", 1, RevokeReason.LOGOUT)
+
+    with pytest.raises(TokenRevoked):
+        if step == "register":
+            await register(sessions, replace(lost, session_id=SessionId("again")))
+        else:
+            await sessions.reassert(lost, generation)
+    await register(sessions, kept)
+    assert SessionId("again") not in {
+        listed.session_id for listed in await nodes.listed_sessions(lost.node_id, limit=10)
+    }
+
+
+async def test_who_may_have_been_forgotten_is_not_taken_for_somebody_new(
+    sessions: RedisSessions, nodes: RedisNodes, registration: Make
+) -> None:
+    """A store that was emptied knows of no sign-out either: nobody comes in by it, and nothing stays behind."""
+    registry = Registry(sessions, nodes)
+    phone = registration()
+    asked = 0
+
+    async def lost() -> None:
+        nonlocal asked
+        asked += 1
+        raise Unavailable
+
+    registry.make_sure = lost
+
+    with pytest.raises(Unavailable):
+        await registry.register(phone)
+    assert asked == 1
+    assert await sessions.where(phone.user_id, phone.device_id) is None
+    assert await nodes.listed_sessions(phone.node_id, limit=10) == []
+
+
+async def test_nobody_is_asked_about_a_user_whom_the_store_knows(
+    sessions: RedisSessions, nodes: RedisNodes, registration: Make, redis: Redis, keys: Keys
+) -> None:
+    """Which is nearly every start: a second look would cost each of them."""
+    registry = Registry(sessions, nodes)
+    phone = registration()
+    await redis.hset(keys.user(phone.user_id), "blocks_known", 1)
+
+    async def lost() -> None:
+        raise Unavailable
+
+    registry.make_sure = lost
+
+    assert (await registry.register(phone)).blocks_known
 
 
 async def test_a_fourth_device_is_refused(
