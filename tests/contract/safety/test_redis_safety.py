@@ -98,8 +98,8 @@ async def test_waiting_for_an_entry_ends_with_the_first(
 ) -> None:
     """A recorder hears of a report at once, not with its next look."""
     await pending.take("one", limit=1, wait_ms=1)
-    async with asyncio.timeout(1):
-        waiting = asyncio.create_task(pending.take("one", limit=10, wait_ms=1_500))
+    async with asyncio.timeout(10):
+        waiting = asyncio.create_task(pending.take("one", limit=10, wait_ms=15_000))
         await asyncio.sleep(0.05)
         await log.add_report(report())
         taken = await waiting

@@ -217,8 +217,9 @@ async def test_readers_that_lie_cost_neither_memory_nor_anybody_elses_time(
     assert most_unsent <= len(liars) * (CLOSE_ABOVE + 2 * len(LARGE))
     assert most_resident - resident < 40 * MIB
     assert len(latencies) >= 5
-    assert latencies[len(latencies) // 2] < 0.1, latencies
-    assert latencies[-1] < 1.0, latencies
+    # Some 5 ms on an idle machine; behind ten whose sockets are full it would be seconds.
+    assert latencies[len(latencies) // 2] < 0.25, latencies
+    assert latencies[-1] < 2.5, latencies
 
 
 async def round_trip(pair: Pair) -> float:

@@ -136,13 +136,13 @@ async def test_a_lease_is_kept_and_the_stores_time_is_known(redis: Redis) -> Non
         assert described.node_id == node.lease.node_id
         assert described.stats == node.stats
         assert seconds * 1000 + micros // 1000 - described.renewed_at < 1_500
-        assert abs(told - (seconds * 1000 + micros // 1000)) < 50
+        assert abs(told - (seconds * 1000 + micros // 1000)) < 250
         assert node.clock.is_measured
         assert node.lease.is_settled
         assert not node.lease.is_lapsed
         assert node.registry.get_sample_value("minuet_presence_users", {"state": "queued"}) == 3
         assert 0 <= (node.registry.get_sample_value("minuet_lease_age_seconds") or 0) < 1.5
-        assert abs(node.registry.get_sample_value("minuet_clock_skew_seconds") or 0) < 0.05
+        assert abs(node.registry.get_sample_value("minuet_clock_skew_seconds") or 0) < 0.25
 
 
 async def test_a_released_lease_is_over_at_once(redis: Redis) -> None:

@@ -204,11 +204,11 @@ async def test_what_cannot_start_ends_with_a_clear_status(deploy: Deploy, empty_
 
 async def test_the_whole_says_that_it_leaves_before_it_does(crew_of: CrewOf, people: People) -> None:
     """SIGTERM: /readyz turns to 503 first, people are sent elsewhere after that, and the end is a clean one."""
-    crew = await crew_of(2, MINUET_DRAIN_NOTICE_S="1.5")
+    crew = await crew_of(2, MINUET_DRAIN_NOTICE_S="4")
     clients = [await people.online(crew.url) for _ in range(6)]
 
     crew.process.child.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(1.2):
+    async with asyncio.timeout(3.5):
         while (answer := await crew.readiness())[0] != 503:
             await asyncio.sleep(0.02)
     assert answer[1]["status"] == "not_ready"
