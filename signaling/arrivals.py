@@ -126,8 +126,7 @@ class Arrivals:
         live.enter_call(call.id)
         self._hub.wake(live)
         now_ms = self._clock.now_ms()
-        live.push(match_found(call.view, seat, now_ms))
-        live.push(call_state(call.view, seat, now_ms))
+        live.push_all((match_found(call.view, seat, now_ms), call_state(call.view, seat, now_ms)))
         await self._calls.sit_down(call, seat, live)
         if not live.is_attached:
             await self._decide(call, events.SeatDetached(seat, live.id))

@@ -130,6 +130,13 @@ class Node:
             # As another incarnation, or after a loss, it has done so already.
             await self.returned()
 
+    def take(self, node_id: NodeId, frame: bytes) -> bool:
+        """Hands a frame for this very process to its inbox, as the bus would; False where it is another's."""
+        if not self.router.is_this(node_id):
+            return False
+        asyncio.get_running_loop().call_soon(self.receive, frame)
+        return True
+
     async def lost(self, user_id: UserId, device_id: DeviceId, session_id: SessionId) -> None:
         """A session died with its node: its call waits for the device. Raises: Unavailable."""
         del device_id  # the call's record knows it

@@ -179,7 +179,7 @@ def _start_jobs(
             queues=stores.queues,
             activities=stores.activities,
             calls=stores.calls,
-            announcer=BusAnnouncer(node.bus),
+            announcer=BusAnnouncer(node.bus, node.take),
             nodes=stores.nodes,
             lobby=node.lobby,
             ids=foundation.ids,
