@@ -1,15 +1,18 @@
 """Questions that are put one by one, answered by reads of many.
 
 A database answers about a hundred people nearly as quickly as about one. So the first who asks is answered by a read of his
-own, and whoever asks while as many reads are under way as may be waits for the next, together with all others who do: one
-alone waits for nobody, and a crowd costs a few reads. Decides only who shares a read. A read begins after it was asked for:
-nobody is told what was true before.
+own, and whoever asks while it is under way waits for the next, together with all others who do: one alone waits for nobody,
+and a crowd costs a few reads. Decides only who shares a read. A read begins after it was asked for: nobody is told what was
+true before.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+PATIENCE_S: Final = 0.05
+"""A read that takes longer is not waited for: those who come then have one of their own beside it."""
 
 _Key = TypeVar("_Key")
 _Answer = TypeVar("_Answer")
@@ -22,35 +25,45 @@ class Gathering(Generic[_Key, _Answer]):
         self,
         read: Callable[[Sequence[_Key]], Awaitable[Mapping[_Key, _Answer]]],
         *,
-        at_once: int = 2,
+        at_once: int = 4,
         of_at_most: int = 200,
     ) -> None:
-        """At most `at_once` reads are under way, so that one that hangs does not hold up all, each of so many keys."""
+        """At most `at_once` reads are under way, the second where the first hangs, each of so many keys."""
         self._read = read
         self._at_once = at_once
         self._of_at_most = of_at_most
         self._asked: deque[tuple[_Key, asyncio.Future[_Answer | None]]] = deque()
         self._readers: set[asyncio.Task[None]] = set()
+        self._began_at = 0.0
+        """When the last read began, by the loop's clock."""
 
     def ask(self, key: _Key) -> "asyncio.Future[_Answer | None]":
         """What a read says that begins from now on; None where it says nothing of the key. Raises: what `read` raises."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_Answer | None] = loop.create_future()
         self._asked.append((key, answer))
-        if len(self._readers) < self._at_once:
+        if not self._readers or self._is_slow(loop.time()):
             # Begins in the next turn of the loop, with all who ask in this one.
-            reader = loop.create_task(self._answer_all())
-            self._readers.add(reader)
-            reader.add_done_callback(self._readers.discard)
+            self._began_at = loop.time()
+            self._readers.add(loop.create_task(self._answer_all()))
         return answer
 
+    def _is_slow(self, now: float) -> bool:
+        return now - self._began_at > PATIENCE_S and len(self._readers) < self._at_once
+
     async def _answer_all(self) -> None:
-        while self._asked:
-            share = [self._asked.popleft() for _ in range(min(len(self._asked), self._of_at_most))]
-            # Whoever has given up waiting is not asked about.
-            share = [(key, answer) for key, answer in share if not answer.done()]
-            if share:
-                await self._answer(share)
+        me = asyncio.current_task()
+        try:
+            while self._asked:
+                share = [self._asked.popleft() for _ in range(min(len(self._asked), self._of_at_most))]
+                # Whoever has given up waiting is not asked about.
+                share = [(key, answer) for key, answer in share if not answer.done()]
+                if share:
+                    self._began_at = asyncio.get_running_loop().time()
+                    await self._answer(share)
+        finally:
+            # At once, not when the task is told to be done: whoever asks in between would wait for a reader that has left.
+            self._readers = {reader for reader in self._readers if reader is not me}
 
     async def _answer(self, share: Sequence[tuple[_Key, "asyncio.Future[_Answer | None]"]]) -> None:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from base.gathering import Gathering
+from base.gathering import PATIENCE_S, Gathering
 
 
 class Library:
@@ -51,17 +51,29 @@ async def test_who_asks_together_shares_a_read_and_who_comes_later_the_next() ->
 
 
 async def test_a_read_that_hangs_does_not_hold_up_the_others() -> None:
-    """As many reads as may be are under way at once."""
+    """Whoever comes after a while, and who waited until then, has a read of their own beside it; but no third one."""
     library = Library()
     gathering = Gathering(library.read, at_once=2)
 
     hangs = gathering.ask("ann")
     await turns()
-    goes_on = gathering.ask("bob")
+    soon = gathering.ask("eve")
     await turns()
-    library.open(1)
+    reads_at_first = len(library.reads)
+    await asyncio.sleep(2 * PATIENCE_S)
+    later = gathering.ask("bob")
+    await turns()
+    await asyncio.sleep(2 * PATIENCE_S)
+    waits = gathering.ask("kim")
+    await turns()
 
-    assert await goes_on == "BOB"
+    assert reads_at_first == 1
+    assert library.reads == [["ann"], ["eve", "bob"]]
+    library.open(1)
+    assert [await soon, await later] == ["EVE", "BOB"]
+    await turns()
+    library.open(2)
+    assert await waits == "KIM"
     assert not hangs.done()
     library.open(0)
     assert await hangs == "ANN"
@@ -116,6 +128,22 @@ async def test_who_gives_up_takes_nothing_away_from_the_others() -> None:
     assert await first[1] == "BOB"
     assert await stays == "KIM"
     assert library.reads == [["ann", "bob"], ["kim"]]
+
+
+async def test_who_asks_just_when_the_last_read_is_over_is_answered() -> None:
+    """At any moment of the turns in which a reader comes to its end."""
+
+    async def read(keys: Sequence[str]) -> Mapping[str, str]:
+        await asyncio.sleep(0)
+        return {key: key.upper() for key in keys}
+
+    for wait in range(12):
+        gathering = Gathering(read)
+        first = gathering.ask("ann")
+        await turns(wait)
+        second = gathering.ask("bob")
+        async with asyncio.timeout(5):
+            assert [await first, await second] == ["ANN", "BOB"]
 
 
 async def test_nobody_waits_for_a_read_that_was_called_off() -> None:
