@@ -75,19 +75,17 @@ class ServerClock:
     machine's wall time. It rests on the monotonic clock, so that somebody setting the wall clock moves nothing.
     """
 
-    __slots__ = ("_clock", "_longest_round_trip_ms", "_offset_ms", "_samples")
+    __slots__ = ("_clock", "_longest_round_trip_ms", "_offset_ms", "_samples", "monotonic_ms")
 
     def __init__(self, clock: Clock, *, longest_round_trip_ms: int = 250) -> None:
         self._clock = clock
+        self.monotonic_ms = clock.monotonic_ms
         self._longest_round_trip_ms = longest_round_trip_ms
         self._offset_ms = clock.wall_ms() - clock.monotonic_ms()
         self._samples: deque[_Sample] = deque(maxlen=_SAMPLES)
 
     def wall_ms(self) -> int:
         return self._clock.wall_ms()
-
-    def monotonic_ms(self) -> int:
-        return self._clock.monotonic_ms()
 
     def now_ms(self) -> int:
         """Unix milliseconds on the store's clock."""

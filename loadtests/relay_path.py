@@ -31,6 +31,7 @@ from signaling.call.create import propose
 from signaling.call.rules import receive
 from signaling.call.states import SEATS, Seat
 from signaling.connection import Connection, ConnectionSettings, unmask
+from signaling.held_writes import Held, HeldWrites
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
@@ -76,6 +77,13 @@ class Sink:
 
     def get_extra_info(self, _name: str) -> None:
         """There is no socket below."""
+
+
+class NeverHeld(HeldWrites):
+    """Nobody turns a timer here: what is held goes with what is written next."""
+
+    def hold(self, held: Held) -> int:
+        return 1
 
 
 class Watcher:
@@ -208,7 +216,8 @@ class Bench:
             expires_at_ms=_NOW_MS * 2,
         )
         live = LiveSession(shell, session, identity, seated.device_id, 1)
-        connection = Connection(cast(Any, Sink()), "127.0.0.1", JSON.binary, ConnectionSettings())
+        settings = ConnectionSettings(held_writes=NeverHeld())
+        connection = Connection(cast(Any, Sink()), "127.0.0.1", JSON.binary, settings)
         live.attach(connection)
         live.enter_call(call_id)
         hub.add(live)

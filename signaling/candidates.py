@@ -115,9 +115,7 @@ class Candidate(msgspec.Struct, frozen=True):
     @property
     def ufrag(self) -> str | None:
         """Whose credentials it belongs to, where it says so."""
-        if " ufrag " not in self.tail:
-            return None
-        return next((value for name, value in self._extensions() if name == "ufrag"), None)
+        return _ufrag(self.tail)
 
     @property
     def address(self) -> Address | None:
@@ -148,26 +146,45 @@ class Candidate(msgspec.Struct, frozen=True):
         foundation = crc32(address.packed)
         return (
             f"candidate:{foundation} {self.component} udp {self.priority} {address} {self.port}"
-            f" typ relay raddr {nowhere} rport 0{''.join(_known(self._extensions()))}"
+            f" typ relay raddr {nowhere} rport 0{''.join(_known(_pairs(self.tail)))}"
         )
-
-    def _extensions(self) -> Iterable[tuple[str, str]]:
-        words = self.tail.split(" ")
-        return zip(words[1::2], words[2::2], strict=True)
 
 
 def parse(text: str) -> Candidate:
     """A candidate attribute without its `a=`. Raises: CandidateInvalid."""
+    return _candidate(_match(text))
+
+
+def _candidate(found: re.Match[str]) -> Candidate:
+    component, transport, priority, host, port, type_, tail = found.groups()
+    return Candidate(int(component), transport, int(priority), host, int(port), type_, tail)
+
+
+def _match(text: str) -> re.Match[str]:
     found = _CANDIDATE.fullmatch(text)
     if found is None:
         raise CandidateInvalid("not of the form candidate:... (RFC 8839)")
-    component_text, transport, priority_text, host, port_text, type_, tail = found.groups()
-    component, priority, port = int(component_text), int(priority_text), int(port_text)
-    if not (1 <= component <= _MAX_COMPONENT and 1 <= priority <= _MAX_PRIORITY and port <= _MAX_PORT):
+    component, priority, port, tail = found.group(1, 3, 5, 7)
+    if not (
+        1 <= int(component) <= _MAX_COMPONENT
+        and 1 <= int(priority) <= _MAX_PRIORITY
+        and int(port) <= _MAX_PORT
+    ):
         raise CandidateInvalid("a number of the candidate is out of its range")
     if tail.count(" ufrag ") > 1:
         raise CandidateInvalid("a candidate belongs to one ufrag")
-    return Candidate(component, transport, priority, host, port, type_, tail)
+    return found
+
+
+def _ufrag(tail: str) -> str | None:
+    if " ufrag " not in tail:
+        return None
+    return next((value for name, value in _pairs(tail) if name == "ufrag"), None)
+
+
+def _pairs(tail: str) -> Iterable[tuple[str, str]]:
+    words = tail.split(" ")
+    return zip(words[1::2], words[2::2], strict=True)
 
 
 def filter_trickled(
@@ -180,10 +197,18 @@ def filter_trickled(
     passing: list[IceCandidate] = []
     outcomes: list[Outcome] = []
     for trickled in arrived:
-        outcome, passed = _filter(trickled, description, rule)
+        # An empty text says that a section has no more of them (RFC 8838 section 13).
+        found = _match(trickled.candidate) if trickled.candidate else None
+        outcome = Outcome.PASSED
+        if not _belongs(trickled, None if found is None else _ufrag(found[7]), description):
+            outcome = Outcome.FOREIGN
+        elif found is None or not rule.relay_only:
+            passing.append(trickled)
+        else:
+            outcome, text = _candidate(found).relayed(rule.ranges)
+            if text is not None:
+                passing.append(IceCandidate(candidate=text, mid=trickled.mid, ufrag=trickled.ufrag))
         outcomes.append(outcome)
-        if passed is not None:
-            passing.append(passed)
     return passing, outcomes
 
 
@@ -191,31 +216,19 @@ def check_trickled(arrived: Iterable[IceCandidate]) -> None:
     """Looks at the form alone, while the description is still to come. Raises: CandidateInvalid."""
     for trickled in arrived:
         if trickled.candidate:
-            parse(trickled.candidate)
-
-
-def _filter(
-    trickled: IceCandidate, description: Description, rule: AddressRule
-) -> tuple[Outcome, IceCandidate | None]:
-    # An empty text says that a section has no more of them (RFC 8838 section 13).
-    candidate = parse(trickled.candidate) if trickled.candidate else None
-    if not _belongs(trickled, None if candidate is None else candidate.ufrag, description):
-        return Outcome.FOREIGN, None
-    if candidate is None or not rule.relay_only:
-        return Outcome.PASSED, trickled
-    outcome, text = candidate.relayed(rule.ranges)
-    if text is None:
-        return outcome, None
-    return outcome, IceCandidate(candidate=text, mid=trickled.mid, ufrag=trickled.ufrag)
+            _match(trickled.candidate)
 
 
 def _belongs(trickled: IceCandidate, inside: str | None, description: Description) -> bool:
     """Whether the description has such a section, with the credentials that the candidate names, once or twice."""
+    mid, ufrag = trickled.mid, trickled.ufrag
     for section in description.sections:
-        if trickled.mid is None or trickled.mid == section.mid:
-            known = (None, section.ufrag)
-            if trickled.ufrag in known and inside in known:
-                return True
+        if (
+            (mid is None or mid == section.mid)
+            and (ufrag is None or ufrag == section.ufrag)
+            and (inside is None or inside == section.ufrag)
+        ):
+            return True
     return False
 
 

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from base.errors import CloseCode
 from signaling import frames
+from signaling.held_writes import HeldWrites
 
 try:
     from aiohttp._websocket.helpers import websocket_mask
@@ -78,6 +79,7 @@ class ConnectionSettings:
     """Also how much the kernel takes of what it cannot send yet."""
     close_timeout_s: float = 5.0
     census: Census = field(default_factory=Census)
+    held_writes: HeldWrites = field(default_factory=HeldWrites)
 
 
 class Deaf:
@@ -110,17 +112,19 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_close_code",
         "_encode",
+        "_held",
         "_late_frames",
         "_listener",
         "_parser",
-        "_paused",
         "_settings",
         "_state",
+        "_ticket",
         "_timer",
         "_transport",
         "_writer",
         "binary",
         "remote",
+        "writing_is_paused",
     )
 
     def __init__(
@@ -138,7 +142,10 @@ class Connection(asyncio.Protocol):
         self._state = _State.OPEN
         self._close_code = frames.ABNORMAL
         self._timer: asyncio.TimerHandle | None = None
-        self._paused = False
+        self._held = b""  # frames that wait for company, and go ahead of whatever is written next
+        self._ticket = 0  # of what is held
+        self.writing_is_paused = False
+        """Whether the high-water mark was passed and the low-water mark not yet reached again."""
         self._late_frames = 0
         transport.set_write_buffer_limits(settings.high_water_bytes, settings.low_water_bytes)
         _keep_unsent_here(transport, settings.low_water_bytes)
@@ -161,25 +168,41 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return 0 if transport is None else transport.get_write_buffer_size()
 
-    @property
-    def writing_is_paused(self) -> bool:
-        """Whether the high-water mark was passed and the low-water mark not yet reached again."""
-        return self._paused
-
     def send(self, payload: bytes) -> None:
         """Send one message. On a connection that is no longer open it is dropped, silently."""
-        if (writer := self._writer) is not None:
+        writer = self._writer
+        if writer is None:
+            return
+        if not self._held:
             writer.write(self._encode(payload))
+        else:
+            held, self._held = self._held, b""
+            writer.write(held + self._encode(payload))
+
+    def send_soon(self, payload: bytes) -> None:
+        """Send one message with whatever is sent next, or alone in a moment; its place among all messages is kept."""
+        if self._writer is None:
+            return
+        if not self._held:
+            self._held = self._encode(payload)
+            self._ticket = self._settings.held_writes.hold(self)
+        else:
+            self._held += self._encode(payload)
 
     def send_frame(self, frame: bytes) -> None:
         """Send a frame, or several in a row, that `frames.encode_...` made: encode once, send to many."""
         if (writer := self._writer) is not None:
-            writer.write(frame)
+            held, self._held = self._held, b""
+            writer.write(held + frame)
 
     def send_many(self, payloads: Iterable[bytes]) -> None:
         """Send messages in one write."""
-        if (writer := self._writer) is not None:
-            writer.write(b"".join(map(self._encode, payloads)))
+        self.send_frame(b"".join(map(self._encode, payloads)))
+
+    def release(self, ticket: int) -> None:
+        """Send what was held under this ticket, if it still is."""
+        if ticket == self._ticket and self._held:
+            self.send_frame(b"")
 
     def set_message_limit(self, max_bytes: int) -> None:
         """Change how large a message may be, from the next frame on."""
@@ -190,10 +213,10 @@ class Connection(asyncio.Protocol):
 
         A client that does not answer within `close_timeout_s` is cut off.
         """
-        if (writer := self._writer) is not None:
+        if self._writer is not None:
             self._close_code = code
+            self.send_frame(frames.encode_close(code, reason))
             self._stop_writing(_State.CLOSING)
-            writer.write(frames.encode_close(code, reason))
 
     def abort(self) -> None:
         """Cut the client off without a close frame; what is unsent is lost."""
@@ -205,9 +228,12 @@ class Connection(asyncio.Protocol):
     # What the transport calls.
 
     def data_received(self, data: bytes) -> None:
-        if self._state > _State.CLOSING:
-            return
         try:
+            if self._writer is not None and (message := self._parser.whole(data)) is not None:
+                self._listener.message_received(message, data[0] == frames.FIN_BINARY)
+                return
+            if self._state > _State.CLOSING:
+                return
             for opcode, payload in self._parser.feed(data):
                 if self._writer is None:  # closed on an earlier message, maybe of this very read
                     if self._state > _State.CLOSING:
@@ -223,14 +249,14 @@ class Connection(asyncio.Protocol):
             self._listener_failed()
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.writing_is_paused = True
         try:
             self._listener.writing_paused()
         except Exception:
             self._listener_failed()
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self.writing_is_paused = False
         try:
             self._listener.writing_resumed()
         except Exception:
@@ -260,8 +286,8 @@ class Connection(asyncio.Protocol):
             return
         self._listener.traffic_seen()
         # A client that does not read gets no pongs: they would pile up without bound.
-        if opcode == frames.PING and not self._paused and (writer := self._writer) is not None:
-            writer.write(frames.encode_pong(payload))
+        if opcode == frames.PING and not self.writing_is_paused:
+            self.send_frame(frames.encode_pong(payload))
 
     def _take_late(self, opcode: int, payload: bytes) -> None:
         """Wait for the answer to our close frame; what the client sent before it is of no use any more."""
@@ -273,10 +299,10 @@ class Connection(asyncio.Protocol):
             raise frames.FrameError(frames.POLICY_VIOLATION, "the client goes on after our close frame")
 
     def _take_close(self, payload: bytes) -> None:
-        writer, transport = self._writer, self._transport
-        if writer is not None:
+        transport = self._transport
+        if self._writer is not None:
             self._close_code, _ = frames.read_close(payload)
-            writer.write(frames.encode_close(self._close_code))
+            self.send_frame(frames.encode_close(self._close_code))
         self._stop_writing(_State.LEAVING)
         if transport is not None:
             transport.close()
@@ -284,10 +310,10 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: frames.FrameError) -> None:
         """End a connection whose bytes make no sense any more (RFC 6455, 7.1.7)."""
-        writer, transport = self._writer, self._transport
-        if writer is not None:
+        transport = self._transport
+        if self._writer is not None:
             self._close_code = error.close_code
-            writer.write(frames.encode_close(error.close_code, error.reason))
+            self.send_frame(frames.encode_close(error.close_code, error.reason))
         self._stop_writing(_State.LEAVING)
         if transport is not None:
             # Closing while the client still sends would reset the connection, and the reset overtakes our close

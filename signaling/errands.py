@@ -15,7 +15,6 @@ from base.errors import ErrorCode, MinuetError
 from signaling.lines import Line
 from signaling.protocol.codec import Request
 from signaling.protocol.messages import session as wire
-from signaling.protocol.messages.call import CallAnswer, CallCandidates, CallOffer
 from signaling.protocol.messages.chat import ChatRead, ChatSend, ChatTyping, PresenceUnwatch, PresenceWatch
 from signaling.session_shell import SessionShell
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:  # a session has errands, so that its module imports this one
 
 logger = structlog.get_logger(__name__)
 
-_RELAYS: Final = (CallOffer, CallAnswer, CallCandidates)
 _SILENT: Final = (wire.Ack, wire.Pong)
 _CHAT: Final = (ChatSend, ChatRead, ChatTyping, PresenceWatch, PresenceUnwatch)
 
@@ -53,10 +51,10 @@ class Errands:
     def take(self, live: "LiveSession", request: Request) -> None:
         """Does a request at once or puts it in line."""
         message = request.message
-        if isinstance(message, _SILENT):
-            return
-        if not self._commands.is_busy and isinstance(message, _RELAYS):
+        if message.RELAYED and not self._commands.is_busy:
             self._relay(live, request)
+            return
+        if isinstance(message, _SILENT):
             return
         line = self._chat if isinstance(message, _CHAT) else self._commands
         if len(line) >= self._shell.limits.pending_commands:
@@ -67,7 +65,7 @@ class Errands:
             live.run_soon(work)
 
     async def _do(self, live: "LiveSession", request: Request) -> None:
-        if isinstance(request.message, _RELAYS):
+        if request.message.RELAYED:
             self._relay(live, request)
         else:
             await self._command(live, request)
@@ -94,5 +92,6 @@ class Errands:
             self._shell.dispatcher.relay(live, request)
         except MinuetError as error:
             live.refuse(request.id, error)
-            return
-        live.reply(request.id, None)
+        else:
+            # Nobody waits for it: a socket is written to once where it can be.
+            live.reply_soon(request.id)

@@ -4,11 +4,11 @@ Decides where a message begins and ends, whether a client keeps to the protocol,
 memory than it may have: a length is judged from the frame's first bytes, before anything is buffered.
 Knows nothing of sockets, of time and of what a message says.
 
-Theory of operation. `FrameParser.feed` takes whatever the socket gave and returns the complete messages and
-control frames in it, in order. Nearly every read of a hub is exactly one small frame, so that case is taken
-out first. All else (several frames, fragments, halves) goes through a generator, which judges each frame only
-when the caller asks for it: what the caller decided on the message before, such as a new size limit, already
-holds. The first `FrameError` is final; a parser that raised is not fed again.
+Theory of operation. Nearly every read of a hub is exactly one small frame, so `FrameParser.whole` takes that case out
+first. `FrameParser.feed` takes all else (several frames, fragments, halves) and returns the complete messages and
+control frames in it, in order, through a generator which judges each frame only when the caller asks for it: what the
+caller decided on the message before, such as a new size limit, already holds. The first `FrameError` is final; a
+parser that raised is not fed again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -88,33 +88,44 @@ class FrameParser:
         self._opcode = 0
         self._fragments = 0
 
+    def whole(self, data: bytes) -> bytes | None:
+        """Return the message, if this read is exactly one whole message in one frame, whose kind `data[0]` tells.
+
+        Whatever else it is, nothing has happened, and `feed` takes it. Raises: FrameError for text that is not UTF-8.
+        """
+        size = len(data)
+        if size < 6 or self._pending is not None or self._message is not None:
+            return None
+        first = data[0]
+        if first != FIN_TEXT and first != FIN_BINARY:
+            return None
+        # The mask bit is subtracted: an unmasked frame gets a negative length, which fits no size.
+        length = data[1] - MASKED
+        start = 6
+        if length > 125:
+            start = 8
+            length = data[2] << 8 | data[3] if length == 126 else 0
+            if length < 126:
+                return None
+        if size != start + length or length > self.max_message_bytes:
+            return None
+        masked = bytearray(data)
+        del masked[:start]
+        self._unmask(data[start - 4 : start], masked)
+        payload = bytes(masked)
+        if first == FIN_TEXT and not payload.isascii():
+            _check_utf8(payload)
+        return payload
+
     def feed(self, data: bytes) -> Iterable[Event]:
         """Return what is complete, in order. Iterate it to the end, or feed no more.
 
         Raises: FrameError, here or while iterating, at the first byte that shows the breach.
         """
-        if self._pending is None and self._message is None:
-            size = len(data)
-            if size > 5 and ((first := data[0]) == FIN_TEXT or first == FIN_BINARY):
-                # The mask bit is subtracted: an unmasked frame gets a negative length, which fits no size.
-                length = data[1] - MASKED
-                start = 6
-                if length > 125:
-                    start = 8
-                    length = data[2] << 8 | data[3] if length == 126 else 0
-                    if length < 126:
-                        return self._parse(data)
-                if size == start + length and length <= self.max_message_bytes:
-                    masked = bytearray(data)
-                    del masked[:start]
-                    self._unmask(data[start - 4 : start], masked)
-                    payload = bytes(masked)
-                    if first == FIN_TEXT and not payload.isascii():
-                        _check_utf8(payload)
-                    return ((first & 0x0F, payload),)
-        return self._parse(data)
+        payload = self.whole(data)
+        return self._walk(data) if payload is None else ((data[0] & 0x0F, payload),)
 
-    def _parse(self, chunk: bytes) -> Iterator[Event]:
+    def _walk(self, chunk: bytes) -> Iterator[Event]:
         """Walk over all frames, complete or not, of what is pending and this chunk."""
         data: bytes | bytearray = chunk
         if self._pending is not None:

@@ -84,7 +84,7 @@ class Greeting:
         body = self.codec.encode(
             {"code": str(error.code), "message": error.message, "retryable": error.spec.retryable}
         )
-        self.connection.send(self.codec.envelope(wire.ErrorReply.TYPE, body, id=self.request_id, seq=None))
+        self.connection.send(self.codec.envelope(wire.ErrorReply.TYPE, body, self.request_id, None))
         self.close(code, str(error.code))
 
     def close(self, code: CloseCode, reason: str) -> None:

@@ -5,7 +5,7 @@ those that were committed and told but that the store has lost since. Knows what
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -22,6 +22,7 @@ from signaling.call.states import RELAYING, SEATS, Seat, State, other
 from signaling.negotiation import Negotiations
 from signaling.ports import StoredCall
 from signaling.sdp import Allowance
+from signaling.ways import Way
 
 KEPT_AFTER_END_MS = 60_000
 KEPT_UNTOUCHED_MS = 3_600_000
@@ -43,12 +44,15 @@ class LocalCall:
         "shown",
         "stored",
         "view",
+        "ways",
     )
 
     def __init__(self, stored: StoredCall, *, hides_addresses: bool = False) -> None:
         self._hides_addresses = hides_addresses
         self.stored = stored = self._understood(stored)
         self.view: Call = stored.call
+        self.ways: dict[Hashable, Way] = {}
+        """By whoever relays; each holds for one view only."""
         self.lock = asyncio.Lock()
         """Commands of this node on this call run one at a time; other nodes are met at the commit."""
         self.negotiations = self._fresh_negotiations()

@@ -7,10 +7,11 @@ from math import inf
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from base.errors import CloseCode, ErrorCode
 from signaling.candidates import Outcome
 
 _RELAY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025)
@@ -43,6 +44,29 @@ class QuickHistogram(Collector):
         yield HistogramMetricFamily(
             self._name, self._documentation, buckets=list(cumulated), sum_value=self._sum
         )
+
+
+class QuickCounter(Collector):
+    """Counters by one label, for what happens with every message: as `QuickHistogram`."""
+
+    def __init__(
+        self, name: str, documentation: str, label: str, values: Iterable[str], registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._label = label
+        self.counts = dict.fromkeys(values, 0)
+        """By the label's value; whoever counts adds here."""
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        return self.collect()
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(self._name, self._documentation, labels=[self._label])
+        for value, count in self.counts.items():
+            family.add_metric([str(value)], count)
+        yield family
 
 
 class SessionMetrics:
@@ -91,6 +115,11 @@ class SessionMetrics:
             ["reason"],
             registry=registry,
         )
+        # The first of these must not be missed because its series only began with it.
+        for close_code in CloseCode:
+            self._closed.labels(str(int(close_code)))
+        for error_code in (ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE):
+            self._refused.labels(str(error_code))
         for reason in ("full", "lag", "rate", "address"):
             self._turned_away.labels(reason)
         self.standstills = Counter(
@@ -202,14 +231,13 @@ class CallMetrics:
             ["code"],
             registry=registry,
         )
-        candidates = Counter(
+        self.candidates = QuickCounter(
             "minuet_candidates_total",
             "Candidates, trickled and in descriptions, by what became of them.",
-            ["outcome"],
-            registry=registry,
-        )
-        # Looked up once: a candidate is counted in the path of every relay.
-        self.candidates = {outcome: candidates.labels(outcome.value) for outcome in Outcome}
+            "outcome",
+            Outcome,
+            registry,
+        ).counts
         self.sdp_lines_left_out = Counter(
             "minuet_sdp_lines_left_out_total",
             "Lines of descriptions that did not pass because addresses are hidden and nobody knows what they hold.",

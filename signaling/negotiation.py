@@ -42,6 +42,8 @@ class _OpenOffer:
 class _Trickle:
     """Candidates of one seat for one negotiation."""
 
+    offerer: SeatName
+    number: int
     description: sdp.Description | None = None
     """The seat's own, once it has been relayed: its candidates may follow and have to belong to it."""
     count: int = 0
@@ -58,10 +60,6 @@ class Candidates(msgspec.Struct, frozen=True):
     complete: bool
     outcomes: list[Outcome]
     """What became of each that came; those that did not pass are not among `candidates`."""
-
-    @property
-    def says_something(self) -> bool:
-        return bool(self.candidates) or self.complete
 
 
 class OpenOfferFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +99,7 @@ class Negotiations:
 
     __slots__ = (
         "_current",
+        "_flowing",
         "_last",
         "_max_candidates",
         "_open",
@@ -117,6 +116,9 @@ class Negotiations:
         self._open: dict[Key, _OpenOffer] = {}
         self._current: Key | None = None
         self._trickles: dict[tuple[SeatName, Key], _Trickle] = {}
+        # By seat, the trickle that its last candidates were of, while its negotiation is known: so that it is not looked
+        # for at each of them.
+        self._flowing: dict[SeatName, _Trickle] = {}
         self.answered = False
         """Whether any answer has been relayed: without one, no media can be connected."""
         self.has_video = False
@@ -192,23 +194,20 @@ class Negotiations:
 
         Raises: StaleNegotiation, CandidateInvalid, MinuetError (`rate_limited`) above the most for a side of a negotiation.
         """
-        key = (offerer, number)
-        known = key in self._open or key == self._current
-        # Only one's own offer can be announced by candidates that overtook it.
-        early = offerer == seat and number > self._last[seat]
-        if not known and not early:
-            raise StaleNegotiation("no current negotiation has this number")
-        trickle = self._trickle(seat, key)
-        if trickle.count + len(arrived) > self._max_candidates:
+        trickle = self._flowing.get(seat)
+        if trickle is None or trickle.number != number or trickle.offerer != offerer:
+            trickle = self._find_trickle(seat, (offerer, number))
+        count = trickle.count + len(arrived)
+        if count > self._max_candidates:
             raise MinuetError(
                 f"at most {self._max_candidates} candidates for one negotiation", code=ErrorCode.RATE_LIMITED
             )
         if trickle.description is not None:
             passing, outcomes = filter_trickled(arrived, trickle.description, rule)
-            trickle.count += len(arrived)
+            trickle.count = count
             return Candidates(offerer, number, passing, complete, outcomes)
         check_trickled(arrived)
-        trickle.count += len(arrived)
+        trickle.count = count
         trickle.waiting += arrived
         trickle.complete |= complete
         return None
@@ -311,10 +310,11 @@ class Negotiations:
         self._current = facts.current
         self._trickles = {
             (one.seat, (one.offerer, one.number)): _Trickle(
-                one.description, one.count, list(one.waiting), one.complete
+                one.offerer, one.number, one.description, one.count, list(one.waiting), one.complete
             )
             for one in facts.trickles
         }
+        self._flowing.clear()
         self.answered = facts.answered
         self.has_video = facts.has_video
 
@@ -324,6 +324,7 @@ class Negotiations:
         self._open.clear()
         self._current = None
         self._trickles.clear()
+        self._flowing.clear()
         self.answered = self.has_video = False
 
     @property
@@ -339,16 +340,30 @@ class Negotiations:
     def next_deadline_ms(self) -> int | None:
         return min((offer.until_ms for offer in self._open.values()), default=None)
 
+    def _find_trickle(self, seat: SeatName, key: Key) -> _Trickle:
+        """The one that candidates of this seat belong to. Raises: StaleNegotiation."""
+        known = self._is_known(key)
+        # Only one's own offer can be announced by candidates that overtook it.
+        early = key[0] == seat and key[1] > self._last[seat]
+        if not known and not early:
+            raise StaleNegotiation("no current negotiation has this number")
+        trickle = self._trickle(seat, key)
+        if known:
+            self._flowing[seat] = trickle
+        return trickle
+
     def _trickle(self, seat: SeatName, key: Key) -> _Trickle:
         trickle = self._trickles.get((seat, key))
         if trickle is None:
             # Early candidates may name any number ahead; only the newest of a seat can still get its offer.
             for old in [old for old in self._trickles if old[0] == seat and not self._is_known(old[1])]:
                 del self._trickles[old]
-            trickle = self._trickles[seat, key] = _Trickle()
+            trickle = self._trickles[seat, key] = _Trickle(*key)
         return trickle
 
     def _forget_trickles(self) -> None:
+        """Forgets what belongs to no negotiation any more; called whenever one is over."""
+        self._flowing.clear()
         self._trickles = {
             (seat, key): trickle
             for (seat, key), trickle in self._trickles.items()

@@ -63,7 +63,7 @@ class Outlet(ABC):
     def push_reply(self, message: ServerMessage, request_id: int | None) -> None:
         """Sends a message that answers a request of another type than `ok`."""
         try:
-            payload = self.session.frame(message, request_id=request_id)
+            payload = self.session.frame(message, request_id)
         except OutboxOverflow:
             self._overflowed()
             return
@@ -123,6 +123,20 @@ class Outlet(ABC):
         """Answers `ok`."""
         self._answer(wire.Ok.TYPE, data, request_id)
 
+    def reply_soon(self, request_id: int | None) -> None:
+        """Answers `ok`, in the company of what is said next or in a moment."""
+        try:
+            payload = self.session.frame_ok(request_id)
+        except OutboxOverflow:
+            self._overflowed()
+            return
+        connection = self._connection
+        if connection is not None:
+            if connection.writing_is_paused:
+                self._write_slowly(connection, payload, wire.Ok.TYPE, reliable=True)
+            else:
+                connection.send_soon(payload)
+
     def refuse(self, request_id: int | None, error: MinuetError) -> None:
         """Answers `error`."""
         self._shell.metrics.refused(error.code)
@@ -174,11 +188,14 @@ class Outlet(ABC):
 
     def _write(self, payload: bytes, type_: str, *, reliable: bool) -> None:
         connection = self._connection
-        if connection is None:
-            return
-        if not connection.writing_is_paused:
-            connection.send(payload)
-            return
+        if connection is not None:
+            if connection.writing_is_paused:
+                self._write_slowly(connection, payload, type_, reliable=reliable)
+            else:
+                connection.send(payload)
+
+    def _write_slowly(self, connection: Connection, payload: bytes, type_: str, *, reliable: bool) -> None:
+        """Writes to a client that has not read what was written before."""
         limits, unsent = self._shell.limits, connection.unsent_bytes
         if not reliable and unsent > limits.drop_ephemeral_above:
             self._shell.metrics.dropped(type_)

@@ -15,6 +15,7 @@ from base.errors import ErrorCode, MinuetError
 from base.ids import CallId
 from signaling.addresses import Passing
 from signaling.budget import BudgetSpent
+from signaling.call.record import SeatRecord
 from signaling.call.rules import check_relay
 from signaling.call.states import RELAYING, SEATS, Seat, other
 from signaling.candidates import AddressRule, Outcome, RelayRanges
@@ -27,10 +28,15 @@ from signaling.protocol.messages import call as wire
 from signaling.protocol.messages.family import ServerMessage
 from signaling.router import Router
 from signaling.sdp import SdpRefused
+from signaling.ways import Way
 
 _NO_RELAYS: Final = RelayRanges()
 
-RelayMessage = wire.CallOffer | wire.CallAnswer | wire.CallCandidates
+DescriptionMessage = wire.CallOffer | wire.CallAnswer
+RelayMessage = DescriptionMessage | wire.CallCandidates
+# Told apart by their types' names, since `isinstance` takes long for classes of messages.
+_OFFER: Final = "call.offer"
+_CANDIDATES: Final = "call.candidates"
 
 
 class RelayWatcher(Protocol):
@@ -78,16 +84,24 @@ class Relays:
         Raises: MinuetError with the code of the refusal; a refused answer has failed its negotiation for both.
         """
         started = perf_counter()
-        call, seat = self._seat_of(live, CallId(message.call_id))
+        call_id = CallId(message.call_id)
+        call = self._calls.get(call_id)
+        way = None if call is None else call.ways.get(live)
+        if call is None or way is None or way.view is not call.view:
+            call, way = self._open_way(live, call_id, call)
         try:
-            self._charge(call, seat, message)
-            self._pass(call, seat, message)
+            if message.TYPE == _CANDIDATES:
+                way.budget.candidates(message.candidates)
+                self._candidates(call, way, message)
+            else:
+                self._charge(call, way, message)
+                self._describe(call, way, message)
         except MinuetError as error:
-            self._watcher.count_refusal(call, seat, error.code)
+            self._watcher.count_refusal(call, way.seat, error.code)
             if isinstance(error, AnswerRefused):
                 self._watcher.retime(call)
             if isinstance(error, BudgetSpent):
-                self._watcher.overspent(call, seat)
+                self._watcher.overspent(call, way.seat)
             raise
         self._metrics.relay_seconds.observe(perf_counter() - started)
 
@@ -105,7 +119,7 @@ class Relays:
                 frame.to_seat if failed.of == "self" else other(frame.to_seat), failed.negotiation
             )
             self._watcher.retime(call)
-            self._deliver(call, frame.to_seat, failed)
+            self._deliver(call, frame.to_seat, call.view.seat(frame.to_seat), failed)
             return
         try:
             message = _AS_SENT[frame.type](frame)
@@ -115,11 +129,14 @@ class Relays:
         by = call.view.seat(sender)
         # One that went after a recipient who has come here: it was judged, and counted, when its sender sent it.
         was_judged_here = self._router.here(by.node_id, by.session_id) is not None
+        way = self._way(call, sender, is_first=False)
         try:
             if was_judged_here:
-                self._pass_again(call, sender, message)
+                self._pass_again(call, way, message)
+            elif isinstance(message, wire.CallCandidates):
+                self._candidates(call, way, message)
             else:
-                self._pass(call, sender, message)
+                self._describe(call, way, message)
         except AnswerRefused as refusal:
             # Its sender was told `ok`, and may send by it.
             call.negotiations.has_video |= may_have_video
@@ -153,8 +170,8 @@ class Relays:
                 if call.view.seat(seat).node_id == self._router.node_id:
                     self._tell_failed(call, seat, offerer, number, "timeout")
 
-    def _seat_of(self, live: LiveSession, call_id: CallId) -> tuple[LocalCall, Seat]:
-        call = self._calls.get(call_id)
+    def _open_way(self, live: LiveSession, call_id: CallId, call: LocalCall | None) -> tuple[LocalCall, Way]:
+        """Checks that a client sits in the call, and finds the way from there. Raises: as `relay`."""
         seat = None if call is None else call.view.seat_of(live.user_id)
         if call is None or seat is None:
             over = live.last_call_id == call_id
@@ -162,29 +179,39 @@ class Relays:
         if call.view.seat(seat).device_id != live.device_id:
             raise MinuetError(code=ErrorCode.WRONG_DEVICE)
         check_relay(call.view, seat)
-        return call, seat
+        way = self._way(call, seat, is_first=True)
+        if any(known.view is not call.view for known in call.ways.values()):
+            call.ways.clear()
+        call.ways[live] = way
+        return call, way
 
-    def _charge(self, call: LocalCall, seat: Seat, message: RelayMessage) -> None:
+    def _way(self, call: LocalCall, seat: Seat, *, is_first: bool) -> Way:
+        view, peer = call.view, other(seat)
+        return Way(
+            view=view,
+            seat=seat,
+            peer=peer,
+            to=view.seat(peer),
+            budget=call.budgets[seat],
+            rule=self._relayed_only if view.policy.hides_addresses else self._any_address,
+            is_first=is_first,
+        )
+
+    def _charge(self, call: LocalCall, way: Way, message: DescriptionMessage) -> None:
         # On the sender's node only: what arrives from another has been counted there.
-        budget = call.budgets[seat]
-        match message:
-            case wire.CallCandidates():
-                budget.candidates(message.candidates)
-            case wire.CallOffer():
-                budget.offer(message.sdp, self._clock.monotonic_ms(), video_flows=call.video_flows)
-            case wire.CallAnswer():
-                budget.answer(message.sdp, video_flows=call.video_flows)
+        if message.TYPE == _OFFER:
+            way.budget.offer(message.sdp, self._clock.monotonic_ms(), video_flows=call.video_flows)
+        else:
+            way.budget.answer(message.sdp, video_flows=call.video_flows)
 
-    def _pass(self, call: LocalCall, seat: Seat, message: RelayMessage) -> None:
-        match message:
-            case wire.CallOffer():
-                self._offer(call, seat, message)
-            case wire.CallAnswer():
-                self._answer(call, seat, message)
-            case wire.CallCandidates():
-                self._candidates(call, seat, message)
+    def _describe(self, call: LocalCall, way: Way, message: DescriptionMessage) -> None:
+        if message.TYPE == _OFFER:
+            self._offer(call, way, message)
+        else:
+            self._answer(call, way, message)
 
-    def _offer(self, call: LocalCall, seat: Seat, message: wire.CallOffer) -> None:
+    def _offer(self, call: LocalCall, way: Way, message: wire.CallOffer) -> None:
+        seat = way.seat
         try:
             passing = call.negotiations.offer(
                 seat,
@@ -192,23 +219,23 @@ class Relays:
                 message.sdp,
                 call.allowance(seat),
                 self._clock.now_ms(),
-                self._rule(call),
+                way.rule,
             )
         except SdpRefused as refusal:
             self._metrics.sdp_rejected.labels(refusal.code).inc()
             raise
-        self._count(call, seat, passing)
+        self._count(way, passing)
         self._watcher.retime(call)
-        self._tell_description(call, seat, message, passing.sdp)
-        self._release(call, seat, seat, message.negotiation)
+        self._tell_description(call, way, message, passing.sdp)
+        self._release(call, way, seat, message.negotiation)
 
-    def _answer(self, call: LocalCall, seat: Seat, message: wire.CallAnswer) -> None:
-        offerer = other(seat)
+    def _answer(self, call: LocalCall, way: Way, message: wire.CallAnswer) -> None:
+        seat, offerer = way.seat, way.peer
         if message.of != "peer":
             raise MinuetError("an answer is to an offer of the peer", code=ErrorCode.STALE_NEGOTIATION)
         try:
             passing = call.negotiations.answer(
-                seat, message.negotiation, message.sdp, call.allowance(seat), self._rule(call)
+                seat, message.negotiation, message.sdp, call.allowance(seat), way.rule
             )
         except AnswerRefused as refusal:
             # The answerer may have applied it, the offerer waits for it: both have to roll back.
@@ -216,29 +243,31 @@ class Relays:
             for told in SEATS:
                 self._tell_failed(call, told, offerer, message.negotiation, refusal.code)
             raise
-        self._count(call, seat, passing)
+        self._count(way, passing)
         self._watcher.retime(call)
-        self._tell_description(call, seat, message, passing.sdp)
-        self._release(call, seat, offerer, message.negotiation)
+        self._tell_description(call, way, message, passing.sdp)
+        self._release(call, way, offerer, message.negotiation)
         self._watcher.answered(call, seat)
 
-    def _candidates(self, call: LocalCall, seat: Seat, message: wire.CallCandidates) -> None:
-        offerer: Seat = seat if message.of == "self" else other(seat)
+    def _candidates(self, call: LocalCall, way: Way, message: wire.CallCandidates) -> None:
+        seat = way.seat
+        offerer = seat if message.of == "self" else way.peer
         passing = call.negotiations.candidates(
-            seat, offerer, message.negotiation, message.candidates, message.complete, self._rule(call)
+            seat, offerer, message.negotiation, message.candidates, message.complete, way.rule
         )
         if passing is not None:
-            self._deliver_candidates(call, seat, passing)
+            self._deliver_candidates(call, way, passing)
 
-    def _pass_again(self, call: LocalCall, seat: Seat, message: RelayMessage) -> None:
+    def _pass_again(self, call: LocalCall, way: Way, message: RelayMessage) -> None:
         """Delivers what has passed here before, as far as it may pass at this moment: meanwhile a permission may have been
         taken back, or the connections begun anew."""
-        offerer = seat if isinstance(message, wire.CallOffer) or message.of == "self" else other(seat)
-        key, rule = (offerer, message.negotiation), self._rule(call)
+        seat, rule = way.seat, way.rule
+        offerer = seat if isinstance(message, wire.CallOffer) or message.of == "self" else way.peer
+        key = (offerer, message.negotiation)
         if isinstance(message, wire.CallCandidates):
             passing = call.negotiations.candidates_again(seat, key, message.candidates, rule)
             if passing or message.complete:
-                self._tell_candidates(call, seat, key, passing, complete=message.complete)
+                self._tell_candidates(call, way, key, passing, message.complete)
             return
         try:
             text = call.negotiations.description_again(seat, key, message.sdp, call.allowance(seat), rule).sdp
@@ -249,65 +278,57 @@ class Relays:
         except SdpRefused:
             self._watcher.retime(call)
             raise
-        self._tell_description(call, seat, message, text)
+        self._tell_description(call, way, message, text)
 
-    def _tell_description(
-        self, call: LocalCall, seat: Seat, message: wire.CallOffer | wire.CallAnswer, text: str
-    ) -> None:
+    def _tell_description(self, call: LocalCall, way: Way, message: DescriptionMessage, text: str) -> None:
         call_id, number = message.call_id, message.negotiation
         relayed = (
             wire.CallOfferRelayed(call_id=call_id, negotiation=number, sdp=text)
-            if isinstance(message, wire.CallOffer)
+            if message.TYPE == _OFFER
             else wire.CallAnswerRelayed(call_id=call_id, negotiation=number, of="self", sdp=text)
         )
-        self._deliver(call, other(seat), relayed)
+        self._deliver(call, way.peer, way.to, relayed)
 
-    def _release(self, call: LocalCall, seat: Seat, offerer: Seat, number: int) -> None:
-        waiting = call.negotiations.release(seat, offerer, number, self._rule(call))
+    def _release(self, call: LocalCall, way: Way, offerer: Seat, number: int) -> None:
+        waiting = call.negotiations.release(way.seat, offerer, number, way.rule)
         if waiting is not None:
-            self._deliver_candidates(call, seat, waiting)
+            self._deliver_candidates(call, way, waiting)
 
-    def _rule(self, call: LocalCall) -> AddressRule:
-        return self._relayed_only if call.view.policy.hides_addresses else self._any_address
-
-    def _count(self, call: LocalCall, seat: Seat, passing: Passing) -> None:
-        self._count_candidates(call, seat, passing.candidates)
+    def _count(self, way: Way, passing: Passing) -> None:
+        self._count_candidates(way, passing.candidates)
         if passing.left_out:
             self._metrics.sdp_lines_left_out.inc(passing.left_out)
 
-    def _count_candidates(self, call: LocalCall, seat: Seat, outcomes: Sequence[Outcome]) -> None:
+    def _count_candidates(self, way: Way, outcomes: Sequence[Outcome]) -> None:
         # What the sender's node let pass was counted there; here only what does not pass after all is news.
-        from_here = call.view.seat(seat).node_id == self._router.node_id
+        counts = self._metrics.candidates
         for outcome in outcomes:
-            if from_here or outcome is not Outcome.PASSED:
-                self._metrics.candidates[outcome].inc()
+            if way.is_first or outcome is not Outcome.PASSED:
+                counts[outcome] += 1
 
-    def _deliver_candidates(self, call: LocalCall, seat: Seat, passing: Candidates) -> None:
-        self._count_candidates(call, seat, passing.outcomes)
-        if passing.says_something:
-            key = (passing.offerer, passing.number)
-            self._tell_candidates(call, seat, key, passing.candidates, complete=passing.complete)
+    def _deliver_candidates(self, call: LocalCall, way: Way, passing: Candidates) -> None:
+        self._count_candidates(way, passing.outcomes)
+        candidates, complete = passing.candidates, passing.complete
+        if candidates or complete:
+            self._tell_candidates(call, way, (passing.offerer, passing.number), candidates, complete)
 
     def _tell_candidates(
-        self, call: LocalCall, seat: Seat, key: Key, candidates: list[wire.IceCandidate], *, complete: bool
+        self, call: LocalCall, way: Way, key: Key, candidates: list[wire.IceCandidate], complete: bool
     ) -> None:
-        offerer, number = key
-        self._deliver(
-            call,
-            other(seat),
-            wire.CallCandidatesRelayed(
-                call_id=call.id,
-                negotiation=number,
-                of="peer" if offerer == seat else "self",
-                candidates=candidates,
-                complete=complete,
-            ),
+        relayed = wire.CallCandidatesRelayed(
+            call_id=way.view.call_id,
+            negotiation=key[1],
+            of="peer" if key[0] == way.seat else "self",
+            candidates=candidates,
+            complete=complete,
         )
+        self._deliver(call, way.peer, way.to, relayed)
 
     def _tell_failed(self, call: LocalCall, seat: Seat, offerer: Seat, number: int, code: str) -> None:
         self._deliver(
             call,
             seat,
+            call.view.seat(seat),
             wire.CallNegotiationFailed(
                 call_id=call.id,
                 negotiation=number,
@@ -316,8 +337,7 @@ class Relays:
             ),
         )
 
-    def _deliver(self, call: LocalCall, seat: Seat, message: ServerMessage) -> None:
-        record = call.view.seat(seat)
+    def _deliver(self, call: LocalCall, seat: Seat, record: SeatRecord, message: ServerMessage) -> None:
         live = self._router.here(record.node_id, record.session_id)
         if live is not None:
             if not live.is_over:

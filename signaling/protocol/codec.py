@@ -8,7 +8,7 @@ Knows nothing of sessions, numbering or limits but that of nesting.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import msgpack
 import msgspec
@@ -36,9 +36,25 @@ class InvalidMessage(MinuetError):
         self.request_id = request_id
 
 
-class Request(msgspec.Struct, frozen=True):
-    """One client message with its envelope; one is made for every frame, hence not a dataclass, which takes longer."""
+class Request(Protocol):
+    """One client message with its envelope."""
 
+    @property
+    def message(self) -> ClientMessage: ...
+
+    @property
+    def id(self) -> int | None: ...
+
+    @property
+    def ack(self) -> int | None: ...
+
+    @property
+    def unknown_fields(self) -> tuple[str, ...]:
+        """Names in the message's `data` that its class does not have."""
+        ...
+
+
+class _Request(msgspec.Struct, frozen=True):
     message: ClientMessage
     id: int | None
     ack: int | None
@@ -46,37 +62,40 @@ class Request(msgspec.Struct, frozen=True):
 
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=_MAX_ID)]
+# Of a `Uuid` the length. Its pattern would be half of what reading costs, so `_read` looks at the letters itself.
+_AnyId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
+_LETTERS_OF_IDS = "0123456789abcdef-"
 
 
 # A message with an unknown field goes the long way, on which the field is counted.
-class _Offer(CallOffer, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class _Offer(CallOffer, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    call_id: _AnyId
 
 
-class _Answer(CallAnswer, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class _Answer(CallAnswer, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    call_id: _AnyId
 
 
-class _Candidates(CallCandidates, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class _Candidates(CallCandidates, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    call_id: _AnyId
 
 
-class _OfferRequest(msgspec.Struct, frozen=True):
-    type: Literal["call.offer"]
+class _Relayed(msgspec.Struct, tag_field="type", rename={"message": "data"}, frozen=True, gc=False):
     id: Number
-    data: _Offer
     ack: Number | None = None
+    unknown_fields: ClassVar[tuple[str, ...]] = ()
 
 
-class _AnswerRequest(msgspec.Struct, frozen=True):
-    type: Literal["call.answer"]
-    id: Number
-    data: _Answer
-    ack: Number | None = None
+class _OfferRequest(_Relayed, tag=CallOffer.TYPE, frozen=True, kw_only=True, gc=False):
+    message: _Offer
 
 
-class _CandidatesRequest(msgspec.Struct, frozen=True):
-    type: Literal["call.candidates"]
-    id: Number
-    data: _Candidates
-    ack: Number | None = None
+class _AnswerRequest(_Relayed, tag=CallAnswer.TYPE, frozen=True, kw_only=True, gc=False):
+    message: _Answer
+
+
+class _CandidatesRequest(_Relayed, tag=CallCandidates.TYPE, frozen=True, kw_only=True, gc=False):
+    message: _Candidates
 
 
 _RELAYED = (_OfferRequest, _AnswerRequest, _CandidatesRequest)
@@ -104,8 +123,12 @@ class Codec(Protocol):
         """The encoded form of a message, or of plain objects."""
         ...
 
-    def envelope(self, type_: str, body: bytes | None, *, id: int | None, seq: int | None) -> bytes:
+    def envelope(self, type_: str, body: bytes | None, id: int | None, seq: int | None) -> bytes:
         """A whole frame around an encoded body, which is spliced in as it is."""
+        ...
+
+    def ok(self, id: int | None, seq: int) -> bytes:
+        """As `envelope`, of an `ok` without a body."""
         ...
 
 
@@ -122,17 +145,25 @@ class JsonCodec:
             raise InvalidMessage(f"not JSON: {error.msg}") from None
 
     def read(self, payload: bytes) -> Request:
-        return _read(payload, _JSON_READERS.get(payload[_JSON_AT]), self)
+        quick = _JSON_READERS.get(payload[_JSON_AT])
+        return parse_request(self.decode(payload)) if quick is None else _read(payload, quick, self)
 
     def encode(self, data: object) -> bytes:
         return _encode_json(data)
 
-    def envelope(self, type_: str, body: bytes | None, *, id: int | None, seq: int | None) -> bytes:
+    def envelope(self, type_: str, body: bytes | None, id: int | None, seq: int | None) -> bytes:
+        if id is None and seq is not None and body is not None:
+            return b'{"type":"%b","seq":%d,"data":%b}' % (type_.encode(), seq, body)
         request = b"" if id is None else b',"id":%d' % id
         number = b"" if seq is None else b',"seq":%d' % seq
         if body is None:
             return b'{"type":"%b"%b%b}' % (type_.encode(), request, number)
         return b'{"type":"%b"%b%b,"data":%b}' % (type_.encode(), request, number, body)
+
+    def ok(self, id: int | None, seq: int) -> bytes:
+        if id is None:
+            return self.envelope("ok", None, id, seq)
+        return b'{"type":"ok","id":%d,"seq":%d}' % (id, seq)
 
 
 class MsgpackCodec:
@@ -148,12 +179,13 @@ class MsgpackCodec:
             raise InvalidMessage(f"not MessagePack: {error or type(error).__name__}") from None
 
     def read(self, payload: bytes) -> Request:
-        return _read(payload, _MSGPACK_READERS.get(payload[_MSGPACK_AT]), self)
+        quick = _MSGPACK_READERS.get(payload[_MSGPACK_AT])
+        return parse_request(self.decode(payload)) if quick is None else _read(payload, quick, self)
 
     def encode(self, data: object) -> bytes:
         return _encode_msgpack(data)
 
-    def envelope(self, type_: str, body: bytes | None, *, id: int | None, seq: int | None) -> bytes:
+    def envelope(self, type_: str, body: bytes | None, id: int | None, seq: int | None) -> bytes:
         pack = msgpack.packb
         parts = [b"\xa4type", pack(type_)]
         if id is not None:
@@ -163,6 +195,9 @@ class MsgpackCodec:
         if body is not None:
             parts += (b"\xa4data", body)
         return bytes((0x80 | len(parts) // 2,)) + b"".join(parts)
+
+    def ok(self, id: int | None, seq: int) -> bytes:
+        return self.envelope("ok", None, id, seq)
 
 
 def _readers(decoder: Callable[[Any], Any]) -> dict[bytes, _Reader]:
@@ -174,14 +209,14 @@ _JSON_READERS = _readers(msgspec.json.Decoder)
 _MSGPACK_READERS = _readers(msgspec.msgpack.Decoder)
 
 
-def _read(payload: bytes, quick: _Reader | None, codec: Codec) -> Request:
-    if quick is not None:
-        try:
-            request = quick(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            pass
-        else:
-            return Request(request.data, request.id, request.ack, ())
+def _read(payload: bytes, quick: _Reader, codec: Codec) -> Request:
+    try:
+        request = quick(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    else:
+        if not request.message.call_id.strip(_LETTERS_OF_IDS):
+            return request
     return parse_request(codec.decode(payload))
 
 
@@ -230,4 +265,4 @@ def parse_request(raw: object) -> Request:
         raise InvalidMessage(f"{type_}: {error}", request_id=request_id) from None
     known = _FIELDS[message_class]
     unknown = () if known.issuperset(data) else tuple(key for key in data if key not in known)
-    return Request(message, request_id, ack, unknown)
+    return _Request(message, request_id, ack, unknown)

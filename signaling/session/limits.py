@@ -5,6 +5,7 @@ Pure: time is an argument, in milliseconds of a clock that never goes backwards.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from base.errors import ErrorCode, MinuetError
 from signaling.protocol.messages.call import CallCandidates
@@ -12,6 +13,8 @@ from signaling.protocol.messages.chat import ChatSend, ChatTyping
 from signaling.protocol.messages.family import ClientMessage
 from signaling.protocol.messages.presence import PresenceSet
 from signaling.protocol.messages.queue import QueueJoin
+
+_CANDIDATES: Final = CallCandidates.TYPE
 
 
 class RateLimited(MinuetError):
@@ -75,7 +78,9 @@ class TokenBucket:
     def take(self, now_ms: int) -> int:
         """Takes one token. Returns 0, or the milliseconds until there is one again."""
         rate = self._rate
-        tokens = min(rate.burst, self._tokens + (now_ms - self._at) * rate.per_s / 1000)
+        tokens = self._tokens + (now_ms - self._at) * rate.per_s / 1000
+        if tokens > rate.burst:
+            tokens = rate.burst
         self._at = now_ms
         if tokens >= 1:
             self._tokens = tokens - 1
@@ -94,61 +99,65 @@ class TokenBucket:
 
 
 class Limiter:
-    """The buckets of one session."""
+    """The buckets of one session. One that is still full is not there: most sessions only ever use one or two."""
 
-    __slots__ = ("_candidates", "_chat", "_joins", "_messages", "_presence", "_typing", "_typing_flood")
+    __slots__ = ("_buckets", "_limits")
 
-    def __init__(self, limits: SessionLimits, now_ms: int) -> None:
-        self._messages = TokenBucket(limits.messages, now_ms)
-        self._candidates = TokenBucket(limits.candidates, now_ms)
-        self._joins = TokenBucket(limits.queue_joins, now_ms)
-        self._presence = TokenBucket(limits.presence, now_ms)
-        self._chat = TokenBucket(limits.chat, now_ms)
-        self._typing = TokenBucket(limits.typing, now_ms)
-        self._typing_flood = TokenBucket(limits.typing_flood, now_ms)
+    def __init__(self, limits: SessionLimits) -> None:
+        self._limits = limits
+        self._buckets: dict[str, TokenBucket] = {}
 
     def left(self, now_ms: int) -> dict[str, float]:
-        """What is in the buckets."""
-        return {name: bucket.left(now_ms) for name, bucket in self._buckets()}
+        """What is in the buckets, but for the full ones."""
+        return {name: bucket.left(now_ms) for name, bucket in self._buckets.items()}
 
     def keep_to(self, left: Mapping[str, float], now_ms: int) -> None:
         """Goes on with what another limiter of this session had left; a bucket that it did not know is full."""
-        for name, bucket in self._buckets():
+        for name, rate in self._rates().items():
             if name in left:
-                bucket.keep_to(left[name], now_ms)
-
-    def _buckets(self) -> tuple[tuple[str, TokenBucket], ...]:
-        return (
-            ("messages", self._messages),
-            ("candidates", self._candidates),
-            ("joins", self._joins),
-            ("presence", self._presence),
-            ("chat", self._chat),
-            ("typing", self._typing),
-            ("typing_flood", self._typing_flood),
-        )
+                self._bucket(name, rate, now_ms).keep_to(left[name], now_ms)
 
     def check(self, message: ClientMessage, now_ms: int) -> bool:
         """Counts the message; false where it is to be dropped without a word.
 
         Raises: RateLimited, with `retry_after_ms`; Flooded.
         """
+        limits = self._limits
         # Candidates come in bursts of their own and must not starve the commands beside them.
-        kind = type(message)
-        if isinstance(message, CallCandidates):
-            wait_ms = self._candidates.take(now_ms)
-        elif kind is ChatTyping:
-            if self._typing_flood.take(now_ms):
+        type_ = message.TYPE
+        if type_ == _CANDIDATES:
+            wait_ms = self._bucket("candidates", limits.candidates, now_ms).take(now_ms)
+        elif type_ == ChatTyping.TYPE:
+            if self._bucket("typing_flood", limits.typing_flood, now_ms).take(now_ms):
                 raise Flooded
-            return not self._typing.take(now_ms)
+            return not self._bucket("typing", limits.typing, now_ms).take(now_ms)
         else:
-            wait_ms = self._messages.take(now_ms)
-            if not wait_ms and kind is QueueJoin:
-                wait_ms = self._joins.take(now_ms)
-            elif not wait_ms and kind is PresenceSet:
-                wait_ms = self._presence.take(now_ms)
-            elif not wait_ms and kind is ChatSend:
-                wait_ms = self._chat.take(now_ms)
+            wait_ms = self._bucket("messages", limits.messages, now_ms).take(now_ms)
+            if not wait_ms and type_ == QueueJoin.TYPE:
+                wait_ms = self._bucket("joins", limits.queue_joins, now_ms).take(now_ms)
+            elif not wait_ms and type_ == PresenceSet.TYPE:
+                wait_ms = self._bucket("presence", limits.presence, now_ms).take(now_ms)
+            elif not wait_ms and type_ == ChatSend.TYPE:
+                wait_ms = self._bucket("chat", limits.chat, now_ms).take(now_ms)
         if wait_ms:
             raise RateLimited(retry_after_ms=wait_ms)
         return True
+
+    def _bucket(self, name: str, rate: Rate, now_ms: int) -> TokenBucket:
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = TokenBucket(rate, now_ms)
+        return bucket
+
+    def _rates(self) -> dict[str, Rate]:
+        """By the names that sessions take with them to other nodes."""
+        limits = self._limits
+        return {
+            "messages": limits.messages,
+            "candidates": limits.candidates,
+            "joins": limits.queue_joins,
+            "presence": limits.presence,
+            "chat": limits.chat,
+            "typing": limits.typing,
+            "typing_flood": limits.typing_flood,
+        }

@@ -4,7 +4,6 @@ Decides their numbers and how many may wait. Knows nothing of sockets: what is s
 the session.
 """
 
-from collections import deque
 from collections.abc import Iterable
 
 
@@ -18,7 +17,9 @@ class Outbox:
     __slots__ = ("_bytes", "_frames", "_max_bytes", "_max_messages", "last_seq")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
-        self._frames: deque[tuple[int, bytes]] = deque()
+        # The last of them is `last_seq`, and there are no gaps: so none carries its number here. A list, since few wait
+        # at a time, and an empty deque alone takes 600 bytes.
+        self._frames: list[bytes] = []
         self._bytes = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
@@ -33,34 +34,36 @@ class Outbox:
 
     def keep(self, frame: bytes) -> None:
         """Keeps the frame that carries `last_seq + 1`. Raises: OutboxOverflow."""
-        if len(self._frames) >= self._max_messages or self._bytes + len(frame) > self._max_bytes:
+        frames, size = self._frames, self._bytes + len(frame)
+        if size > self._max_bytes or len(frames) >= self._max_messages:
             raise OutboxOverflow
+        frames.append(frame)
+        self._bytes = size
         self.last_seq += 1
-        self._frames.append((self.last_seq, frame))
-        self._bytes += len(frame)
 
     def refill(self, frames: Iterable[bytes], last_seq: int) -> None:
         """Holds from now on what another outbox of this session held; `last_seq` is the number of the last frame."""
-        waiting = list(frames)
-        first = last_seq - len(waiting) + 1
-        self._frames = deque(enumerate(waiting, first))
-        self._bytes = sum(map(len, waiting))
+        self._frames = list(frames)
+        self._bytes = sum(map(len, self._frames))
         self.last_seq = last_seq
 
     def waiting(self) -> list[bytes]:
         """All that is not acknowledged, oldest first."""
-        return [frame for _, frame in self._frames]
+        return list(self._frames)
 
     def acknowledge(self, seq: int) -> None:
         """Forgets everything up to `seq`; a number never sent counts as the last one sent."""
         frames = self._frames
-        while frames and frames[0][0] <= seq:
-            self._bytes -= len(frames.popleft()[1])
+        left = self.last_seq - seq
+        if left <= 0:
+            frames.clear()
+            self._bytes = 0
+        elif left < len(frames):
+            del frames[:-left]
+            self._bytes = sum(map(len, frames))
 
     def since(self, seq: int) -> list[bytes] | None:
         """The frames after `seq`, oldest first; None where some of them are gone or `seq` was never sent."""
-        if seq > self.last_seq:
-            return None
-        if seq < self.last_seq and (not self._frames or self._frames[0][0] > seq + 1):
-            return None
-        return [frame for number, frame in self._frames if number > seq]
+        frames = self._frames
+        wanted = self.last_seq - seq
+        return frames[len(frames) - wanted :] if 0 <= wanted <= len(frames) else None

@@ -62,8 +62,8 @@ class Session:
         self.last_id = 0
         self.outbox = Outbox(limits.outbox_messages, limits.outbox_bytes)
         self._limits = limits
-        self._limiter = Limiter(limits, now_ms)
-        self._controls = TokenBucket(limits.control_frames, now_ms)
+        self._limiter = Limiter(limits)
+        self._controls: TokenBucket | None = None  # nobody has sent one yet
         self._malformed = 0
         self._refusals = 0
 
@@ -73,22 +73,23 @@ class Session:
         Raises: MinuetError to answer with (`InvalidMessage` and `RateLimited` carry the request's id where it is
         known), SessionBroken when the connection has to be closed.
         """
-        if binary is not self.codec.binary:
+        codec = self.codec
+        if binary is not codec.binary:
             kind = "binary" if binary else "text"
-            raise SessionBroken(CloseCode.PROTOCOL_ERROR, f"{kind} frame on {self.codec.subprotocol}")
+            raise SessionBroken(CloseCode.PROTOCOL_ERROR, f"{kind} frame on {codec.subprotocol}")
         try:
-            request = self.codec.read(payload)
+            request = codec.read(payload)
         except InvalidMessage as error:
             self._count_malformed(error)
             raise
-        if request.ack is not None:
-            self.outbox.acknowledge(request.ack)
-        if request.id is not None:
-            if request.id <= self.last_id:
+        if (ack := request.ack) is not None:
+            self.outbox.acknowledge(ack)
+        if (number := request.id) is not None:
+            if number <= self.last_id:
                 # A few come with every resume; more than that is a flood that no bucket would see.
                 self._count_refusal()
                 return None
-            self.last_id = request.id
+            self.last_id = number
         try:
             return request if self._limiter.check(request.message, now_ms) else None
         except MinuetError as error:
@@ -99,12 +100,21 @@ class Session:
 
     def count_control_frame(self, now_ms: int) -> None:
         """Counts a ping or pong of the WebSocket itself. Raises: SessionBroken for a flood of them."""
+        if self._controls is None:
+            self._controls = TokenBucket(self._limits.control_frames, now_ms)
         if self._controls.take(now_ms):
             raise SessionBroken(CloseCode.RATE, "too many control frames")
 
-    def frame(self, message: ServerMessage, *, request_id: int | None = None) -> bytes:
+    def frame(self, message: ServerMessage, request_id: int | None = None) -> bytes:
         """The payload of a message; a reliable one is numbered and kept. Raises: OutboxOverflow."""
-        return self._frame(message.TYPE, message, request_id, reliable=message.RELIABLE)
+        return self._frame(message.TYPE, message, request_id, message.RELIABLE)
+
+    def frame_ok(self, request_id: int | None) -> bytes:
+        """As `frame`, of an `ok` that says no more. Raises: OutboxOverflow."""
+        outbox = self.outbox
+        payload = self.codec.ok(request_id, outbox.last_seq + 1)
+        outbox.keep(payload)
+        return payload
 
     def frame_of(
         self,
@@ -115,7 +125,7 @@ class Session:
         reliable: bool = True,
     ) -> bytes:
         """As `frame`, of a type and plain data. Raises: OutboxOverflow."""
-        return self._frame(type_, data, request_id, reliable=reliable)
+        return self._frame(type_, data, request_id, reliable)
 
     def facts(self, now_ms: int) -> SessionFacts:
         """All that another node needs to go on with this session."""
@@ -125,7 +135,7 @@ class Session:
             last_seq=self.outbox.last_seq,
             frames=self.outbox.waiting(),
             tokens=self._limiter.left(now_ms),
-            control_tokens=self._controls.left(now_ms),
+            control_tokens=self._controls_left(now_ms),
             malformed=self._malformed,
             refusals=self._refusals,
         )
@@ -135,18 +145,23 @@ class Session:
         self.last_id = facts.last_id
         self.outbox.refill(facts.frames, facts.last_seq)
         self._limiter.keep_to(facts.tokens, now_ms)
+        self._controls = TokenBucket(self._limits.control_frames, now_ms)
         self._controls.keep_to(facts.control_tokens, now_ms)
         self._malformed = facts.malformed
         self._refusals = facts.refusals
 
-    def _frame(self, type_: str, data: object, request_id: int | None, *, reliable: bool) -> bytes:
+    def _frame(self, type_: str, data: object, request_id: int | None, reliable: bool) -> bytes:
         codec = self.codec
         body = None if data is None else codec.encode(data)
         if not reliable:
-            return codec.envelope(type_, body, id=request_id, seq=None)
-        payload = codec.envelope(type_, body, id=request_id, seq=self.outbox.last_seq + 1)
-        self.outbox.keep(payload)
+            return codec.envelope(type_, body, request_id, None)
+        outbox = self.outbox
+        payload = codec.envelope(type_, body, request_id, outbox.last_seq + 1)
+        outbox.keep(payload)
         return payload
+
+    def _controls_left(self, now_ms: int) -> float:
+        return self._limits.control_frames.burst if self._controls is None else self._controls.left(now_ms)
 
     def _count_malformed(self, error: InvalidMessage) -> None:
         if error.request_id is not None:

@@ -44,7 +44,8 @@ class CallDecline(ClientMessage, frozen=True, kw_only=True):
 class CallOffer(ClientMessage, frozen=True, kw_only=True):
     """An SDP offer (RFC 8829); `negotiation` rises with each offer of this sender."""
 
-    TYPE: ClassVar[str] = "call.offer"
+    TYPE: ClassVar[Literal["call.offer"]] = "call.offer"
+    RELAYED: ClassVar[bool] = True
     call_id: Uuid
     negotiation: NegotiationNumber
     sdp: Sdp
@@ -53,7 +54,8 @@ class CallOffer(ClientMessage, frozen=True, kw_only=True):
 class CallAnswer(ClientMessage, frozen=True, kw_only=True):
     """The SDP answer to the peer's offer of that number."""
 
-    TYPE: ClassVar[str] = "call.answer"
+    TYPE: ClassVar[Literal["call.answer"]] = "call.answer"
+    RELAYED: ClassVar[bool] = True
     call_id: Uuid
     negotiation: NegotiationNumber
     of: Of = "peer"
@@ -63,7 +65,8 @@ class CallAnswer(ClientMessage, frozen=True, kw_only=True):
 class CallCandidates(ClientMessage, frozen=True, kw_only=True):
     """Trickled ICE candidates (RFC 8838) of the sender's side of a negotiation."""
 
-    TYPE: ClassVar[str] = "call.candidates"
+    TYPE: ClassVar[Literal["call.candidates"]] = "call.candidates"
+    RELAYED: ClassVar[bool] = True
     call_id: Uuid
     negotiation: NegotiationNumber
     of: Of = "self"

@@ -20,6 +20,8 @@ class ClientMessage(msgspec.Struct, frozen=True, kw_only=True):
     TYPE: ClassVar[str]
     NEEDS_ID: ClassVar[bool] = True
     """Whether the envelope must carry a request number; such a request is always answered."""
+    RELAYED: ClassVar[bool] = False
+    """Whether it goes to the peer as it is, if it may."""
 
 
 class ServerMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -220,11 +220,11 @@ async def test_an_offer_that_runs_out_with_the_call_is_not_spoken_of(town: Town)
 async def test_candidates_are_counted_where_they_come_in(town: Town) -> None:
     """Both nodes look at them, one counts what passes."""
     candidates = [wire.IceCandidate(candidate=OWN, mid="0")]
-    before = [node.metrics.candidates[Outcome.PASSED]._value.get() for node in (town.hers, town.his)]
+    before = [node.metrics.candidates[Outcome.PASSED] for node in (town.hers, town.his)]
     town.hers.send(town.offer(3, VOICE + f"a={OWN}\r\n"))
     town.hers.send(wire.CallCandidates(call_id=town.call_id, negotiation=3, candidates=candidates))
     await town.deliver()
-    after = [node.metrics.candidates[Outcome.PASSED]._value.get() for node in (town.hers, town.his)]
+    after = [node.metrics.candidates[Outcome.PASSED] for node in (town.hers, town.his)]
 
     assert len(town.his.person.of("call.offer", "call.candidates")) == 2
     assert [late - early for late, early in zip(after, before, strict=True)] == [2, 0]
@@ -270,7 +270,7 @@ async def test_an_address_leaves_no_node_where_they_are_hidden(hidden_town: Town
 
     assert "203.0.113.9" not in str(town.bus.way)
     assert [frame.type for _, frame in town.bus.way if isinstance(frame, Relayed)] == ["call.offer"]
-    assert town.hers.metrics.candidates["not_relayed"]._value.get() == 2
+    assert town.hers.metrics.candidates[Outcome.NOT_RELAYED] == 2
     assert town.hers.person.heard == []
 
     end = wire.CallCandidates(call_id=town.call_id, negotiation=2, candidates=own, complete=True)

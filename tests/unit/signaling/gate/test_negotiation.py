@@ -214,8 +214,9 @@ def test_candidates_that_follow_are_filtered_at_once() -> None:
     assert dropped is not None
     assert last is not None
     assert passed is not None
-    assert (dropped.says_something, last.says_something, passed.says_something) == (False, True, True)
-    assert (dropped.candidates, last.candidates) == ([], [])
+    assert (dropped.candidates, dropped.complete) == ([], False)
+    assert (last.candidates, last.complete) == ([], True)
+    assert (len(passed.candidates), passed.complete) == (1, False)
 
 
 def test_after_an_ice_restart_late_candidates_belong_to_nothing() -> None:

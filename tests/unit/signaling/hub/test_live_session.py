@@ -1,7 +1,7 @@
 """A session and its socket: order of commands, slow readers, silence, expiry. On real connections over a fake wire."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -52,17 +52,22 @@ class Wire(asyncio.Transport):
         self.is_cut = True
 
     def messages(self) -> list[dict[str, Any]]:
-        return [orjson.loads(body) for opcode, body in map(_frame, self.written) if opcode == TEXT]
+        return [orjson.loads(body) for opcode, body in self._frames() if opcode == TEXT]
 
     def close_code(self) -> int | None:
-        codes = [int.from_bytes(body[:2]) for opcode, body in map(_frame, self.written) if opcode == CLOSE]
+        codes = [int.from_bytes(body[:2]) for opcode, body in self._frames() if opcode == CLOSE]
         return codes[-1] if codes else None
 
-
-def _frame(data: bytes) -> tuple[int, bytes]:
-    length = data[1] & 0x7F
-    start = {126: 4, 127: 10}.get(length, 2)
-    return data[0] & 0x0F, data[start:]
+    def _frames(self) -> Iterator[tuple[int, bytes]]:
+        """Opcode and payload of each, also of several that were written together."""
+        data = b"".join(self.written)
+        while data:
+            length, start = data[1] & 0x7F, 2
+            if length > 125:
+                start = 4 if length == 126 else 10
+                length = int.from_bytes(data[2:start])
+            yield data[0] & 0x0F, data[start : start + length]
+            data = data[start + length :]
 
 
 class Services:
@@ -133,14 +138,67 @@ class Scene:
 
 
 async def test_a_relay_is_done_at_once_when_nothing_is_in_line() -> None:
-    """No task, no wait: it is answered before the read returns."""
+    """No task, no wait: it has been passed on before the read returns."""
     scene = Scene()
 
     scene.hears("call.candidates", 1, call_id=CALL, negotiation=1)
 
     assert scene.services.done == ["call.candidates"]
-    assert scene.wire.messages() == [{"type": "ok", "id": 1, "seq": 1}]
     assert not scene.services.tasks
+
+
+async def test_the_ok_of_a_relay_goes_with_what_is_said_next() -> None:
+    """In its own place, and in one write: a socket is not written to twice where once is enough."""
+    scene = Scene()
+
+    scene.hears("call.candidates", 1, call_id=CALL, negotiation=1)
+    scene.hears("call.candidates", 2, call_id=CALL, negotiation=1)
+    assert scene.wire.written == []
+    scene.live.push(SessionDrain(reconnect_after_ms=1))
+
+    assert [(said["type"], said["seq"]) for said in scene.wire.messages()] == [
+        ("ok", 1),
+        ("ok", 2),
+        ("session.drain", 3),
+    ]
+    assert len(scene.wire.written) == 1
+
+
+async def test_the_ok_of_a_relay_goes_alone_in_a_moment() -> None:
+    """Where nothing else is said."""
+    scene = Scene()
+
+    scene.hears("call.candidates", 1, call_id=CALL, negotiation=1)
+    async with asyncio.timeout(5):
+        while not scene.wire.written:
+            await asyncio.sleep(0.001)
+
+    assert scene.wire.messages() == [{"type": "ok", "id": 1, "seq": 1}]
+
+
+async def test_what_is_held_back_goes_ahead_of_the_close_frame() -> None:
+    """Whoever is sent away has heard all that was said to them."""
+    scene = Scene()
+
+    scene.hears("call.candidates", 1, call_id=CALL, negotiation=1)
+    scene.live.close(CloseCode.DRAIN, "drain")
+
+    assert scene.wire.messages() == [{"type": "ok", "id": 1, "seq": 1}]
+    assert scene.wire.close_code() == CloseCode.DRAIN
+
+
+async def test_what_was_held_back_when_a_socket_was_lost_is_in_the_replay() -> None:
+    """It is numbered and kept as soon as it is said."""
+    scene = Scene()
+    scene.hears("call.candidates", 1, call_id=CALL, negotiation=1)
+    scene.connection.abort()
+    scene.connection.connection_lost(None)
+
+    wire, _ = scene.connect()
+    assert scene.live.replay(0)
+
+    assert scene.wire.written == []
+    assert wire.messages() == [{"type": "ok", "id": 1, "seq": 1}]
 
 
 async def test_commands_and_relays_of_a_session_keep_their_order() -> None:

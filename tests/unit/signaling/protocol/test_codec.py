@@ -21,7 +21,7 @@ from signaling.protocol.codec import (
     Request,
     parse_request,
 )
-from signaling.protocol.messages.call import CallCandidates, CallOffer
+from signaling.protocol.messages.call import CallCandidates
 from signaling.protocol.schema import CLIENT_MESSAGES
 
 CALL = "01890000-0000-7000-8000-000000000000"
@@ -45,7 +45,7 @@ def decode(codec: Codec, payload: bytes) -> Any:
 @given(data=st.dictionaries(st.text(max_size=10), plain, max_size=5), request_id=st.integers(0, 2**53 - 1))
 def test_an_envelope_holds_what_was_put_into_it(codec: Codec, data: dict[str, Any], request_id: int) -> None:
     """Bodies are spliced into envelopes as bytes; the whole decodes to type, id, seq and data."""
-    payload = codec.envelope("call.state", codec.encode(data), id=request_id, seq=7)
+    payload = codec.envelope("call.state", codec.encode(data), request_id, 7)
 
     assert decode(codec, payload) == {"type": "call.state", "id": request_id, "seq": 7, "data": data}
 
@@ -53,7 +53,7 @@ def test_an_envelope_holds_what_was_put_into_it(codec: Codec, data: dict[str, An
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
 def test_an_envelope_leaves_out_what_it_does_not_have(codec: Codec) -> None:
     """No null fields: absent means absent."""
-    assert decode(codec, codec.envelope("ping", None, id=None, seq=None)) == {"type": "ping"}
+    assert decode(codec, codec.envelope("ping", None, None, None)) == {"type": "ping"}
 
 
 @given(
@@ -73,9 +73,8 @@ def test_both_encodings_give_the_same_message(sdp: str, number: int, request_id:
     by_msgpack = MSGPACK.read(msgpack.packb(raw))
 
     assert by_json == by_msgpack
-    assert plainly(by_json) == plainly(
-        Request(CallOffer(call_id=CALL, negotiation=number, sdp=sdp), request_id, None, ())
-    )
+    assert by_json.id == request_id
+    assert msgspec.to_builtins(by_json.message) == raw["data"]
 
 
 EXAMPLES = 400
