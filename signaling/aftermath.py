@@ -158,7 +158,7 @@ class Aftermath:
                         live.push_raw(item.type, item.data)
             if live is not None and was_in_it and call.seat(seat).requeued:
                 self._returning[live.id] += 1
-                live.run_soon(self._settle_soon(call, seat, live.id))
+                live.run_soon(self._settle_soon(call, seat, live))
 
     def end_for(self, local: LocalCall, seat: Seat, live: LiveSession) -> None:
         """Tells a session, which still believes to be in the call, that it is over for it."""
@@ -169,6 +169,10 @@ class Aftermath:
         live.push(call_state(call, seat, self._clock.now_ms()))
         live.push(call_ended(call, seat))
         self._move(live, call, seat)
+        if call.seat(seat).requeued:
+            # The ticket names the session, or the node, that the record does.
+            self._returning[live.id] += 1
+            live.run_soon(self._settle_soon(call, seat, live))
 
     def tell_only(self, local: LocalCall, call: Call, effects: Sequence[do.Effect]) -> None:
         """Tells the sessions of this node, and nobody else, what a restriction means that is not committed yet."""
@@ -276,7 +280,7 @@ class Aftermath:
                     await self._lobby.release(
                         seat_ref(call, seat), returns=True, paused=paused, ticket=ticket
                     )
-                    await self._settle_in(call, seat)
+                    await self._settle_in(call, seat, self.session_of(call, seat))
                 case do.ReleaseTicket(seat) if call.live_since is not None:
                     # The match was settled when the call went live, and when the two may meet again is the policy's.
                     await self._lobby.free(call.seat(seat).user_id, call.call_id)
@@ -288,26 +292,27 @@ class Aftermath:
             # The pool's owner reviews matches until they are resolved, and a stale activity is repaired when met.
             logger.warning("could not move a ticket", call_id=call.call_id, step=type(effect).__name__)
 
-    async def _settle_soon(self, call: Call, seat: Seat, session_id: SessionId) -> None:
+    async def _settle_soon(self, call: Call, seat: Seat, live: LiveSession) -> None:
         """As `_settle_in`, where another node returns the ticket, which says so before it does it."""
         try:
             for pause_s in _RETURN_BACKOFF_S:
-                if await self._settle_in(call, seat, anyway=True) is not Standing.MATCHED:
+                if await self._settle_in(call, seat, live, anyway=True) is not Standing.MATCHED:
                     return
                 await asyncio.sleep(pause_s)
         except Unavailable:
             logger.warning("could not look after a returned ticket", call_id=call.call_id)
         finally:
-            self._is_back(session_id)
+            self._is_back(live.id)
 
-    async def _settle_in(self, call: Call, seat: Seat, *, anyway: bool = False) -> Standing | None:
+    async def _settle_in(
+        self, call: Call, seat: Seat, live: LiveSession | None, *, anyway: bool = False
+    ) -> Standing | None:
         """A returned ticket names the session that had it; where that is another by now, or away, the pool is told.
 
         A device that is away has its place kept from then on by `Tickets`.
         """
-        live = self.session_of(call, seat)
         ticket_id = call.seat(seat).ticket_id
-        if live is None:
+        if live is None or live.is_over:
             return None
         if live.ticket is None and live.call_id is None:
             # It came into the call without it, from a node that died.

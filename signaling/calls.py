@@ -18,13 +18,14 @@ from base.clock import ServerClock
 from base.errors import ErrorCode, MinuetError, Unavailable
 from base.ids import CallId, SessionId, UserId
 from base.policy import IntentPolicy
-from matchmaker.activity import InCall
+from matchmaker.activity import InCall, Queued
 from matchmaker.matches import Match
 from matchmaker.ports import Slot
 from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
 from signaling.call.change import MAX_REFUSED_LINES_OF_SEAT, Decision
 from signaling.call.create import propose
+from signaling.call.effects import ReturnTicket
 from signaling.call.record import Call, decode
 from signaling.call.rules import restricts
 from signaling.call.states import RELAYING, SEATS, Seat, State
@@ -172,6 +173,21 @@ class CallService:
         except MinuetError as error:
             logger.debug("call did not care", call_id=call.id, code=error.code)
         self._aftermath.end_for(call, seat, live)
+
+    async def place_after(self, call_id: CallId, live: LiveSession) -> Queued | None:
+        """Where the device waits again, after a call that is over; None where it does not. Raises: Unavailable.
+
+        Whoever ended the call may not have come so far as to return the place, or have died before: so it is done here.
+        """
+        call = self._local.get(call_id) or await self._loaded(call_id)
+        seat = None if call is None else call.stored.call.seat_of(live.user_id)
+        if call is None or seat is None:
+            return None
+        record = call.stored.call.seat(seat)
+        if not record.requeued or record.device_id != live.device_id:
+            return None
+        await self._aftermath.settle(call, [ReturnTicket(seat)])
+        return Queued(call.stored.call.intent, record.ticket_id)
 
     async def settled(self, live: LiveSession) -> None:
         """Waits until a ticket that is on its way back to the queue is there; for a second at most."""

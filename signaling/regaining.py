@@ -25,6 +25,10 @@ class Calls(LeftCalls, Protocol):
         """The device is here; the call as it sees it, None where it is over or not this device's."""
         ...
 
+    async def place_after(self, call_id: CallId, live: LiveSession) -> Queued | None:
+        """Where the device waits again, after a call that is over; None where it does not."""
+        ...
+
 
 class Regaining:
     """Gives sessions what is their devices'."""
@@ -67,8 +71,7 @@ class Regaining:
                 live.ticket = None if before is None else before.ticket
                 call = await self._calls.attach(call_id, live)
                 if call is None:
-                    live.ticket = None
-                    await self._lobby.free(live.user_id, call_id)
+                    await self._go_on_after(live, call_id)
                 return call
             case Queued(_, ticket_id) as queued:
                 if before is not None and before.ticket is not None and before.ticket.ticket_id == ticket_id:
@@ -77,3 +80,12 @@ class Regaining:
                 else:
                     await self._tickets.adopt(live, queued)
         return None
+
+    async def _go_on_after(self, live: LiveSession, call_id: CallId) -> None:
+        """The call was over by the time that it was looked at: the device may be back in the queue, else it is free."""
+        live.ticket = None
+        place = await self._calls.place_after(call_id, live)
+        if place is None:
+            await self._lobby.free(live.user_id, call_id)
+        else:
+            await self._tickets.adopt(live, place)
