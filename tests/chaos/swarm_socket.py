@@ -56,6 +56,9 @@ class Socket(asyncio.Protocol):
             except BaseException:
                 socket.abort()
                 raise
+        if socket._gone:
+            # Before anybody could be told: in one turn of the loop with the answer.
+            raise ConnectionResetError("lost right after the handshake's answer")
         return socket
 
     @property
