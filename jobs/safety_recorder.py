@@ -7,6 +7,7 @@ and report is kept exactly once.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -70,11 +71,13 @@ class SafetyRecorder:
                 log.warning(
                     "safety_recorder.waits", error=str(error), failures=failures, retry_s=round(pause_s, 2)
                 )
+                await self._show()
             except Exception:
                 # The boundary of the task: one bug must not stop the others' blocks and reports for ever.
                 pause_s = self._retry_s(failures)
                 failures += 1
                 log.exception("safety_recorder.failed", retry_s=round(pause_s, 2))
+                await self._show()
             else:
                 if failures:
                     log.info("safety_recorder.goes_on", failures=failures)
@@ -96,8 +99,13 @@ class SafetyRecorder:
         # Write first: what is removed and not written would be lost.
         await self._finish(self._taken, written)
         count, self._taken = len(self._taken), []
-        self._metrics.pending.set(await self._pending.count())
+        await self._show()
         return count
+
+    async def _show(self) -> None:
+        """Shows how many wait, above all while none can be written; keeps the last number while Redis is away."""
+        with suppress(Unavailable):
+            self._metrics.pending.set(await self._pending.count())
 
     async def _write(self, records: Sequence[SafetyRecord]) -> Written:
         if not records:

@@ -32,7 +32,7 @@ class PresenceMetrics:
         )
         self.restoring_seconds = Counter(
             "minuet_restoring_seconds",
-            "Time for which this node granted nothing because things were being put back.",
+            "Time that putting things back took, counted when it is done; this node grants nothing for its first 20 s at most.",
             registry=registry,
         )
         self.put_back = Counter(

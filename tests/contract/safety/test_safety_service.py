@@ -302,3 +302,32 @@ async def test_without_redis_blocking_is_unavailable_and_may_be_tried_again(
         await safety.block(UserId("ann"), UserId("bob"), call_id=None, now_ms=1)
     assert not await safety.restore_blocks(UserId(new_id()))
     await redis.aclose()
+
+
+async def test_what_waits_is_counted_above_all_while_the_archive_is_away(
+    safety: Safety,
+    pending: RedisPendingRecords,
+    recorder_metrics: CollectorRegistry,
+    add_person: AddUser,
+    database_url: str,
+) -> None:
+    """That is when somebody has to know; when nothing is wrong nothing waits."""
+    ann, bob = await add_person(), await add_person()
+    pool = await open_pool(database_url, max_size=1)
+    await pool.close()
+    recorder = SafetyRecorder(
+        pending,
+        PostgresSafety(pool, timeout_s=0.2),
+        SafetyRecorderMetrics(recorder_metrics),
+        "recorder 2",
+        lambda: 0.5,
+        pace=PACE,
+    )
+    await safety.block(ann, bob, call_id=None, now_ms=1)
+    running = asyncio.create_task(recorder.run())
+    try:
+        async with asyncio.timeout(10):
+            while recorder_metrics.get_sample_value("minuet_safety_pending") != 1:
+                await asyncio.sleep(0.02)
+    finally:
+        running.cancel()

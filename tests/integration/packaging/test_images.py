@@ -173,14 +173,94 @@ def test_no_secret_has_a_default(compose: dict[str, Any]) -> None:
 
 
 def test_the_stores_are_not_published(compose: dict[str, Any]) -> None:
-    """Only the hub is reached from outside, on loopback unless the operator says otherwise; never the admin port."""
+    """Only the hub is reached from outside, on loopback unless the operator says otherwise; never an admin port.
+
+    What shows metrics is on loopback for good: it has no accounts.
+    """
     published = {
         name: service["ports"] for name, service in compose["services"].items() if "ports" in service
     }
 
-    assert set(published) == {"hub", "coturn"}
+    assert set(published) == {"hub", "coturn", "prometheus", "grafana"}
+    for name in ("prometheus", "grafana"):
+        assert all(port.startswith("127.0.0.1:") for port in published[name])
     assert not any("5766" in port for port in published["coturn"]), "the admin interface"
     assert published["hub"] == ["${MINUET_PUBLISH:-127.0.0.1:8080}:8080"]
+
+
+def test_every_file_and_volume_that_is_mounted_is_there(compose: dict[str, Any]) -> None:
+    """An engine makes a folder of a path that is not, and the program in it reads nothing."""
+    for name, service in compose["services"].items():
+        for mount in service.get("volumes", ()):
+            source, target, *mode = mount.split(":")
+
+            assert target.startswith("/"), name
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), mount
+                assert mode == ["ro"], mount
+            else:
+                assert source in compose["volumes"], mount
+
+
+def test_every_profile_is_explained_and_every_build_has_its_file(compose: dict[str, Any]) -> None:
+    """`docker compose --profile x up` stands in the file for each, and what is built can be."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    for service in compose["services"].values():
+        for profile in service.get("profiles", ()):
+            assert f"--profile {profile} up" in text
+        build = service.get("build")
+        if build is not None:
+            context = ROOT / (build if isinstance(build, str) else build["context"])
+            file = "Dockerfile" if isinstance(build, str) else build["dockerfile"]
+            assert (context / file).is_file()
+
+
+def test_every_address_between_services_is_one_of_a_service(compose: dict[str, Any]) -> None:
+    """In settings, in what Prometheus scrapes and in what Grafana reads."""
+    services = set(compose["services"])
+    deploy = ROOT / "deploy"
+    (scrape,) = yaml.safe_load((deploy / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    targets = [target for config in scrape["static_configs"] for target in config["targets"]]
+    (source,) = yaml.safe_load((deploy / "grafana/provisioning/datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    urls = [
+        value
+        for service in compose["services"].values()
+        for key, value in service["environment"].items()
+        if key.endswith("_URL")
+    ]
+
+    assert scrape["job_name"] == "minuet"
+    assert set(targets) == {f"{name}:9090" for name in ("hub", "matchmaker", "worker")}
+    assert scrape["dns_sd_configs"] == [{"names": ["coturn"], "type": "A", "port": 9090}]
+    assert compose["services"]["turn-worker"]["network_mode"] == "service:coturn"
+    assert of("EXPOSE") == ["8080 9090"]
+    assert urls
+    for url in [*urls, source["url"]]:
+        assert (
+            re.sub(r"\$\{[^}]*\}", "x", url).rpartition("@")[2].removeprefix("http://").split(":")[0]
+            in services
+        ), url
+
+
+def test_prometheus_and_grafana_find_what_is_mounted_for_them(compose: dict[str, Any]) -> None:
+    """Rules and dashboard are read from where they are put."""
+    deploy = ROOT / "deploy"
+    prometheus, grafana = compose["services"]["prometheus"], compose["services"]["grafana"]
+    settings = yaml.safe_load((deploy / "prometheus" / "prometheus.yml").read_text())
+    (provider,) = yaml.safe_load((deploy / "grafana/provisioning/dashboards/minuet.yml").read_text())[
+        "providers"
+    ]
+    home = Path(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+
+    assert "./deploy/prometheus:/etc/prometheus:ro" in prometheus["volumes"]
+    assert "--config.file=/etc/prometheus/prometheus.yml" in prometheus["command"]
+    for rules in settings["rule_files"]:
+        assert (deploy / "prometheus" / Path(rules).relative_to("/etc/prometheus")).is_file()
+    assert home.parent == Path(provider["options"]["path"])
+    assert f"./deploy/grafana/minuet.json:{home}:ro" in grafana["volumes"]
+    assert "./deploy/grafana/provisioning:/etc/grafana/provisioning:ro" in grafana["volumes"]
 
 
 def test_valkey_starts_from_the_compose_command_with_its_password(
