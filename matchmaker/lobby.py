@@ -5,7 +5,7 @@ between two steps leaves something that the next caller, the hub's check or the 
 know sockets and messages.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -282,10 +282,18 @@ class Lobby:
         Raises:
             UnknownSession: the user's slot does not know the caller, if there is one.
         """
-        entered = await self._activities.enter_call(match.ref(seat), caller)
+        entered = await self.enter_call(match, seat, caller)
         if entered is Entered.ENTERED:
-            await self._queues.acknowledge(match.intent, match.call_id, seat)
+            await self.acknowledge(match.intent, {match.call_id: [seat]})
         return entered
+
+    async def enter_call(self, match: Match, seat: Seat, caller: Caller | None = None) -> Entered:
+        """As `accept_match`, and what becomes of it is `acknowledge`d later: until then the match is announced again."""
+        return await self._activities.enter_call(match.ref(seat), caller)
+
+    async def acknowledge(self, pool: str, known: Mapping[CallId, Collection[Seat]]) -> None:
+        """Lets the pool's owner know which matches are known to which of their sides. Raises: Unavailable."""
+        await self._queues.acknowledge(pool, known)
 
     def found(self, match: Match, now_ms: int) -> None:
         """A session has just been told of its match."""
@@ -334,7 +342,7 @@ class Lobby:
         first = await self._queues.settle(match.intent, match.call_id)
         policy = self._policies.get(match.intent)
         if policy is not None and policy.recent_partner_s > 0:
-            await self.remember_pair(match.user_id, match.peer_id, policy.recent_partner_s)
+            await self.part((match.user_id, match.peer_id), match.call_id, apart_s=policy.recent_partner_s)
         if first:
             self._metrics.matches.labels(match.intent, "live").inc()
 
@@ -353,10 +361,16 @@ class Lobby:
         """The user is done with a call that was live; false if they do something else already."""
         return await self._activities.leave(user_id, InCall(call_id), talked=True)
 
-    async def remember_pair(self, a: UserId, b: UserId, apart_s: float) -> None:
-        """For `apart_s` from now the two do not meet again."""
-        await self._activities.remember_partner(a, b, apart_s=apart_s)
-        await self._activities.remember_partner(b, a, apart_s=apart_s)
+    async def part(
+        self,
+        people: tuple[UserId, UserId],
+        call_id: CallId,
+        *,
+        apart_s: float,
+        free: Collection[UserId] = (),
+    ) -> None:
+        """For `apart_s` from now the two do not meet again; for those who are to be `free` their live call is over."""
+        await self._activities.part(people, InCall(call_id), apart_s=apart_s, free=free)
 
     def _cost_of_declining(self, intent: str) -> Declined | None:
         policy = self._policies.get(intent)

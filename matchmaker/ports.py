@@ -4,7 +4,7 @@ Every method may raise `Unavailable`: nothing is known to have changed, and the 
 of them are safe to repeat.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Protocol
@@ -130,8 +130,14 @@ class Activities(Protocol):
         """Makes the user idle if the slot names the match's ticket or call; a decline then counts, once."""
         ...
 
-    async def remember_partner(self, user_id: UserId, partner_id: UserId, *, apart_s: float) -> None:
-        """For `apart_s` from now the two do not meet again (never shortens)."""
+    async def part(
+        self, people: tuple[UserId, UserId], over: Activity, *, apart_s: float, free: Collection[UserId] = ()
+    ) -> frozenset[UserId]:
+        """For `apart_s` from now the two do not meet again (never shortens).
+
+        Those of them who are to be `free` are idle from now on if their slots still say `over`, and forgiven for
+        declining before; answers who is because of this.
+        """
         ...
 
     async def is_away(self, user_id: UserId) -> bool:
@@ -306,8 +312,8 @@ class QueueStore(OutlookSource, Protocol):
         """Removes those that have been paused for `paused_s`, for the owner; answers which."""
         ...
 
-    async def acknowledge(self, pool: str, call_id: CallId, seat: Seat) -> bool:
-        """Notes that a side knows of its match; false if there is no such match any more."""
+    async def acknowledge(self, pool: str, known: Mapping[CallId, Collection[Seat]]) -> list[bool]:
+        """Notes that sides know of their matches; false, in the same order, if there is no such match any more."""
         ...
 
     async def resolve(self, ref: SeatRef, *, returns: bool, paused: bool = False) -> TicketState:

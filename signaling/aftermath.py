@@ -7,7 +7,7 @@ change last: everything that follows from the two records, and nothing twice. Al
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -117,6 +117,14 @@ class Aftermath:
             return None
 
         async def free() -> None:
+            if call.live_since is not None and any(
+                isinstance(effect, do.RememberPartners) for effect in first
+            ):
+                # As a rule both part at once.
+                await self._part(
+                    call, [effect.seat for effect in first if isinstance(effect, do.ReleaseTicket)]
+                )
+                return
             for effect in first:
                 await self._move_ticket(call, effect)
 
@@ -269,9 +277,7 @@ class Aftermath:
                 case do.SettleMatch():
                     await self._lobby.went_live(seat_ref(call, "a"))
                 case do.RememberPartners():
-                    await self._lobby.remember_pair(
-                        call.a.user_id, call.b.user_id, call.policy.recent_partner_s
-                    )
+                    await self._part(call, ())
                 case do.ReturnTicket(seat):
                     live = self.session_of(call, seat)
                     paused = not call.seat(seat).attached if live is None else _may_not_be_matched(live)
@@ -291,6 +297,17 @@ class Aftermath:
         except Unavailable:
             # The pool's owner reviews matches until they are resolved, and a stale activity is repaired when met.
             logger.warning("could not move a ticket", call_id=call.call_id, step=type(effect).__name__)
+
+    async def _part(self, call: Call, freed: Collection[Seat]) -> None:
+        try:
+            await self._lobby.part(
+                (call.a.user_id, call.b.user_id),
+                call.call_id,
+                apart_s=call.policy.recent_partner_s,
+                free=[call.seat(seat).user_id for seat in freed],
+            )
+        except Unavailable:
+            logger.warning("could not part two people", call_id=call.call_id)
 
     async def _settle_soon(self, call: Call, seat: Seat, live: LiveSession) -> None:
         """As `_settle_in`, where another node returns the ticket, which says so before it does it."""

@@ -1,16 +1,19 @@
 """Matches that arrive on this node: from a claimed pair of tickets to a proposed call.
 
 Decides the steps and what is done when one fails: create the call if it is absent, move the user's slot into it,
-acknowledge, then tell. May be repeated: the matchmaker announces again until it hears of it.
+then tell, and acknowledge in a moment with all that come within it. May be repeated: the matchmaker announces again
+until it hears of it.
 """
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
 from base.clock import ServerClock
 from base.errors import MinuetError, Unavailable
+from base.ids import CallId
 from base.policy import IntentPolicy
 from matchmaker.lobby import Lobby
 from matchmaker.matches import SEATS, Match, Seat
@@ -27,6 +30,9 @@ from signaling.router import Router
 from signaling.rows import Rows, caller_of
 
 logger = structlog.get_logger(__name__)
+
+# Well before the pool's owner announces again.
+_ACKNOWLEDGED_AFTER_S: Final = 0.02
 
 
 class Arrivals:
@@ -49,6 +55,26 @@ class Arrivals:
         self._policies = policies
         self._clock = clock
         self._rows = rows
+        self._known: dict[str, dict[CallId, set[Seat]]] = {}
+        """Matches that are known here and not acknowledged yet, by their pools."""
+        self._something = asyncio.Event()
+
+    async def run(self) -> None:
+        """Acknowledges what is known here, until cancelled."""
+        while True:
+            await self._something.wait()
+            await asyncio.sleep(_ACKNOWLEDGED_AFTER_S)
+            self._something.clear()
+            pools, self._known = self._known, {}
+            for pool, known in pools.items():
+                try:
+                    await self._lobby.acknowledge(pool, known)
+                except Unavailable:
+                    # They are announced again, and then acknowledged again.
+                    logger.debug("matches could not be acknowledged", pool=pool, matches=len(known))
+                except Exception:
+                    # Those who have their match must not hinder all who come after them.
+                    logger.exception("matches could not be acknowledged", pool=pool)
 
     async def announced(self, match: Match) -> None:
         """Does what this node has to do for a match; errors are logged, the matchmaker's review finishes it."""
@@ -104,13 +130,17 @@ class Arrivals:
 
     async def _accept(self, match: Match, seat: Seat, live: LiveSession) -> Entered:
         try:
-            return await self._lobby.accept_match(match, seat, caller_of(live))
+            entered = await self._lobby.enter_call(match, seat, caller_of(live))
         except UnknownSession:
             # Not tried again at once: a slot that has lost the session has lost that it waits, too, and would say that
             # the user is gone. It is announced again, and by then all is put back.
             await self._rows.health.look()
             await self._rows.register_again(live)
             raise
+        if entered is Entered.ENTERED:
+            self._known.setdefault(match.intent, {}).setdefault(match.call_id, set()).add(seat)
+            self._something.set()
+        return entered
 
     async def _enter(self, match: Match, call: LocalCall, seat: Seat, live: LiveSession) -> None:
         if live.is_over:

@@ -195,6 +195,7 @@ class HubSide:
         node.lease.on_loss(links.put_back)
         node.services += (
             self.sessions.run,
+            arrivals.run,
             self.control.watch,
             safety.run,
             owed.run,

@@ -3,6 +3,7 @@
 Decides nothing; every rule is in the scripts, each of which touches one user's keys only.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
@@ -29,9 +30,8 @@ class RedisActivities:
         self._leave = load_script(redis, "user_leave")
         self._enter_call = load_script(redis, "user_enter_call")
         self._return = load_script(redis, "user_return")
-        self._restore_call = load_script(redis, "user_restore_call")
         self._free = load_script(redis, "user_free")
-        self._remember = load_script(redis, "user_remember")
+        self._part = load_script(redis, "user_part")
 
     async def read(self, user_id: UserId) -> Slot:
         with unavailable_when_away():
@@ -79,7 +79,7 @@ class RedisActivities:
         with unavailable_when_away():
             reply = await self._enter_call(
                 keys=[self._keys.user(ref.user_id), self._keys.blocks(ref.user_id)],
-                args=[*_activities(ref), ref.peer_id, *_device_and_caller_args(caller)],
+                args=[*_activities(ref), ref.peer_id, *_row_args(caller), ""],
             )
         if reply == _STRANGER:
             raise UnknownSession
@@ -104,18 +104,19 @@ class RedisActivities:
         self, user_id: UserId, caller: Caller, in_call: InCall, *, came_from: Queued | None, queued_at: int
     ) -> bool:
         with unavailable_when_away():
-            reply = await self._restore_call(
-                keys=[self._keys.user(user_id)],
+            reply = await self._enter_call(
+                keys=[self._keys.user(user_id), self._keys.blocks(user_id)],
                 args=[
-                    str(in_call),
                     "" if came_from is None else str(came_from),
+                    str(in_call),
+                    "",
+                    *_row_args(caller),
                     queued_at,
-                    *_device_and_caller_args(caller),
                 ],
             )
         if reply == _STRANGER:
             raise UnknownSession
-        return bool(reply)
+        return _ENTERED[reply] is Entered.ENTERED
 
     async def free(self, ref: SeatRef, *, apart_s: float, declined: Declined | None = None) -> bool:
         with unavailable_when_away():
@@ -125,9 +126,20 @@ class RedisActivities:
             )
         return bool(reply)
 
-    async def remember_partner(self, user_id: UserId, partner_id: UserId, *, apart_s: float) -> None:
+    async def part(
+        self, people: tuple[UserId, UserId], over: Activity, *, apart_s: float, free: Collection[UserId] = ()
+    ) -> frozenset[UserId]:
+        one, other = people
         with unavailable_when_away():
-            await self._remember(keys=[self._keys.recent(user_id)], args=[partner_id, round(apart_s * 1000)])
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for user_id, partner_id in ((one, other), (other, one)):
+                    await self._part(
+                        keys=[self._keys.user(user_id), self._keys.recent(user_id)],
+                        args=[partner_id, round(apart_s * 1000), str(over) if user_id in free else ""],
+                        client=pipe,
+                    )
+                replies = await pipe.execute()
+        return frozenset(user_id for user_id, freed in zip(people, replies, strict=True) if freed)
 
     async def is_away(self, user_id: UserId) -> bool:
         name = self._keys.user(user_id)
@@ -155,6 +167,12 @@ def _caller_args(caller: Caller) -> list[str | int]:
 
 def _device_and_caller_args(caller: Caller | None) -> list[str | int]:
     return [] if caller is None else [caller.device_id, *_caller_args(caller)]
+
+
+def _row_args(caller: Caller | None) -> tuple[str, str, int]:
+    if caller is None:
+        return "", "", 0
+    return caller.device_id, caller.session_id or "", caller.generation
 
 
 def _activities(ref: SeatRef) -> tuple[str, str]:

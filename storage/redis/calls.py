@@ -36,6 +36,8 @@ _REV_BYTES = 8
 # Of each partition at once: 256 of these bound what one reading of the recorder's list brings.
 _SHARE = 8
 
+_STORED, _SAME, _LATE = b"stored", b"same", b"late"
+
 _STAGES = {
     State.PROPOSED: CallStage.SETTING_UP,
     State.CONNECTING: CallStage.SETTING_UP,
@@ -56,36 +58,22 @@ class RedisCallStore:
         self._visits_after_ms = tuple(visits_after_ms)
         self._create = load_script(redis, "call_create")
         self._commit = load_script(redis, "call_commit")
-        self._restore = load_script(redis, "call_restore")
         self._untold = UntoldChanges(redis, keys)
         self._replicas = Replicas(redis)
         self.unconfirmed: Callable[[], None] = lambda: None
         """Told of commits that were to reach a replica, and may not have."""
         self._deadline_keys = [keys.call_deadlines(n) for n in range(CALL_PARTITIONS)]
         self._state_keys = [keys.call_states(n) for n in range(CALL_PARTITIONS)]
+        self._ended_keys = [keys.calls_ended(n) for n in range(CALL_PARTITIONS)]
+        self._visit_keys = [keys.calls_to_visit(n) for n in range(CALL_PARTITIONS)]
+        self._untold_keys = [keys.calls_untold(n) for n in range(CALL_PARTITIONS)]
 
     async def create(self, call: Call, *, claimed_at_ms: int) -> StoredCall | None:
-        deadline_at = _deadline_of(call)
-        partition = call_partition(call.call_id)
-        with unavailable_when_away():
-            reply = await self._create(
-                keys=[
-                    self._keys.call(call.call_id),
-                    self._deadline_keys[partition],
-                    self._state_keys[partition],
-                ],
-                args=[
-                    call.call_id,
-                    claimed_at_ms,
-                    CLAIM_AGE_MS,
-                    _new_rev(),
-                    call.state,
-                    call.version,
-                    deadline_at,
-                    encode(call),
-                ],
-            )
-        return _stored(*reply) if reply else None
+        fresh = StoredCall(call, _new_rev())
+        reply = await self._put(fresh, claimed_at_ms)
+        if reply in (_STORED, _SAME):
+            return fresh
+        return None if reply == _LATE else _stored(*reply)
 
     async def load(self, call_id: CallId) -> StoredCall | None:
         with unavailable_when_away():
@@ -103,10 +91,10 @@ class RedisCallStore:
         keys = [
             self._keys.call(call.call_id),
             self._deadline_keys[partition],
-            self._keys.calls_ended(partition),
+            self._ended_keys[partition],
             self._state_keys[partition],
-            self._keys.calls_to_visit(partition),
-            self._keys.calls_untold(partition),
+            self._visit_keys[partition],
+            self._untold_keys[partition],
         ]
         args = [
             call.call_id,
@@ -130,28 +118,35 @@ class RedisCallStore:
         return StoredCall(call, rev) if committed else None
 
     async def restore(self, known: StoredCall) -> StoredCall | None:
-        call = known.call
+        reply = await self._put(known, "")
+        if reply == _STORED:
+            return None
+        return known if reply == _SAME else _stored(*reply)
+
+    async def _put(self, stored: StoredCall, claimed_at_ms: int | str) -> Any:
+        call = stored.call
         partition = call_partition(call.call_id)
         with unavailable_when_away():
-            reply = await self._restore(
+            return await self._create(
                 keys=[
                     self._keys.call(call.call_id),
                     self._deadline_keys[partition],
-                    self._keys.calls_ended(partition),
+                    self._ended_keys[partition],
                     self._state_keys[partition],
-                    self._keys.calls_to_visit(partition),
+                    self._visit_keys[partition],
                 ],
                 args=[
                     call.call_id,
-                    known.rev,
+                    stored.rev,
                     call.state,
                     call.version,
                     "" if call.state is State.ENDED else _deadline_of(call),
                     encode(call),
+                    claimed_at_ms,
+                    CLAIM_AGE_MS,
                     *(self._visits_after_ms if call.closed_at is not None else ()),
                 ],
             )
-        return _stored(*reply) if reply else None
 
     async def told(self, changes: Collection[Untold]) -> None:
         await self._untold.remove(changes)

@@ -5,8 +5,7 @@ ARGV and result in its header; they run by EVALSHA and are loaded again where th
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from importlib.resources import files
 
 from redis.asyncio import (
@@ -81,13 +80,25 @@ _CANCELLABLE: dict[type[AbstractConnection], type[AbstractConnection]] = {
 }
 
 
-@contextmanager
-def unavailable_when_away() -> Iterator[None]:
+class _UnavailableWhenAway:
+    """One for all: each command goes through it, and a generator made for it would cost more than its script call."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, UNAVAILABLE_ERRORS):
+            raise Unavailable(f"Redis: {type(error).__name__}", retry_after_ms=RETRY_AFTER_MS) from error
+
+
+_UNAVAILABLE_WHEN_AWAY = _UnavailableWhenAway()
+
+
+def unavailable_when_away() -> _UnavailableWhenAway:
     """Turns whatever the client raises when Redis does not answer into `Unavailable`."""
-    try:
-        yield
-    except UNAVAILABLE_ERRORS as error:
-        raise Unavailable(f"Redis: {type(error).__name__}", retry_after_ms=RETRY_AFTER_MS) from error
+    return _UNAVAILABLE_WHEN_AWAY
 
 
 def connect(

@@ -5,7 +5,7 @@ rule is in the scripts, each of which touches one pool's keys only.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -131,8 +131,9 @@ class RedisQueues:
         )
         return [_stored_ticket(value).ticket for value in reply]
 
-    async def acknowledge(self, pool: str, call_id: CallId, seat: Seat) -> bool:
-        return bool(await self._run("ack", [self._keys.matches(pool)], call_id, seat))
+    async def acknowledge(self, pool: str, known: Mapping[CallId, Collection[Seat]]) -> list[bool]:
+        args = [arg for call_id, seats in known.items() for arg in (call_id, "".join(seats))]
+        return [bool(there) for there in await self._run("ack", [self._keys.matches(pool)], *args)]
 
     async def resolve(self, ref: SeatRef, *, returns: bool, paused: bool = False) -> TicketState:
         reply = await self._run(

@@ -11,9 +11,11 @@ if redis.call('GET', KEYS[4]) ~= ARGV[1] then
   return {0, now, 0}
 end
 local result = {1, now, tonumber(redis.call('HGET', KEYS[3], 'events') or 0)}
+local matched_of = {}
 for i = 2, #ARGV, 4 do
-  local stored_a = redis.call('HGET', KEYS[1], ARGV[i]) or ''
-  local stored_b = redis.call('HGET', KEYS[1], ARGV[i + 1]) or ''
+  -- Pair by pair: one ticket in two of them is matched once.
+  local stored = redis.call('HMGET', KEYS[1], ARGV[i], ARGV[i + 1])
+  local stored_a, stored_b = stored[1] or '', stored[2] or ''
   local matched = 'm:' .. ARGV[i + 2] .. '|'
   local side_a = string.match(stored_a, '^w|([^|]*)|')
   local side_b = string.match(stored_b, '^w|([^|]*)|')
@@ -24,10 +26,8 @@ for i = 2, #ARGV, 4 do
       ARGV[i], matched .. string.sub(stored_a, 3),
       ARGV[i + 1], matched .. string.sub(stored_b, 3)
     )
-    redis.call('HINCRBY', KEYS[3], side_a .. ':w', -1)
-    redis.call('HINCRBY', KEYS[3], side_b .. ':w', -1)
-    redis.call('HINCRBY', KEYS[3], side_a .. ':m', 1)
-    redis.call('HINCRBY', KEYS[3], side_b .. ':m', 1)
+    matched_of[side_a] = (matched_of[side_a] or 0) + 1
+    matched_of[side_b] = (matched_of[side_b] or 0) + 1
     redis.call(
       'HSET', KEYS[2], ARGV[i + 2],
       string.format('--|%.0f|%s|%s|', now, ARGV[i], ARGV[i + 1]) .. ARGV[i + 3]
@@ -37,5 +37,9 @@ for i = 2, #ARGV, 4 do
     code = 0
   end
   result[#result + 1] = code
+end
+for side, count in pairs(matched_of) do
+  redis.call('HINCRBY', KEYS[3], side .. ':w', -count)
+  redis.call('HINCRBY', KEYS[3], side .. ':m', count)
 end
 return result

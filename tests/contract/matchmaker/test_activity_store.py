@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from base.errors import Unavailable
@@ -89,8 +90,8 @@ async def test_blocks_and_recent_partners_are_told_at_join(
 ) -> None:
     """A partner whose time is up may be met again, but comes last for as long as the caller says."""
     await redis.sadd(keys.blocks(ANN), "carl")
-    await activities.remember_partner(ANN, BOB, apart_s=MINUTE)
-    await activities.remember_partner(ANN, UserId("dora"), apart_s=0.001)
+    await activities.part((ANN, BOB), IN_CALL, apart_s=MINUTE)
+    await activities.part((ANN, UserId("dora")), IN_CALL, apart_s=0.001)
     await asyncio.sleep(0.005)
     taken = await activities.join(ANN, Caller(PHONE), QUEUED, met_s=MINUTE)
     forgiving = await activities.join(ANN, Caller(PHONE), QUEUED)
@@ -103,8 +104,8 @@ async def test_a_shorter_memory_does_not_shorten_a_longer_one(
     activities: RedisActivities, redis: Redis, keys: Keys
 ) -> None:
     """A failed call after a long one does not bring the two together sooner; the key goes a day after the last."""
-    await activities.remember_partner(ANN, BOB, apart_s=10 * MINUTE)
-    await activities.remember_partner(ANN, BOB, apart_s=MINUTE)
+    await activities.part((ANN, BOB), IN_CALL, apart_s=10 * MINUTE)
+    await activities.part((ANN, BOB), IN_CALL, apart_s=MINUTE)
     left_ms = await redis.pttl(keys.recent(ANN))
 
     assert 9 * MINUTE * 1000 < left_ms - DAY * 1000 <= 10 * MINUTE * 1000
@@ -115,7 +116,7 @@ async def test_nor_does_the_end_of_a_match(
     activities: RedisActivities, redis: Redis, keys: Keys, how: str
 ) -> None:
     """Whoever goes back or is freed keeps the longer time, too."""
-    await activities.remember_partner(ANN, BOB, apart_s=10 * MINUTE)
+    await activities.part((ANN, BOB), IN_CALL, apart_s=10 * MINUTE)
     await activities.join(ANN, Caller(PHONE), QUEUED)
     if how == "free":
         assert await activities.free(REF, apart_s=MINUTE)
@@ -123,6 +124,24 @@ async def test_nor_does_the_end_of_a_match(
         assert await activities.return_from_call(REF, apart_s=MINUTE)
 
     assert await redis.pttl(keys.recent(ANN)) > (DAY + 9 * MINUTE) * 1000
+
+
+async def test_two_who_part_are_free_and_do_not_meet_again(activities: RedisActivities) -> None:
+    """In one step for each; again, it changes nothing, and whoever does something else by then goes on with it."""
+    for user in (ANN, BOB):
+        await activities.join(user, Caller(PHONE), Queued("friends", TicketId(f"of {user}")))
+        await activities.enter_call(replace(REF, user_id=user, peer_id=ANN, ticket_id=TicketId(f"of {user}")))
+    first = await activities.part((ANN, BOB), IN_CALL, apart_s=MINUTE, free=[ANN])
+    still = await activities.read(BOB)
+    taken = await activities.join(ANN, Caller(PHONE), QUEUED)
+    again = await activities.part((ANN, BOB), IN_CALL, apart_s=MINUTE, free=[ANN, BOB])
+    back = await activities.join(BOB, Caller(PHONE), Queued("dating", TicketId("new")))
+
+    assert (first, again) == ({ANN}, {BOB})
+    assert still.activity == IN_CALL
+    assert (taken.taken, taken.exclusions) == (True, {BOB})
+    assert (await activities.read(ANN)).activity == QUEUED
+    assert (back.taken, back.exclusions) == (True, {ANN})
 
 
 async def test_leaving_frees_only_what_is_named(activities: RedisActivities) -> None:
@@ -236,7 +255,7 @@ async def test_a_server_that_is_away_is_said_to_be_unavailable(keys: Keys) -> No
         activities.enter_call(REF),
         activities.return_from_call(REF, apart_s=1),
         activities.free(REF, apart_s=1),
-        activities.remember_partner(ANN, BOB, apart_s=1),
+        activities.part((ANN, BOB), IN_CALL, apart_s=1),
         activities.session_of(ANN, PHONE),
     ):
         with pytest.raises(Unavailable):

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from base.errors import Unavailable
 from base.ids import CallId, NodeId, TicketId, UserId
 from base.policy import Gender
-from matchmaker.matches import Match, Progress, SeatRef, seated
+from matchmaker.matches import Match, Progress, Seat, SeatRef, seated
 from matchmaker.outlook import Outlook, SideOutlook, Spread
 from matchmaker.ports import Arrived, Departed, Lease, Left, Paused, PoolEvent, Put, TicketState
 from matchmaker.scoring import Rule
@@ -458,13 +458,28 @@ async def test_each_side_acknowledges_for_itself(queues: RedisQueues) -> None:
     """Again: the same; for an unknown match: no."""
     match = await claimed(queues)
 
-    assert await queues.acknowledge(POOL, match.call_id, "b")
-    assert await queues.acknowledge(POOL, match.call_id, "b")
-    assert not await queues.acknowledge(POOL, CallId("call-0"), "b")
+    assert await queues.acknowledge(POOL, {match.call_id: "b"}) == [True]
+    assert await queues.acknowledge(POOL, {match.call_id: "b", CallId("call-0"): "b"}) == [True, False]
     records = await queues.match_records(POOL, [match.call_id, CallId("call-0")])
     assert {call: (record.a, record.b) for call, record in records.items()} == {
         match.call_id: (Progress.ANNOUNCED, Progress.ACKNOWLEDGED)
     }
+
+
+@pytest.mark.parametrize("seats", [["a", "b"], ["b", "a"]])
+async def test_both_sides_acknowledge_at_once_and_nothing_that_is_resolved_comes_back(
+    queues: RedisQueues, seats: list[Seat]
+) -> None:
+    """One node may have both; a side that was resolved before it said so stays resolved."""
+    match = await claimed(queues)
+    await queues.acknowledge(POOL, {match.call_id: seats})
+    both = (await queues.match_records(POOL, [match.call_id]))[match.call_id]
+    await queues.resolve(match.ref("a"), returns=False)
+    await queues.acknowledge(POOL, {match.call_id: seats})
+    then = (await queues.match_records(POOL, [match.call_id]))[match.call_id]
+
+    assert (both.a, both.b) == (Progress.ACKNOWLEDGED, Progress.ACKNOWLEDGED)
+    assert (then.a, then.b) == (Progress.RESOLVED, Progress.ACKNOWLEDGED)
 
 
 async def test_a_live_call_uses_up_match_and_tickets(queues: RedisQueues) -> None:

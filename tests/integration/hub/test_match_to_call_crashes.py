@@ -46,6 +46,7 @@ UP_TO_LIVE = [
     Doom("call_create", before=True),
     Doom("call_create"),
     Doom("user_enter_call"),
+    Doom("queue_ack", before=True),
     Doom("queue_ack"),
     Doom("call_commit"),
     Doom("call_commit", nth=2),
