@@ -6,12 +6,17 @@ import json
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from loadtests.swarm.client import RequestRefused
 from signaling.budget import MESSAGE_BYTES
+from signaling.call.record import decode
+from signaling.call.states import SEATS
+from storage.redis.keys import Keys
 from tests.e2e.scripted import Pair, match, pair_up
 from tests.fixtures.deployment import Deploy, Deployment, People
 from tests.fixtures.sdp import VOICE, audio, description, video
+from tests.fixtures.waiting import until
 
 CONFIG = """
 [intents.dating]
@@ -142,7 +147,9 @@ async def test_what_a_seat_has_spent_goes_with_it_to_another_node(deploy: Deploy
     assert ended["reason"] == "signaling_limit"
 
 
-async def test_a_second_session_elsewhere_begins_no_second_budget(deploy: Deploy, people: People) -> None:
+async def test_a_second_session_elsewhere_begins_no_second_budget(
+    deploy: Deploy, people: People, redis_url: str
+) -> None:
     """She keeps her socket and opens another one on the other node, which takes the call over."""
     deployment = await deploy("serve", "serve", "matchmaker", "worker", config=CONFIG)
     here, there = (process.public for process in deployment.processes if process.public)
@@ -156,10 +163,20 @@ async def test_a_second_session_elsewhere_begins_no_second_budget(deploy: Deploy
     await moved.start(her.account["access_token"])
     await her.wait_for("session.superseded")
     pair.her = moved
+    # Her first node says what was spent there when it sees her socket go, which may be after she is heard here.
+    async with Redis.from_url(redis_url) as redis:
+        await until(lambda: knows_of_spending(redis, pair.call_id))
+    await asyncio.sleep(0.5)
 
     assert await spend(pair, 5_000) == "rate_limited"
     ended = await him.wait_for("call.ended", **pair.call)
     assert ended["reason"] == "signaling_limit"
+
+
+async def knows_of_spending(redis: Redis, call_id: str) -> bool:
+    """Whether the stored call says that a seat has spent anything."""
+    payload = await redis.hget(Keys().call(call_id), "payload")
+    return payload is not None and any(decode(payload).seat(seat).signaling_spent for seat in SEATS)
 
 
 async def spend(pair: Pair, size: int) -> str:
