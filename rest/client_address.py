@@ -5,7 +5,7 @@ wrote it: the first address from the right that is not a trusted proxy is the cl
 client may have made up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -40,24 +40,23 @@ class TrustedProxies:
 
 def client_address(request: web.BaseRequest, trusted: TrustedProxies) -> str:
     """The client's address in its shortest form; `unknown` on a socket that has none."""
-    peer = parse_address(request.remote or "")
-    if peer is None:
-        return UNKNOWN
-    if not trusted.networks or not trusted.trusts(peer):
-        return str(peer)
-    return str(_behind(peer, ",".join(request.headers.getall("X-Forwarded-For", [])), trusted))
+    return forwarded_client(request.remote or "", request.headers.getall("X-Forwarded-For", ()), trusted)
 
 
-def forwarded_client(peer: str, forwarded_for: str, trusted: TrustedProxies) -> str:
-    """The same from the peer's address and the header's text, several headers joined by commas."""
+def forwarded_client(peer: str, forwarded_for: Sequence[str], trusted: TrustedProxies) -> str:
+    """The same from the peer's address and the texts of the header."""
     address = parse_address(peer)
     if address is None:
         return UNKNOWN
-    return str(_behind(address, forwarded_for, trusted))
+    if not trusted.networks or not trusted.trusts(address):
+        return str(address)
+    return str(_behind(address, ",".join(forwarded_for), trusted))
 
 
 def subscriber(address: str) -> str:
     """What limits are counted by: an IPv4 address, or the IPv6 network that one subscriber gets whole."""
+    if ":" not in address:
+        return address
     parsed = parse_address(address)
     if isinstance(parsed, IPv6Address):
         return (

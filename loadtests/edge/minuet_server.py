@@ -1,14 +1,18 @@
 """The socket edge of Minuet, with pairs that relay and nothing else."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from functools import partial
 
 import uvloop
 from aiohttp import web
 
 from loadtests.edge.relay import READY, Pairs, announce, decode, encode, listen, tune_collector
+from minuet.wiring.listening import Listening, serve_app
 from signaling.connection import Connection, ConnectionSettings
-from signaling.upgrade import Admission, ConnectionInfo, UpgradeSettings, websocket_handler
+from signaling.doorway import DOOR, Door
+from signaling.handshake import UpgradeSettings
+from signaling.upgrade import Admission, ConnectionInfo, Entrance, websocket_handler
 
 
 class Relay:
@@ -48,16 +52,14 @@ async def main() -> None:
     settings = UpgradeSettings(connection=ConnectionSettings(max_message_bytes=64 * 1024))
     everybody = Admission(address_limit=lambda _: None, accept_gate=lambda: None)
     app = web.Application()
-    app.router.add_get(
-        "/v1/ws",
-        websocket_handler(settings, partial(Relay, Pairs()), lambda request: request.remote or "", everybody),
-    )
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.SockSite(runner, listener, backlog=4096).start()
-    tune_collector()
-    announce(listener, partial(print, flush=True))
-    await asyncio.Event().wait()
+    entrance = Entrance(settings, partial(Relay, Pairs()), lambda peer, _headers: peer, everybody)
+    app.router.add_get("/v1/ws", websocket_handler(entrance))
+    app[DOOR] = Door("/v1/ws", entrance, lambda _status: None)
+    async with AsyncExitStack() as stack:
+        await serve_app(stack, app, Listening(listener))
+        tune_collector()
+        announce(listener, partial(print, flush=True))
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -23,9 +23,10 @@ from minuet.wiring.pages import add_pages
 from minuet.wiring.turn import check_turn, turn_admins
 from presence.stats import PresenceReport, PresenceStats
 from rest.app import ENDPOINTS, build_admin_app, build_app
-from rest.client_address import TrustedProxies, client_address, subscriber
+from rest.client_address import TrustedProxies, forwarded_client, subscriber
 from rest.cors import AllowedOrigins
 from rest.metrics import RestMetrics
+from rest.middleware import request_counter
 from rest.policies import Policy, declare
 from rest.ports import Check
 from rest.services import RestServices
@@ -33,10 +34,12 @@ from rest.settings import Limits, Rate, RestSettings
 from safety.block_list import BlockList
 from signaling.admission import AcceptGate, AddressLimit, Capacity
 from signaling.connection import ConnectionSettings
+from signaling.doorway import DOOR, Door
 from signaling.feedback import Feedbacks
+from signaling.handshake import UpgradeSettings
 from signaling.moderation import Moderation
 from signaling.session.limits import Rate as HandshakeRate
-from signaling.upgrade import Admission, UpgradeSettings, websocket_handler
+from signaling.upgrade import Admission, Entrance, websocket_handler
 from storage.postgres.calls import PostgresHistory
 from storage.postgres.feedback import PostgresFeedback
 from storage.postgres.moderation import PostgresCases
@@ -50,6 +53,7 @@ from storage.redis.safety import RedisSafetyLog
 from storage.redis.turn_visits import RedisTurnVisits
 
 MAX_SKEW_MS = 250
+WEBSOCKET = "/v1/ws"
 
 
 class Offers(Enum):
@@ -101,14 +105,16 @@ def public_app(
         node.session_metrics,
         foundation.random,
     )
-    upgrade = websocket_handler(
+    entrance = Entrance(
         upgrades,
         side.sessions.accept,
-        lambda request: client_address(request, proxies),
+        lambda peer, headers: forwarded_client(peer, headers.getall("X-Forwarded-For", ()), proxies),
         Admission(address_limit=admit_address, accept_gate=gate.admit),
     )
     if offers is not Offers.REST:
-        declare(app, app.router.add_get("/v1/ws", upgrade, allow_head=False), Policy.PUBLIC)
+        route = app.router.add_get(WEBSOCKET, websocket_handler(entrance), allow_head=False)
+        declare(app, route, Policy.PUBLIC)
+        app[DOOR] = Door(WEBSOCKET, entrance, request_counter(services.metrics, WEBSOCKET, "GET"))
     if offers is not Offers.WEBSOCKET:
         add_pages(app)
 

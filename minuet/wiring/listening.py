@@ -1,10 +1,14 @@
 """An app on its port: binding, serving on one listening socket or several, and leaving without cutting anybody off."""
 
+import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from aiohttp import web
+
+from signaling.doorway import DOOR, Porch
 
 _BACKLOG = 4096
 _SHUTDOWN_S = 2.0
@@ -36,35 +40,44 @@ def listen(host: str, port: int) -> Listening:
 
 
 class Server:
-    """An app that accepts on any number of listening sockets. They stay the caller's; it works on duplicates."""
+    """What makes a protocol for each socket, on any number of listening ones. They stay the caller's; it works on duplicates."""
 
-    def __init__(self, runner: web.AppRunner) -> None:
-        self._runner = runner
-        self._sites: dict[int, web.SockSite] = {}
+    def __init__(self, make: Callable[[], asyncio.Protocol]) -> None:
+        self._make = make
+        self._listening: dict[int, asyncio.Server | None] = {}
 
     async def accept_on(self, number: int, door: socket.socket) -> None:
         """Also accepts what comes to this socket."""
-        if number not in self._sites:
-            self._sites[number] = web.SockSite(self._runner, door.dup(), backlog=_BACKLOG)
-            await self._sites[number].start()
+        if number not in self._listening:
+            self._listening[number] = None
+            loop = asyncio.get_running_loop()
+            self._listening[number] = await loop.create_server(self._make, sock=door.dup(), backlog=_BACKLOG)
 
     async def leave(self, number: int) -> None:
         """Leaves that socket to others again; who was accepted is served on."""
-        site = self._sites.pop(number, None)
-        if site is not None:
-            await site.stop()
+        server = self._listening.pop(number, None)
+        if server is not None:
+            server.close()
 
     async def stop_accepting(self) -> None:
         """Leaves all of them."""
-        for number in tuple(self._sites):
+        for number in tuple(self._listening):
             await self.leave(number)
 
 
 async def serve_app(stack: AsyncExitStack, app: web.Application, listening: Listening) -> Server:
-    """Serves `app` on the socket until the stack closes."""
+    """Serves `app` on the socket until the stack closes, and what its WebSocket door leads to, where it has one."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S, keepalive_timeout=_KEEPALIVE_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    server = Server(runner)
+    http = runner.server
+    if http is None:
+        raise RuntimeError("the runner was set up and has no server")
+    make: Callable[[], asyncio.Protocol] = http
+    if (door := app.get(DOOR)) is not None:
+        make = porch = Porch(door, http)
+        stack.callback(porch.close)
+    server = Server(make)
+    stack.push_async_callback(server.stop_accepting)
     await server.accept_on(_MAIN, listening.socket)
     return server

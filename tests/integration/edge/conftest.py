@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.integration.edge import ways
 from tests.integration.edge.edge_server import Edge, running_edge
 
 
@@ -24,8 +25,15 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
+@pytest.fixture(params=["door", "route"], autouse=True)
+def way_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test of what a client meets is one of both ways in: nobody is to be able to tell which it was."""
+    monkeypatch.setattr(ways, "through_the_door", request.param == "door")
+    return str(request.param)
+
+
 @pytest.fixture
-async def edge() -> AsyncIterator[Edge]:
+async def edge(way_in: str) -> AsyncIterator[Edge]:
     """A server whose listeners echo and write down what they are told."""
     async with running_edge() as running:
         yield running

@@ -12,7 +12,10 @@ from typing import Any, Self
 from aiohttp import web
 
 from signaling.connection import Connection, ConnectionSettings
-from signaling.upgrade import Admission, ConnectionInfo, UpgradeSettings, websocket_handler
+from signaling.doorway import Door, Porch
+from signaling.handshake import UpgradeSettings
+from signaling.upgrade import Admission, ConnectionInfo, Entrance, websocket_handler
+from tests.integration.edge import ways
 
 ORIGIN = "https://app.example"
 PATIENCE_S = 15.0
@@ -63,6 +66,8 @@ class Edge:
     port: int
     scheme: str
     listeners: list[Any] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    """The statuses of what the door answered itself."""
 
     @property
     def url(self) -> str:
@@ -87,11 +92,11 @@ async def running_edge(
     settings: UpgradeSettings | None = None,
     admission: Admission | None = None,
     tls: ssl.SSLContext | None = None,
-    prepare: Callable[[web.Application], None] = always,
+    prepare: Callable[[web.Application], None] | None = None,
     close_timeout_s: float = 0.3,
     **runner_options: Any,
 ) -> AsyncIterator[Edge]:
-    """Serve the edge on a free port of this machine."""
+    """Serve the edge on a free port of this machine, by the way in `ways` names; by aiohttp's where its app is prepared."""
     if settings is None:
         connection = ConnectionSettings(max_message_bytes=65_536, close_timeout_s=close_timeout_s)
         settings = UpgradeSettings(allowed_origins=frozenset({ORIGIN}), connection=connection)
@@ -104,20 +109,23 @@ async def running_edge(
         edge.listeners.append(listener)
         return listener
 
-    handler = websocket_handler(
-        settings, accept, lambda request: request.remote or "", admission or _open_house()
-    )
-    app.router.add_get("/v1/ws", handler)
-    prepare(app)
+    entrance = Entrance(settings, accept, lambda peer, _headers: peer, admission or _open_house())
+    app.router.add_get("/v1/ws", websocket_handler(entrance))
+    if prepare is not None:
+        prepare(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    edge.port = site.port
+    assert runner.server is not None
+    make: Callable[[], asyncio.Protocol] = runner.server
+    if ways.through_the_door and prepare is None:
+        make = Porch(Door("/v1/ws", entrance, edge.answers.append), runner.server)
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0, ssl=tls)
+    edge.port = server.sockets[0].getsockname()[1]
     try:
         yield edge
     finally:
         for listener in edge.listeners:
             listener.connection.abort()
+        server.close()
         await runner.cleanup()
         edge.listeners.clear()  # aiohttp keeps the app, and so the handler, in a cache of middlewares
 

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from signaling.connection import ConnectionSettings
-from signaling.upgrade import JSON, MSGPACK, UpgradeSettings
+from signaling.handshake import JSON, MSGPACK, UpgradeSettings
 from tests.integration.edge.edge_server import PATIENCE_S, Edge, running_edge
 
 SUBPROTOCOL = {False: Subprotocol(JSON), True: Subprotocol(MSGPACK)}

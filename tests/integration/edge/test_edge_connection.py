@@ -8,7 +8,7 @@ import pytest
 
 from signaling.connection import MAX_LATE_FRAMES
 from signaling.frames import encode_binary, encode_text
-from signaling.upgrade import MSGPACK
+from signaling.handshake import MSGPACK
 from tests.integration.edge.edge_server import Edge, RawClient, Recorder, handshake, running_edge
 from tests.unit.signaling.frames.client_frames import BINARY, CLOSE, PING, TEXT, close_payload, frame
 

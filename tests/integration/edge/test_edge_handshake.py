@@ -6,7 +6,8 @@ from base64 import b64encode
 import orjson
 import pytest
 
-from signaling.upgrade import JSON, MSGPACK, Admission, UpgradeSettings, normalised_origin
+from signaling.handshake import JSON, MSGPACK, UpgradeSettings, normalised_origin
+from signaling.upgrade import Admission
 from tests.integration.edge.edge_server import Edge, RawClient, always, handshake, running_edge
 
 
