@@ -8,8 +8,9 @@ docs/consent.md has the table of lines and reasons. Sources: RFC 8866, RFC 8839,
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from signaling.candidates import AddressRule, Candidate, CandidateInvalid, Outcome, parse
 from signaling.sdp import Description, MediaSection, SdpRefused
@@ -48,8 +49,7 @@ _NEEDED: Final = re.compile(r"a=(?:mid|group|ice-pwd|fingerprint):")
 """Without these a description would say something else, or nothing. A ufrag always passes: the gate knows its form."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passing:
+class Passing(msgspec.Struct, frozen=True):
     """A description as it may go on."""
 
     sdp: str
@@ -143,6 +143,8 @@ class _Rewriting:
 
 def _checked(sdp: str, description: Description) -> tuple[Outcome, ...]:
     """Looks at the form of the candidates alone."""
+    if "\na=candidate:" not in sdp:
+        return ()
     outcomes: list[Outcome] = []
     for found in _CANDIDATE_LINE.finditer(sdp):
         _parse(found[1], _section_at(sdp, found.start(1), description))

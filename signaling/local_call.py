@@ -34,6 +34,8 @@ class LocalCall:
 
     __slots__ = (
         "_hides_addresses",
+        "_timed",
+        "_timer_at",
         "bound",
         "budgets",
         "lock",
@@ -51,6 +53,9 @@ class LocalCall:
         self._hides_addresses = hides_addresses
         self.stored = stored = self._understood(stored)
         self.view: Call = stored.call
+        # The earliest timer of the view that was looked at last: each description asks for it.
+        self._timed: Call | None = None
+        self._timer_at: int | None = None
         self.ways: dict[Hashable, Way] = {}
         """By whoever relays; each holds for one view only."""
         self.lock = asyncio.Lock()
@@ -165,10 +170,14 @@ class LocalCall:
     @property
     def next_timer_at(self) -> int | None:
         """The earliest of the call's own timers and of its open offers, Unix ms."""
+        view = self.view
+        if self._timed is not view:
+            self._timed, self._timer_at = view, view.next_deadline_at
         # Of offers that nobody can answer any more nobody hears.
-        offers = self.negotiations.next_deadline_ms if self.view.state in RELAYING else None
-        times = (self.view.next_deadline_at, offers)
-        return min((at for at in times if at is not None), default=None)
+        offers = self.negotiations.next_deadline_ms if view.state in RELAYING else None
+        if offers is None or self._timer_at is None:
+            return self._timer_at if offers is None else offers
+        return min(offers, self._timer_at)
 
     def _look_anew(self, now_ms: int) -> None:
         view = self.stored.call

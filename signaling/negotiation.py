@@ -32,8 +32,7 @@ class AnswerRefused(MinuetError):
     """The answer to a real, open offer may not pass: that negotiation is over for both."""
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenOffer:
+class _OpenOffer(msgspec.Struct, frozen=True):
     description: sdp.Description
     until_ms: int
 
@@ -141,7 +140,7 @@ class Negotiations:
         sdp.judge(description, allowance)
         passing = filter_description(text, description, rule)
         # Of one's own: the peer's must not keep a description from passing that takes video out.
-        if sum(offerer == seat for offerer, _ in self._open) >= _MAX_OPEN_OFFERS:
+        if len(self._open) >= _MAX_OPEN_OFFERS <= sum(offerer == seat for offerer, _ in self._open):
             raise MinuetError("too many unanswered offers", code=ErrorCode.RATE_LIMITED, retry_after_ms=1000)
         self._last[seat] = number
         self._open[seat, number] = _OpenOffer(description, now_ms + self._timeout_ms)
@@ -330,7 +329,9 @@ class Negotiations:
     @property
     def may_have_video(self) -> bool:
         """Whether somebody may be sending video: by the last answer, or by one to an open offer that is on its way."""
-        return self.has_video or any(offer.description.has_live_video for offer in self._open.values())
+        return self.has_video or (
+            bool(self._open) and any(offer.description.has_live_video for offer in self._open.values())
+        )
 
     @property
     def is_open(self) -> bool:
@@ -338,7 +339,7 @@ class Negotiations:
 
     @property
     def next_deadline_ms(self) -> int | None:
-        return min((offer.until_ms for offer in self._open.values()), default=None)
+        return min([offer.until_ms for offer in self._open.values()], default=None)
 
     def _find_trickle(self, seat: SeatName, key: Key) -> _Trickle:
         """The one that candidates of this seat belong to. Raises: StaleNegotiation."""

@@ -12,8 +12,10 @@ takes `a=sendrecv:x` and `a=bundle-only x` for the flags and a port of `00` for 
 """
 
 import re
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
+
+import msgspec
 
 from base.errors import ErrorCode, MinuetError
 
@@ -23,21 +25,21 @@ MAX_SECTIONS: Final = 8
 _MAX_PORT: Final = 65_535
 
 # Patterns over whole texts, since a loop over lines costs several times as much. None can backtrack far: what
-# repeats is possessive, or stops at the end of the line.
-_PLAIN: Final = bytes((*b"\r\n", *range(0x20, 0x7F)))
-_BARE_CR: Final = re.compile(r"\r(?!\n)")
-# The name of an attribute is a token, and then the line ends or a colon follows (RFC 8866 section 9).
-_LINES: Final = re.compile(r"(?:a=[\w!#$%&'*+.^`{|}~-]++(?:\r?\n|:.*+\n)|[b-z]=.*+\n)++", re.ASCII)
-_MEDIA: Final = re.compile(r"([a-z]+) (0|[1-9]\d{0,4}) ([A-Za-z0-9/]+)((?: [A-Za-z0-9-]++)++)(?![^\r\n])")
+# repeats is possessive, or stops at the end of the line. All are for lines that end with CRLF, as browsers' do.
+_PRINTABLE: Final = bytes(range(0x20, 0x7F))
+# The name of an attribute is a token, and then the line ends or a colon follows (RFC 8866 section 9). To look for the
+# next CR is the quickest; that no LF stands before it alone has been seen by then.
+_LINES: Final = re.compile(r"(?:a=[\w!#$%&'*+.^`{|}~-]++(?:|:[^\r]*+)\r\n|[b-z]=[^\r]*+\r\n)++", re.ASCII)
+_MEDIA: Final = re.compile(r"([a-z]+) (0|[1-9]\d{0,4}) ([A-Za-z0-9/]+)((?: [A-Za-z0-9-]++)++)(?=\r\n)")
 _MID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,32}")
 UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}")
-_BUNDLE: Final = re.compile(r"\na=group:BUNDLE([^\r\n]*)")
+_BUNDLE: Final = re.compile(r"\na=group:BUNDLE([^\r]*)")
 _ATTRIBUTE: Final = re.compile(
     # The letters ahead are for speed: most attributes are passed over by them.
-    r"\na=(?=[BIMSbims]|[Rr][Ee])((?i:mid|sendrecv|sendonly|recvonly|inactive|bundle-only|ice-ufrag))(?![^:\r\n])([^\r\n]*)"
+    r"\na=(?=[BIMSbims]|[Rr][Ee])((?i:mid|sendrecv|sendonly|recvonly|inactive|bundle-only|ice-ufrag))(?=[:\r])([^\r]*)"
 )
 """What matters of a section: name, and the value with its colon. In any case of letters, to refuse all but one."""
-_SESSION_UFRAG: Final = re.compile(r"\na=ice-ufrag:([^\r\n]*)")
+_SESSION_UFRAG: Final = re.compile(r"\na=ice-ufrag:([^\r]*)")
 
 
 class SdpRefused(MinuetError):
@@ -46,8 +48,7 @@ class SdpRefused(MinuetError):
     code = ErrorCode.SDP_INVALID
 
 
-@dataclass(frozen=True, slots=True)
-class MediaSection:
+class MediaSection(msgspec.Struct, frozen=True):
     """What matters of one `m=` section."""
 
     kind: str
@@ -59,19 +60,20 @@ class MediaSection:
     """The ICE credentials' name for this section, its own or the session's: candidates have to name it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(msgspec.Struct, frozen=True):
     """The sections of a session description, in order."""
 
     sections: tuple[MediaSection, ...]
 
     @property
     def has_live_video(self) -> bool:
-        return any(section.live and section.kind == "video" for section in self.sections)
+        for section in self.sections:
+            if section.live and section.kind == "video":
+                return True
+        return False
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(msgspec.Struct, frozen=True):
     """What the sender of a description may do with it."""
 
     send_video: bool = False
@@ -87,19 +89,24 @@ def parse(sdp: str) -> Description:
     """
     if len(sdp) > MAX_BYTES:
         raise SdpRefused(f"a description has at most {MAX_BYTES} bytes", code=ErrorCode.PAYLOAD_TOO_LARGE)
-    if not sdp.isascii() or sdp.encode().translate(None, _PLAIN) or _BARE_CR.search(sdp):
-        raise SdpRefused("only printable ASCII in lines ended by CRLF or LF")
-    if not sdp.startswith(("v=0\r\n", "v=0\n")):
+    text, lines = _with_crlf(sdp)
+    if not text.startswith("v=0\r\n"):
         raise SdpRefused("a description begins with v=0")
-    if sdp.count("\n") > MAX_LINES:
+    if lines > MAX_LINES:
         raise SdpRefused(f"a description has at most {MAX_LINES} lines")
-    if not _LINES.fullmatch(sdp):
-        raise SdpRefused(f"line {_malformed_line(sdp)} is not of the form x=..., or does not end")
-    session, *media = sdp.split("\nm=")
-    if not 1 <= len(media) <= MAX_SECTIONS:
+    if not _LINES.fullmatch(text):
+        raise SdpRefused(f"line {_malformed_line(text)} is not of the form x=..., or does not end")
+    bounds = []
+    at = text.find("\nm=")
+    while at >= 0:
+        bounds.append(at)
+        at = text.find("\nm=", at + 3)
+    if not 1 <= len(bounds) <= MAX_SECTIONS:
         raise SdpRefused(f"a description has 1 to {MAX_SECTIONS} media sections")
+    session = text[: bounds[0] + 1]
     ufrag = _session_ufrag(session)
-    sections = tuple(_section(text, ufrag) for text in media)
+    bounds.append(len(text))
+    sections = tuple([_section(text, begin, end, ufrag) for begin, end in pairwise(bounds)])
     _check_mids(session, sections)
     return Description(sections)
 
@@ -144,16 +151,32 @@ def _judge_video(section: MediaSection, allowance: Allowance) -> None:
         raise SdpRefused("inviting video is not allowed", code=ErrorCode.VIDEO_NOT_ALLOWED)
 
 
-def _malformed_line(sdp: str) -> int:
+def _with_crlf(sdp: str) -> tuple[str, int]:
+    """The text with CRLF at the end of every line, and how many there are. Raises: SdpRefused for what is not plain text.
+
+    A CR that stands alone, where its line ends with LF, is left to `_LINES`.
+    """
+    if sdp.isascii():
+        ends = sdp.encode().translate(None, _PRINTABLE)
+        lines = len(ends) // 2
+        if ends == b"\r\n" * lines:
+            return sdp, lines
+        text = sdp.replace("\r\n", "\n")
+        if not ends.strip(b"\r\n") and "\r" not in text:
+            return text.replace("\n", "\r\n"), text.count("\n")
+    raise SdpRefused("only printable ASCII in lines ended by CRLF or LF")
+
+
+def _malformed_line(text: str) -> int:
     """The number of the first line that is malformed."""
-    well_formed = _LINES.match(sdp)
+    well_formed = _LINES.match(text)
     assert well_formed is not None  # noqa: S101  the first line is v=0
     return 1 + well_formed[0].count("\n")
 
 
-def _section(text: str, session_ufrag: str | None) -> MediaSection:
-    """The section whose text begins behind its `m=`."""
-    media = _MEDIA.match(text)
+def _section(text: str, begin: int, end: int, session_ufrag: str | None) -> MediaSection:
+    """The section between the LF ahead of its `m=` and the one ahead of the next."""
+    media = _MEDIA.match(text, begin + len("\nm="))
     if media is None or (port := int(media[2])) > _MAX_PORT:
         raise SdpRefused("malformed m= line")
     mid: str | None = None
@@ -161,7 +184,7 @@ def _section(text: str, session_ufrag: str | None) -> MediaSection:
     # Without a direction line a section sends and receives, whatever the session level says.
     direction = "sendrecv"
     bundle_only = False
-    for name, value in _ATTRIBUTE.findall(text):
+    for name, value in _ATTRIBUTE.findall(text, begin + 1, end):
         match name:
             case "mid":
                 if mid is not None or not _MID.fullmatch(value, 1):
@@ -194,15 +217,18 @@ def _session_ufrag(session: str) -> str | None:
 
 
 def _check_mids(session: str, sections: tuple[MediaSection, ...]) -> None:
-    mids = [section.mid for section in sections if section.mid is not None]
-    if len(set(mids)) != len(mids):
-        raise SdpRefused("two sections share a mid")
+    mids: set[str] = set()
+    for section in sections:
+        if section.mid is not None:
+            if section.mid in mids:
+                raise SdpRefused("two sections share a mid")
+            mids.add(section.mid)
+        elif section.live:
+            raise SdpRefused("a live section has no mid")
     bundles = _BUNDLE.findall(session)
     if len(bundles) > 1:
         raise SdpRefused("more than one BUNDLE group")
     if bundles:
         named = bundles[0].split(" ")[1:]
-        if len(set(named)) != len(named) or not set(named) <= set(mids):
+        if len(set(named)) != len(named) or not mids.issuperset(named):
             raise SdpRefused("the BUNDLE group names a section that is not there, or one twice")
-    if any(section.live and section.mid is None for section in sections):
-        raise SdpRefused("a live section has no mid")
