@@ -8,6 +8,7 @@ from typing import Final
 
 from tests.chaos.checker_story import Ask, Mode, Story, Tale, Violation, lines
 from tests.chaos.readings import KeptCall, Readings
+from tests.chaos.swarm_world import CALL_S
 
 _SAME: Final = ("state", "video_allowed", "pending", "connected", "ends_at", "deadline_at")
 _BOTH_TOLD_MS: Final = 3_000.0
@@ -82,6 +83,38 @@ def _wants_more(ask: Ask) -> bool:
     if ask.code:
         return False
     return ask.type == "call.extend" or (ask.type == "call.extend.reply" and ask.sent.body["accept"])
+
+
+def lengths(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
+    """A clock runs for as long as the intent says from the moment at which the call went live, and is put forward by as much."""
+    kept = {call.id: call for call in readings.calls}
+    for tale in story.tales.values():
+        call = kept.get(tale.call)
+        if call is None or call.live_at is None or mode.lost(tale.began.at_ms, tale.heard[-1].at_ms):
+            continue
+        length_ms = CALL_S[call.intent] * 1000
+        for view in tale.views:
+            runs_ms = (view.data["ends_at"] or 0) - call.live_at
+            if view.data["ends_at"] and all(
+                abs(runs_ms - many * length_ms) > _CLOCKS_MS for many in (1, 2, 3)
+            ):
+                what = f"a clock of {length_ms:.0f} ms, twice put forward at most, runs for {runs_ms} ms"
+                yield Violation("clock", what, lines(view.entry))
+                break
+
+
+def roles(story: Story, readings: Readings, _mode: Mode) -> Iterator[Violation]:
+    """The woman of a pair decides where the intent says so, and whoever is on seat `a` makes the first offer."""
+    for tale in story.tales.values():
+        found = next((entry for entry in tale.heard if entry.type == "match.found"), None)
+        if found is None:
+            continue
+        expected = "mutual"
+        if found.body["intent"] == "dating":
+            expected = "controller" if readings.genders[tale.who] == "female" else "guest"
+        if tale.role != expected or found.body["offerer"] != (tale.seat == "a"):
+            what = f"person {tale.who} is {tale.role} on seat {tale.seat}, not {expected}"
+            yield Violation("roles", what, lines(found))
 
 
 def noes(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:

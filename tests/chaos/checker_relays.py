@@ -1,4 +1,6 @@
-"""What relays promise: within a negotiation each description and candidate comes once, in the order in which it was said."""
+"""What relays promise: within a negotiation each description and candidate comes once, in the order in which it was said;
+and before both have taken the call nothing, nor any word of servers that might carry it.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,6 +26,20 @@ def relays(story: Story, _readings: Readings, _mode: Mode) -> Iterator[Violation
             peer = seats.get("b" if seat == "a" else "a")
             if peer is not None:
                 yield from _between(peer, tale)
+
+
+def early(story: Story, _readings: Readings, _mode: Mode) -> Iterator[Violation]:
+    """Whoever has been shown no more than a proposal hears nothing of media: who declines learns nothing of the other."""
+    for tale in story.tales.values():
+        views = {view.entry.number: view for view in tale.views}
+        state = ""
+        for entry in tale.heard:
+            if entry.number in views:
+                state = views[entry.number].state
+            elif state in ("", "proposed") and (entry.type in _RELAYED or entry.type == "call.ice_servers"):
+                yield Violation(
+                    "early", f"{entry.type} before both had taken the call", lines(tale.began, entry)
+                )
 
 
 def _between(speaker: Tale, listener: Tale) -> Iterator[Violation]:

@@ -20,6 +20,9 @@ _MATCH_MS: Final = 13_000.0
 
 _BAD_CLOSES: Final = frozenset((1002, 1003, 1007, 1008, 1009, 1010, 1011, CloseCode.INTERNAL, CloseCode.RATE))
 
+_EPHEMERAL: Final = frozenset(
+    ("ping", "presence.update", "queue.status", "chat.typing", "session.resumed", "session.superseded")
+)
 _RELAYED: Final = ("call.offer", "call.answer", "call.candidates")
 _RACES: Final = frozenset(
     (
@@ -45,6 +48,18 @@ def numbers(story: Story, _readings: Readings, _mode: Mode) -> Iterator[Violatio
     """Reliable messages of a session come once and in order, over any number of sockets."""
     for what, entry, expected in story.numbering:
         yield Violation("numbers", f"{what}: expected {expected}, heard {entry.data['seq']}", lines(entry))
+
+
+def kinds(story: Story, _readings: Readings, _mode: Mode) -> Iterator[Violation]:
+    """What is promised to arrive has a number, and what may be dropped has none, so that nobody waits for it."""
+    for entries in story.accepted.values():
+        for entry in entries:
+            if entry.kind != "heard" or (entry.type == "error" and "id" not in entry.data):
+                continue
+            if (entry.data.get("seq") is None) != (entry.type in _EPHEMERAL):
+                yield Violation(
+                    "numbers", f"{entry.type} with the number {entry.data.get('seq')}", lines(entry)
+                )
 
 
 def replies(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation]:
@@ -140,7 +155,7 @@ def _is_owed_to_timing(story: Story, readings: Readings, mode: Mode, ask: Ask) -
         case "bad_state" | "video_not_allowed":
             return _something_moved(story, ask)
         case "in_call":
-            return _was_in_call(story, readings, ask)
+            return _was_in_call(story, readings, mode, ask)
         case "not_connected":
             return _was_blocked(story, readings, ask)
         case "not_a_participant":
@@ -167,16 +182,26 @@ def _something_moved(story: Story, ask: Ask) -> bool:
     )
 
 
-def _was_in_call(story: Story, readings: Readings, ask: Ask) -> bool:
+def _was_in_call(story: Story, readings: Readings, mode: Mode, ask: Ask) -> bool:
+    """Whether there was a call about then that the asker had not heard the end of before."""
     assert ask.reply is not None
     who = ask.sent.who
     from_ms, to_ms = ask.sent.at_ms - _NEAR_MS, ask.reply.at_ms + _MATCH_MS
+    was_away = mode.was_away(from_ms, ask.reply.at_ms)
+    known_over = {
+        tale.call
+        for tale in story.tales_of(who)
+        if tale.over is not None and tale.over.number < ask.sent.number and not was_away
+    }
     for tale in story.tales_of(who):
+        if tale.call in known_over:
+            continue
         if tale.heard and tale.began.at_ms <= to_ms and (tale.over is None or tale.over.at_ms >= from_ms):
             return True
     user = readings.users[who]
     return any(
         user in call.users.values()
+        and call.id not in known_over
         and story.local_ms(call.created_at) <= to_ms
         and story.local_ms(call.ended_at) >= from_ms
         for call in readings.calls

@@ -118,6 +118,7 @@ class Tape:
                 intent="dating",
                 seat=_SEATS[who],
                 role=_ROLES[who],
+                offerer=_SEATS[who] == "a",
                 peer={"first_name": f"Person {1 - who}"},
                 accept_by_at=self.now + 5000,
             )
@@ -249,6 +250,7 @@ def kept() -> Readings:
     return Readings(
         users=["user-0", "user-1"],
         names=["Person 0", "Person 1"],
+        genders=["female", "male"],
         calls=[
             KeptCall(
                 id=CALL,

@@ -41,7 +41,7 @@ def main() -> int:
     while number == 0 or time.monotonic() < until:
         kind = options.kinds[number % len(options.kinds)]
         seed = options.seed + number // len(options.kinds)
-        failed += not _one(plan_of(kind, seed, options), folder / f"{kind}-{seed}")
+        failed += not _one(plan_of(kind, seed, options), folder / f"{kind}-{seed}", keep=options.keep)
         number += 1
     print(f"{number} rounds, {failed} failed", flush=True)
     return 1 if failed else 0
@@ -73,7 +73,7 @@ def plan_of(kind: str, seed: int, options: argparse.Namespace) -> Plan:
             return Plan(seed, people, layout, draw(seed, layout, kinds, rounds=options.rounds))
 
 
-def _one(plan: Plan, folder: Path) -> bool:
+def _one(plan: Plan, folder: Path, *, keep: bool) -> bool:
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ def _one(plan: Plan, folder: Path) -> bool:
         faults = ", ".join(type(done.fault).__name__ for done in report.done)
         print(f"{folder.name}: passed, {report.counts['calls live']} calls live; {faults}", flush=True)
         # Of what went well the report is enough.
-        for path in folder.iterdir():
+        for path in () if keep else folder.iterdir():
             if path.name not in ("report.txt", "schedule.json"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     else:
@@ -105,6 +105,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="*", default=(), help="groups of faults whose names contain one of these"
     )
+    parser.add_argument("--keep", action="store_true", help="keep everything of rounds that passed, too")
     parser.add_argument("--folder", type=Path, default=Path("chaos-runs"))
     return parser.parse_args(arguments)
 

@@ -57,6 +57,8 @@ class Readings:
     """User ids by person."""
     names: Sequence[str]
     """First names by person."""
+    genders: Sequence[str]
+    """By person."""
     calls: Sequence[KeptCall] = ()
     messages: Sequence[KeptMessage] = ()
     connections: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -97,6 +99,7 @@ async def read_final(
     return Readings(
         users=[account.user_id for account in people],
         names=[account.first_name for account in people],
+        genders=[account.gender for account in people],
         calls=calls,
         messages=messages,
         connections=connections,

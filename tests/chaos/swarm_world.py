@@ -11,6 +11,8 @@ import asyncpg
 
 from loadtests.hub.accounts import settle
 
+CALL_S: Final = {"dating": 6.0, "friends": 4.0}
+"""How long a call runs, by intent."""
 DECLINE_PAUSE_S: Final = (0.6, 1.2)
 """For how long somebody who declined may not queue: the first time, and after each further one in a row."""
 
@@ -35,11 +37,11 @@ decline_pause_s = {list(DECLINE_PAUSE_S)}
 CONFIG: Final = f"""
 # Everything short, so that many calls fit into a run; nobody waits because of whom they met before.
 [intents.dating]
-call_seconds = 6.0
+call_seconds = {CALL_S["dating"]}
 {_SHORT}
 [intents.friends]
 control = "mutual"
-call_seconds = 4.0
+call_seconds = {CALL_S["friends"]}
 {_SHORT}
 """
 

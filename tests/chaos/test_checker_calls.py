@@ -15,7 +15,14 @@ class TestCalls:
         tape = on_the_phone()
         tape.joins(0, "ticket-2")
         tape.hears(
-            0, "match.found", call_id="call-2", seat="a", role="mutual", peer={"first_name": "Person 1"}
+            0,
+            "match.found",
+            call_id="call-2",
+            intent="dating",
+            seat="a",
+            role="controller",
+            offerer=True,
+            peer={"first_name": "Person 1"},
         )
         tape.hears(0, "call.ended", call_id="call-2", reason="declined", duration_ms=0, requeued=False)
         tape.comes_to_its_end()

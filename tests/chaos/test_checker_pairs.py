@@ -107,6 +107,17 @@ class TestTheClock:
 
         assert "clock" in rules(tape, kept_otherwise(duration_ms=17_900, ended_at=SERVER_MS + 18_100))
 
+    def test_a_clock_that_is_longer_than_the_intent_says_is_found(self) -> None:
+        """Both are told the same, from the beginning."""
+        tape = on_the_phone()
+        readings = kept_otherwise(live_at=SERVER_MS + 900, duration_ms=5100)
+        for entry in tape.history:
+            if entry.type == "call.ended":
+                entry.data["data"]["duration_ms"] = 5100
+        tape.comes_to_its_end()
+
+        assert "clock" in rules(tape, readings)
+
     def test_a_clock_that_is_put_back_is_found(self) -> None:
         """Time that both were given is taken from them."""
         tape = on_the_phone()
@@ -114,6 +125,20 @@ class TestTheClock:
         tape.comes_to_its_end()
 
         assert rules(tape) == {"clock"}
+
+
+class TestRoles:
+    @pytest.mark.parametrize(
+        "otherwise", [{"role": "mutual"}, {"role": "controller"}, {"offerer": True}], ids=str
+    )
+    def test_a_role_that_the_match_does_not_give_is_found(self, otherwise: dict[str, object]) -> None:
+        """He is on seat b, and the guest of a woman."""
+        tape = evening()
+        for entry in tape.history:
+            if entry.who == 1 and entry.type == "match.found":
+                entry.data["data"] |= otherwise
+
+        assert "roles" in rules(tape)
 
 
 class TestNoes:

@@ -10,7 +10,14 @@ class TestTheQueue:
         """The ticket was matched before, and nobody gave it back."""
         tape = evening()
         tape.hears(
-            0, "match.found", call_id="call-2", seat="a", role="mutual", peer={"first_name": "Person 1"}
+            0,
+            "match.found",
+            call_id="call-2",
+            intent="dating",
+            seat="a",
+            role="controller",
+            offerer=True,
+            peer={"first_name": "Person 1"},
         )
 
         assert "matched once" in rules(tape)

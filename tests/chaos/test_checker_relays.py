@@ -1,6 +1,10 @@
 """What is planted into relays is found: doubled, changed places, made up."""
 
-from tests.chaos.checker_tape import CALL, Tape, on_the_phone, rules
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos.checker_tape import CALL, SERVER_MS, Tape, kept_otherwise, on_the_phone, rules
 
 
 def negotiating() -> Tape:
@@ -93,3 +97,31 @@ class TestRelays:
         tape.comes_to_its_end()
 
         assert rules(tape) == {"relays"}
+
+
+class TestEarly:
+    @pytest.mark.parametrize("type_", ["call.offer", "call.candidates", "call.ice_servers"])
+    def test_a_word_of_media_to_one_who_was_only_proposed_to_is_found(self, type_: str) -> None:
+        """They may decline, and are to have learnt nothing by then."""
+        tape = Tape()
+        for who in (0, 1):
+            tape.begins(who)
+            tape.joins(who, f"ticket-{who}")
+        tape.matched()
+        tape.both_told(1, "proposed")
+        tape.hears(1, type_, call_id=CALL, negotiation=1, video=None)
+        for who in (0, 1):
+            tape.hears(who, "call.ended", call_id=CALL, reason="no_answer", duration_ms=0, requeued=False)
+
+        ended = kept_otherwise(
+            reason="no_answer", live_at=None, duration_ms=0, ended_at=SERVER_MS + 30, connected=False
+        )
+        assert "early" in rules(tape, replace(ended, messages=[]))
+
+    def test_servers_that_come_with_both_having_taken_it_are_no_fault(self) -> None:
+        """From then on they are needed."""
+        tape = on_the_phone()
+        tape.hears(0, "call.ice_servers", call_id=CALL)
+        tape.comes_to_its_end()
+
+        assert rules(tape) == set()

@@ -13,7 +13,7 @@ class TestSessions:
         """A reliable message was lost."""
         tape = evening()
         tape.people[0].seq += 1
-        tape.hears(0, "queue.status")
+        tape.hears(0, "notice")
 
         assert rules(tape) == {"numbers"}
 
@@ -23,7 +23,19 @@ class TestSessions:
         tape.loses(0)
         tape.resumes(0)
         tape.people[0].seq -= 1
-        tape.hears(0, "queue.status")
+        tape.hears(0, "notice")
+
+        assert rules(tape) == {"numbers"}
+
+    @pytest.mark.parametrize(
+        ("type_", "numbered"), [("notice", False), ("queue.status", True), ("ping", True)]
+    )
+    def test_a_number_where_none_belongs_or_none_where_one_does_is_found(
+        self, type_: str, numbered: bool
+    ) -> None:
+        """What has none may be dropped; what has one is waited for."""
+        tape = evening()
+        tape.hears(0, type_, numbered=numbered)
 
         assert rules(tape) == {"numbers"}
 
@@ -215,6 +227,15 @@ class TestRefusals:
         tape.wait(20_000)
 
         assert rules(tape) == {"refusals"}
+
+    def test_being_in_a_call_of_whose_end_one_was_told_is_found(self) -> None:
+        """Whoever hears of the end is free to queue again at once."""
+        tape = evening()
+        tape.refused(0, "queue.join", "in_call", intent="dating")
+        tape.wait(1000)
+
+        assert rules(tape) == {"refusals"}
+        assert rules(tape, mode=Mode(away=[(tape.at_ms - 2000, tape.at_ms)])) == set()
 
     @pytest.mark.parametrize("is_over", [True, False])
     def test_a_call_that_a_hub_does_not_know_is_excused_once_it_is_over(self, is_over: bool) -> None:
