@@ -111,6 +111,11 @@ class Kept(StrEnum):
     SIGN_INS = "sign_ins"
     CONSENT_LOGS = "consent_logs"
     ENDED_CONNECTIONS = "ended_connections"
+    CALLS = "calls"
+    FEEDBACK = "feedback"
+    REPORTS = "reports"
+    REMOVED_BLOCKS = "removed_blocks"
+    AUDIT_LOG = "audit_log"
 
 
 class Expired(Protocol):

@@ -166,6 +166,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="For how long consent logs are kept, unless a report about the call is open.",
         ),
     ] = 30
+    history_kept_days: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=36_500,
+            description="For how long ended calls stay in history, with what people thought of them; at least as long as "
+            "their consent logs, and as long as a report about them is open. 0: for good.",
+        ),
+    ] = 730
+    reports_kept_days: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=36_500,
+            description="For how long reports are kept after they were resolved. 0: for good.",
+        ),
+    ] = 1_095
+    audit_kept_days: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=36_500,
+            description="For how long the audit log of moderators is kept, unless the report it is about is open. "
+            "0: for good.",
+        ),
+    ] = 1_095
     drain_notice_s: Annotated[
         float,
         msgspec.Meta(

@@ -14,7 +14,6 @@ import structlog
 from jobs.allocations import AllocationEnder
 from jobs.connections import MadeConnections
 from jobs.metrics import AllocationMetrics, PurgeMetrics, RecorderMetrics
-from jobs.ports import Expired, Kept
 from jobs.purge import Purge
 from jobs.recorder import Recorder
 from jobs.safety_recorder import SafetyRecorder
@@ -32,13 +31,12 @@ from minuet.wiring.hub import HubSide, open_tokens
 from minuet.wiring.leaving import Leaving
 from minuet.wiring.listening import Listening, listen, serve_app
 from minuet.wiring.node import Node, open_stores
+from minuet.wiring.retention import kept_for_a_time
 from minuet.wiring.turn import turn_admins
 from presence.reaper import Reaper
 from safety.metrics import SafetyRecorderMetrics
 from signaling.session.limits import SessionLimits
 from storage.postgres.calls import PostgresCallArchive
-from storage.postgres.consent import PostgresConsentLogs
-from storage.postgres.ended_connections import PostgresEndedConnections
 from storage.postgres.migrations import check_schema
 from storage.postgres.safety import PostgresSafety
 from storage.redis.announcer import BusAnnouncer
@@ -215,13 +213,7 @@ def _start_jobs(
         running.start(made.run())
         running.start(safety_recorder.run())
         running.start(Sweep(stores.calls, node.calls).run())
-        expired: dict[Kept, Expired] = {
-            Kept.SIGN_INS: stores.accounts,
-            Kept.CONSENT_LOGS: PostgresConsentLogs(
-                foundation.database, kept_ms=foundation.settings.consent_kept_days * 86_400_000
-            ),
-            Kept.ENDED_CONNECTIONS: PostgresEndedConnections(foundation.database),
-        }
+        expired = kept_for_a_time(foundation.settings, foundation.database, stores.accounts)
         running.start(Purge(expired, foundation.clock, PurgeMetrics(foundation.registry)).run())
         reaper = Reaper(stores.nodes, node.lost, node.presence_metrics, node.lease.settled)
         running.start(reaper.run())

@@ -309,10 +309,34 @@ async def test_what_ended_long_ago_is_deleted_but_not_under_an_open_report(
     await database.execute("UPDATE safety.reports SET resolved_at = now(), resolution = 'no_action'")
     second = await ended.purge_expired(now_ms(), 10)
 
-    assert (first, second) == (1, 1)
+    # What was said in them counts, too.
+    assert (first, second) == (2, 2)
     assert left == {one.connection_id for one in (reported, recent, still_open)}
     assert await count(database, "chat.messages") == 2
     assert await ended.purge_expired(now_ms(), 10) == 0
+
+
+async def test_a_long_talk_goes_in_shares_before_its_connection(
+    pool: asyncpg.Pool,
+    connections: PostgresConnections,
+    database: asyncpg.Connection,
+    add_couple: AddCouple,
+    say: Say,
+) -> None:
+    """However much two people said to each other: one transaction of any size would never come to its end."""
+    talkative, quiet = [await add_couple() for _ in range(2)]
+    for _ in range(7):
+        await say(talkative, talkative.her)
+    for number, one in enumerate((talkative, quiet)):
+        await connections.end(one.connection_id, one.her, now_ms() - (32 - number) * 86_400_000)
+    ended = PostgresEndedConnections(pool)
+    shares, left = [], []
+    while share := await ended.purge_expired(now_ms(), 3):
+        shares.append(share)
+        left.append((await count(database, "chat.connections"), await count(database, "chat.messages")))
+
+    assert left == [(1, 4), (1, 1), (0, 0)]
+    assert shares == [4, 3, 2]
 
 
 async def test_every_foreign_key_of_chat_has_an_index(database: asyncpg.Connection) -> None:

@@ -94,7 +94,7 @@ async def test_no_statement_changes_or_deletes_a_log(
     ["UPDATE safety.audit_log SET action = 'x'", "DELETE FROM safety.audit_log", "TRUNCATE safety.audit_log"],
 )
 async def test_the_audit_log_is_append_only_too(database: asyncpg.Connection, statement: str) -> None:
-    """There is no purge for it."""
+    """Nothing but its purge deletes a line (test_retention.py)."""
     await database.execute(
         "INSERT INTO safety.audit_log (id, at, actor_id, action) VALUES ($1, now(), $1, 'consent_log.read')",
         new_id(),
