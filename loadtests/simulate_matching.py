@@ -25,7 +25,7 @@ from loadtests.matching_crowd import People
 from matchmaker.bitsets import BitsetIndex
 from matchmaker.ports import Arrived, Departed
 from matchmaker.room import WaitingRoom
-from matchmaker.scoring import compatible, fit, rules_of, tier_after
+from matchmaker.scoring import POINT, compatible, fit, rules_of, tier_after
 from matchmaker.ticket import Ticket
 
 POLICY = IntentPolicy()
@@ -124,7 +124,7 @@ class _Record:
         woman, man = (one, other) if one.side is Gender.FEMALE else (other, one)
         if woman.ticket_id in self._counted:
             self.outcome.waits_s.append((now_ms - woman.queued_at) / 1000)
-            self.outcome.fits.append(fit(woman, man, RULES))
+            self.outcome.fits.append(fit(woman, man, RULES) / POINT)
 
 
 def greedy(evening: Evening) -> Outcome:

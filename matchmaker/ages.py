@@ -15,13 +15,13 @@ NODES: Final = 169
 
 def path(age: int) -> tuple[int, ...]:
     """The nodes that a year belongs to."""
-    year = _within(age)
+    year = within(age)
     return tuple(offset + year // width for offset, width in zip(_OFFSETS, _WIDTHS, strict=True))
 
 
 def cover(youngest: int, oldest: int) -> tuple[int, ...]:
     """The fewest nodes that hold exactly the years from `youngest` to `oldest`, both included."""
-    first, last = _within(youngest), _within(oldest)
+    first, last = within(youngest), within(oldest)
     nodes = []
     while first <= last:
         for offset, width in zip(_OFFSETS, _WIDTHS, strict=True):
@@ -32,5 +32,6 @@ def cover(youngest: int, oldest: int) -> tuple[int, ...]:
     return tuple(nodes)
 
 
-def _within(age: int) -> int:
+def within(age: int) -> int:
+    """The year that an age counts as: there are no others."""
     return min(max(age, 0), AGES - 1)

@@ -15,10 +15,13 @@ from typing import Final
 
 from base.ids import TicketId
 from base.policy import Gender
-from matchmaker.index import Entry
 from matchmaker.page import SLOTS, Nodes, Page, Placed, Query, query_of, spread_out
 from matchmaker.scoring import Relaxation
+from matchmaker.table import Entry
 from matchmaker.ticket import Ticket
+
+ENOUGH: Final = 32_768
+"""So many of those whose turn it is are looked at for more partners to choose from; for the first one, all."""
 
 _SPARSE: Final = SLOTS // 8
 _MERGED: Final = SLOTS // 2
@@ -28,34 +31,34 @@ _ROOMY: Final = SLOTS // 4
 _EXACT: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 
 _low = attrgetter("low")
-_rank = attrgetter("ticket.rank")
 
 
 class _Lane:
     """The pages of one side and priority; never without a page."""
 
-    __slots__ = ("last", "nodes", "pages", "tiers")
+    __slots__ = ("last", "nodes", "pages", "table", "tiers")
 
-    def __init__(self, nodes: Nodes, tiers: tuple[Relaxation, ...]) -> None:
+    def __init__(self, table: Placed, nodes: Nodes, tiers: tuple[Relaxation, ...]) -> None:
+        self.table = table
         self.nodes = nodes
         self.tiers = tiers
         self.pages: list[Page] = []
         self.last = (0, "")
         """No ticket that was ever put at the end has a higher rank."""
 
-    def put(self, entry: Placed) -> None:
-        rank = entry.ticket.rank
-        relaxation = self.tiers[entry.tier]
+    def put(self, row: int) -> None:
+        rank = self.table.tickets[row].rank
+        relaxation = self.tiers[self.table.tiers[row]]
         if not self.pages or rank > self.last:
             if not self.pages or self.pages[-1].top == SLOTS:
-                self.pages.append(Page(rank, self.nodes))
+                self.pages.append(Page(rank, self.table, self.nodes))
             page = self.pages[-1]
             self.last = rank
-            page.put(entry, page.top, relaxation)
+            page.put(row, page.top, relaxation)
             return
-        self._put_between(entry, rank, relaxation)
+        self._put_between(row, rank, relaxation)
 
-    def _put_between(self, entry: Placed, rank: tuple[int, str], relaxation: Relaxation) -> None:
+    def _put_between(self, row: int, rank: tuple[int, str], relaxation: Relaxation) -> None:
         number = bisect_right(self.pages, rank, key=_low) - 1
         if number < 0:
             # Older than all there are: the first page's, if it has room at its front, else one more.
@@ -68,24 +71,24 @@ class _Lane:
             below, above = page.gap_for(rank)
         # Behind all others the next new slot will do; between two the middle keeps room on both sides.
         behind_all = above == SLOTS and page.top < SLOTS
-        page.put(entry, page.top if behind_all else (below + above) // 2, relaxation)
+        page.put(row, page.top if behind_all else (below + above) // 2, relaxation)
 
     def _make_room(self, number: int, rank: tuple[int, str], above: int) -> Page:
         """The page in which the rank's place is free now; before, `above` was the slot behind it."""
         page = self.pages[number]
         if page.count <= _ROOMY:
-            page = self.pages[number] = spread_out(page.entries(), page.low, self.nodes, self.tiers)
+            page = self.pages[number] = spread_out(page.waiting(), page, self.tiers)
         elif above == SLOTS:
-            page = Page(rank, self.nodes, SLOTS // 2)
+            page = Page(rank, self.table, self.nodes, SLOTS // 2)
             self.pages.insert(number + 1, page)
         else:
-            behind = next(page.pick(1 << above))
-            self.pages.insert(number + 1, page.split(above, behind.ticket.rank))
+            behind = self.table.tickets[page.rows[above]]
+            self.pages.insert(number + 1, page.split(above, behind.rank))
         return page
 
-    def take_out(self, entry: Placed) -> None:
-        page = entry.page
-        page.take_out(entry)
+    def take_out(self, row: int) -> None:
+        page = self.table.pages[row]
+        page.take_out(self.table.slots[row])
         if page.count < _SPARSE and (len(self.pages) > 1 or not page.count):
             self._tidy(page)
 
@@ -101,56 +104,56 @@ class _Lane:
             one, two = self.pages[first], self.pages[first + 1]
             filling = first + 2 == len(self.pages) and two.top < SLOTS
             if one.count + two.count <= _MERGED and not filling:
-                entries = [*one.entries(), *two.entries()]
-                self.pages[first : first + 2] = [spread_out(entries, one.low, self.nodes, self.tiers)]
+                rows = [*one.waiting(), *two.waiting()]
+                self.pages[first : first + 2] = [spread_out(rows, one, self.tiers)]
                 return
+
+    def waiting(self) -> Iterator[int]:
+        """The rows of all, in order."""
+        return chain.from_iterable(page.waiting() for page in self.pages)
 
 
 class BitsetIndex:
     """Waiting tickets of one pool; fits `matchmaker.index.Index`."""
 
-    __slots__ = ("_entries", "_lanes", "_nodes", "_tiers")
+    __slots__ = ("_lanes", "_nodes", "_tiers", "table")
 
     def __init__(self, tiers: tuple[Relaxation, ...]) -> None:
+        self.table = Placed()
         self._tiers = tiers
         self._nodes = Nodes()
-        self._entries: dict[TicketId, Placed] = {}
         self._lanes: dict[Gender, dict[int, _Lane]] = {side: {} for side in Gender}
 
     def add(self, ticket: Ticket, tier: int, passed: int = 0) -> None:
-        if ticket.ticket_id in self._entries:
-            raise ValueError(f"ticket {ticket.ticket_id} is in the index already")
-        entry = self._entries[ticket.ticket_id] = Placed(ticket, tier, passed)
+        row = self.table.add(ticket, tier, passed)
         lanes = self._lanes[ticket.side]
         lane = lanes.get(ticket.ahead_ms)
         if lane is None:
-            lane = lanes[ticket.ahead_ms] = _Lane(self._nodes, self._tiers)
-        lane.put(entry)
+            lane = lanes[ticket.ahead_ms] = _Lane(self.table, self._nodes, self._tiers)
+        lane.put(row)
 
     def widen(self, ticket_id: TicketId, tier: int) -> None:
-        entry = self._entries[ticket_id]
-        page = entry.page
-        narrower = not _includes(self._tiers[tier], self._tiers[entry.tier])
-        entry.tier = tier
-        if narrower:
-            page.unmark(entry)
-            page.mark(entry, self._tiers[tier])
+        table = self.table
+        row = table.row(ticket_id)
+        page, slot = table.pages[row], table.slots[row]
+        before, table.tiers[row] = self._tiers[table.tiers[row]], tier
+        if _includes(self._tiers[tier], before):
+            page.widen(slot, self._tiers[tier])
         else:
-            page.mark_wishes(entry.ticket, self._tiers[tier], 1 << entry.slot)
+            page.mark_anew(slot, self._tiers[tier])
 
     def remove(self, ticket_id: TicketId) -> Entry | None:
-        entry = self._entries.pop(ticket_id, None)
-        if entry is not None:
-            ticket = entry.ticket
-            self._lanes[ticket.side][ticket.ahead_ms].take_out(entry)
-        return entry
+        row = self.table.row_of(ticket_id)
+        return None if row is None else self.take(row)
 
-    def get(self, ticket_id: TicketId) -> Entry | None:
-        return self._entries.get(ticket_id)
+    def take(self, row: int) -> Entry:
+        ticket = self.table.tickets[row]
+        self._lanes[ticket.side][ticket.ahead_ms].take_out(row)
+        return self.table.remove(row)
 
     def candidates(
         self, ticket: Ticket, tier: int, limit: int, regions: frozenset[str] | None = None
-    ) -> list[Entry]:
+    ) -> list[int]:
         query = query_of(ticket, self._tiers[tier], self._nodes, regions)
         runs = [
             found
@@ -158,74 +161,74 @@ class BitsetIndex:
             for lane in self._lanes[side].values()
             if (found := _search(lane, query, ticket, limit))
         ]
-        return _merged(runs, limit)
+        return self._merged(runs, limit)
 
-    def first(self, ticket: Ticket, limit: int) -> list[Entry]:
-        found: list[Entry] = []
+    def first(self, ticket: Ticket, limit: int) -> list[int]:
+        found: list[int] = []
+        own = self.table.row_of(ticket.ticket_id)
         for side in ticket.wants.sides:
-            runs: list[list[Entry]] = []
-            for lane in self._lanes[side].values():
-                waiting = chain.from_iterable(page.entries() for page in lane.pages)
-                others = (entry for entry in waiting if entry.ticket.ticket_id != ticket.ticket_id)
-                runs.append(list(islice(others, limit)))
-            found += _merged(runs, limit)
+            lanes = self._lanes[side].values()
+            runs = [list(islice((row for row in lane.waiting() if row != own), limit)) for lane in lanes]
+            found += self._merged(runs, limit)
         return found
+
+    def _merged(self, runs: list[list[int]], limit: int) -> list[int]:
+        if len(runs) == 1:
+            return runs[0]
+        return sorted((row for run in runs for row in run), key=self._rank)[:limit]
+
+    def _rank(self, row: int) -> tuple[int, str]:
+        return self.table.tickets[row].rank
 
     def marks(self, side: Gender) -> list[tuple[int, int]]:
         lanes = self._lanes[side].values()
-        in_turn = [chain.from_iterable(page.entries() for page in lane.pages) for lane in lanes]
-        first = list(islice(merge(*in_turn, key=_rank), _EXACT[-1] + 1))
-        marks = [(place, first[place].ticket.rank[0]) for place in _EXACT if place < len(first)]
+        turns = self.table.turns
+        in_turn = merge(*(lane.waiting() for lane in lanes), key=self._rank)
+        first = list(islice(in_turn, _EXACT[-1] + 1))
+        marks = [(place, turns[first[place]]) for place in _EXACT if place < len(first)]
         # Behind those one for each page will do: where it begins, and how many are before it then.
         ahead = 0
         for low, count in sorted(
-            (next(page.entries()).ticket.rank[0], page.count) for lane in lanes for page in lane.pages
+            (turns[next(page.waiting())], page.count) for lane in lanes for page in lane.pages
         ):
             if ahead > _EXACT[-1]:
                 marks.append((ahead, max(low, marks[-1][1])))
             ahead += count
         return marks
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries.values())
-
     def pages(self) -> int:
         """How many pages there are."""
         return sum(len(lane.pages) for lanes in self._lanes.values() for lane in lanes.values())
 
 
-def _search(lane: _Lane, query: Query, ticket: Ticket, limit: int) -> list[Entry]:
-    found: list[Entry] = []
-    user_id, exclusions = ticket.user_id, ticket.exclusions
+def _search(lane: _Lane, query: Query, ticket: Ticket, limit: int) -> list[int]:
+    """The rows of the first in a lane that fit."""
+    found: list[int] = []
     append, left = found.append, limit
+    pages_left = ENOUGH // SLOTS
     for page in lane.pages:
         bits = page.matching(query)
-        slots = page.slots
+        rows = page.rows
         # As `Page.pick`, but without a generator between: this is where the time goes.
         while bits:
             rest = bits - 1
-            entry = slots[(bits ^ rest).bit_length() - 1]
+            append(rows[(bits ^ rest).bit_length() - 1])
             bits &= rest
-            if entry is None:
-                continue
-            other = entry.ticket
-            other_id = other.user_id
-            if other_id in exclusions or user_id in other.exclusions or other_id == user_id:
-                continue
-            append(entry)
             left -= 1
-            if not left:
+            if left:
+                continue
+            allowed = lane.table.allowed(ticket, found)
+            if len(allowed) == limit:
+                return allowed
+            found, append, left = allowed, allowed.append, limit - len(allowed)
+        pages_left -= 1
+        if pages_left <= 0 and found:
+            # Whoever asks for what is rare has few to choose from, and does not keep all others waiting for more.
+            found = lane.table.allowed(ticket, found)
+            if found:
                 return found
-    return found
-
-
-def _merged(runs: list[list[Entry]], limit: int) -> list[Entry]:
-    if len(runs) == 1:
-        return runs[0]
-    return sorted((entry for run in runs for entry in run), key=_rank)[:limit]
+            append, left = found.append, limit
+    return lane.table.allowed(ticket, found) if found else found
 
 
 def _includes(wider: Relaxation, narrower: Relaxation) -> bool:

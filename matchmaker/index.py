@@ -4,26 +4,19 @@ Finds mutually compatible partners, those first whose turn it is. Refuses to kno
 and `widen`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from base.ids import TicketId
 from base.policy import Gender
+from matchmaker.table import Entry, Table
 from matchmaker.ticket import Ticket
 
 
-@dataclass(slots=True)
-class Entry:
-    """A waiting ticket, the tier up to which its wishes are relaxed, and how often it was passed over."""
-
-    ticket: Ticket
-    tier: int
-    passed: int = 0
-
-
 class Index(Protocol):
-    """Waiting tickets of one pool."""
+    """Waiting tickets of one pool; those found are named by their rows of the table."""
+
+    @property
+    def table(self) -> Table: ...
 
     def add(self, ticket: Ticket, tier: int, passed: int = 0) -> None:
         """Lets a ticket be found; its id must not be there yet."""
@@ -37,25 +30,23 @@ class Index(Protocol):
         """Takes a ticket out; `None` if it is not there."""
         ...
 
-    def get(self, ticket_id: TicketId) -> Entry | None: ...
+    def take(self, row: int) -> Entry:
+        """Takes out whoever stands in a row that is taken."""
+        ...
 
     def candidates(
         self, ticket: Ticket, tier: int, limit: int, regions: frozenset[str] | None = None
-    ) -> list[Entry]:
+    ) -> list[int]:
         """The first `limit` by rank that are compatible with `ticket` at `tier`, and in `regions` if that is given.
 
         `ticket` itself need not be in the index and is never among them.
         """
         ...
 
-    def first(self, ticket: Ticket, limit: int) -> list[Entry]:
+    def first(self, ticket: Ticket, limit: int) -> list[int]:
         """The first `limit` of each side that `ticket` wants, whether they fit or not: whom it had to do with."""
         ...
 
     def marks(self, side: Gender) -> list[tuple[int, int]]:
         """Some places in the order of a side's turns: how many are before, and the rank's ms of whoever stands there."""
         ...
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Entry]: ...

@@ -1,36 +1,49 @@
-"""A page of the index: up to 2,048 waiting tickets, what they are and whom they want, as bits of large integers.
+"""A page of the index: up to 4,096 waiting tickets, what they are and whom they want, as bits of large integers.
 
 A ticket has a slot; slots are in the order of rank, so that the lowest set bit is whose turn it is first. For each
 value of each dimension one integer holds "is" and one "wants"; partners are found for the whole page at once by a
-dozen operations on integers of 256 bytes. Whoever goes leaves stale bits behind, which count for nothing and are
+dozen operations on integers of 512 bytes. Whoever goes leaves stale bits behind, which count for nothing and are
 wiped before the slot is used again. Refuses to know other pages, and users: blocks are the index's.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
+
+import msgspec
 
 from base.policy import Gender
 from matchmaker.ages import NODES, cover, path
-from matchmaker.index import Entry
 from matchmaker.scoring import Relaxation, wanted_ages, wanted_languages, wanted_regions
+from matchmaker.table import Entry, Table
 from matchmaker.ticket import Ticket
 
-SLOTS: Final = 2_048
+SLOTS: Final = 4_096
 
 _Key = TypeVar("_Key")
 
 
-@dataclass(slots=True)
-class Placed(Entry):
-    """An entry and where it stands."""
+class Placed(Table):
+    """A table whose rows stand in slots of pages."""
 
-    page: "Page" = field(init=False)
-    slot: int = field(init=False)
+    __slots__ = ("pages", "slots")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages: list[Page] = []
+        self.slots = array("H")
+
+    def _one_more(self) -> int:
+        self.pages.append(_NOWHERE)
+        self.slots.append(0)
+        return super()._one_more()
+
+    def remove(self, row: int) -> Entry:
+        self.pages[row] = _NOWHERE
+        return super().remove(row)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, gc=False):
     """What a ticket is and wants, as a page looks for it; `None` where anything will do."""
 
     side: Gender
@@ -71,13 +84,13 @@ def query_of(ticket: Ticket, relaxation: Relaxation, nodes: Nodes, within: froze
     if within is not None:
         regions = within if regions is None else regions & within
     return Query(
-        side=ticket.side,
-        age_path=nodes.path(ticket.age),
-        region=ticket.region,
-        languages=ticket.languages,
-        ages=None if ages == _ALL_AGES else ages,
-        regions=regions,
-        wanted_languages=wanted_languages(ticket, relaxation),
+        ticket.side,
+        nodes.path(ticket.age),
+        ticket.region,
+        ticket.languages,
+        None if ages == _ALL_AGES else ages,
+        regions,
+        wanted_languages(ticket, relaxation),
     )
 
 
@@ -93,10 +106,11 @@ class Page:
         "live",
         "low",
         "nodes",
+        "rows",
         "says_no_language",
-        "slots",
         "speaks",
         "stale",
+        "table",
         "top",
         "wants_age",
         "wants_language",
@@ -104,7 +118,8 @@ class Page:
         "wants_side",
     )
 
-    def __init__(self, low: tuple[int, str], nodes: Nodes, first_slot: int = 0) -> None:
+    def __init__(self, low: tuple[int, str], table: Placed, nodes: Nodes, first_slot: int = 0) -> None:
+        self.table = table
         self.low = low
         """No ticket of this page has a lower rank, none of the pages before it a higher one."""
         self.nodes = nodes
@@ -113,7 +128,8 @@ class Page:
         self.count = 0
         self.live = 0
         self.stale = 0
-        self.slots: list[Placed | None] = [None] * SLOTS
+        self.rows = array("i", (_FREE,)) * SLOTS
+        """By slot; of those that are not live any row that was there, or none."""
         self.is_age = [0] * NODES
         self.wants_age = [0] * NODES
         self.is_in: dict[str | None, int] = {}
@@ -127,39 +143,41 @@ class Page:
 
     # --- who is here ---------------------------------------------------------------------------------------------
 
-    def put(self, entry: Placed, slot: int, relaxation: Relaxation) -> None:
-        """Puts an entry into a free slot."""
+    def put(self, row: int, slot: int, relaxation: Relaxation) -> None:
+        """Puts a row of the table into a free slot."""
         bit = 1 << slot
         if self.stale & bit:
             self._wipe()
-        self.slots[slot] = entry
-        entry.page, entry.slot = self, slot
+        self.rows[slot] = row
+        table = self.table
+        table.pages[row], table.slots[row] = self, slot
         self.live |= bit
         self.count += 1
         if slot >= self.top:
             self.top = slot + 1
-        self._mark_person(entry.ticket, bit)
-        self.mark_wishes(entry.ticket, relaxation, bit)
+        ticket = table.tickets[row]
+        self._mark_person(ticket, bit)
+        self._mark_wishes(ticket, relaxation, bit)
 
-    def take_out(self, entry: Placed) -> None:
-        """Frees an entry's slot."""
-        bit = 1 << entry.slot
+    def take_out(self, slot: int) -> None:
+        """Frees a slot."""
+        bit = 1 << slot
         self.live ^= bit
         self.stale |= bit
-        self.slots[entry.slot] = None
         self.count -= 1
 
-    def unmark(self, entry: Placed) -> None:
-        """Forgets what an entry is and wants, where it is to be marked anew with less."""
-        bit = 1 << entry.slot
+    def widen(self, slot: int, relaxation: Relaxation) -> None:
+        """Notes what whoever stands in a slot accepts now; beside what they accepted before."""
+        self._mark_wishes(self.table.tickets[self.rows[slot]], relaxation, 1 << slot)
+
+    def mark_anew(self, slot: int, relaxation: Relaxation) -> None:
+        """Notes what whoever stands in a slot accepts now, which may be less than before."""
+        bit = 1 << slot
         self.stale |= bit
         self._wipe()
-
-    def mark(self, entry: Placed, relaxation: Relaxation) -> None:
-        """Marks an entry that was unmarked."""
-        bit = 1 << entry.slot
-        self._mark_person(entry.ticket, bit)
-        self.mark_wishes(entry.ticket, relaxation, bit)
+        ticket = self.table.tickets[self.rows[slot]]
+        self._mark_person(ticket, bit)
+        self._mark_wishes(ticket, relaxation, bit)
 
     def _mark_person(self, ticket: Ticket, bit: int) -> None:
         is_age = self.is_age
@@ -173,8 +191,7 @@ class Page:
         else:
             self.says_no_language |= bit
 
-    def mark_wishes(self, ticket: Ticket, relaxation: Relaxation, bit: int) -> None:
-        """Notes what a ticket accepts; beside what it accepted before."""
+    def _mark_wishes(self, ticket: Ticket, relaxation: Relaxation, bit: int) -> None:
         wants_age = self.wants_age
         for node in self.nodes.cover(wanted_ages(ticket, relaxation)):
             wants_age[node] |= bit
@@ -213,18 +230,16 @@ class Page:
         self.wants_language = _kept(self.wants_language, keep)
         self.wants_side = {side: bits & keep for side, bits in self.wants_side.items()}
 
-    def entries(self) -> Iterator[Placed]:
-        """Those who wait here, in order."""
+    def waiting(self) -> Iterator[int]:
+        """The rows of those who wait here, in order; all of them must be taken."""
         return self.pick(self.live)
 
-    def pick(self, bits: int) -> Iterator[Placed]:
-        """The entries of some slots, in order; all of them must be taken."""
-        slots = self.slots
+    def pick(self, bits: int) -> Iterator[int]:
+        """The rows of some live slots, in order."""
+        rows = self.rows
         while bits:
             rest = bits - 1
-            entry = slots[(bits ^ rest).bit_length() - 1]
-            if entry is not None:
-                yield entry
+            yield rows[(bits ^ rest).bit_length() - 1]
             bits &= rest
 
     # --- whom they fit -------------------------------------------------------------------------------------------
@@ -281,8 +296,7 @@ class Page:
                 if not window:
                     return below, above
                 probe = middle + (window & -window).bit_length()
-            entry = self.slots[probe]
-            if entry is not None and entry.ticket.rank < rank:
+            if self.table.tickets[self.rows[probe]].rank < rank:
                 below = probe
             else:
                 above = probe
@@ -290,7 +304,7 @@ class Page:
     def split(self, slot: int, low: tuple[int, str]) -> "Page":
         """Moves the slots from `slot` on into a page of their own, which begins at the rank `low`."""
         self._wipe()
-        upper = Page(low, self.nodes, slot)
+        upper = Page(low, self.table, self.nodes, slot)
         lower_half = (1 << slot) - 1
         for name in ("any_language", "any_region", "live", "says_no_language"):
             setattr(upper, name, getattr(self, name) & ~lower_half)
@@ -300,25 +314,22 @@ class Page:
         upper.is_age = [bits & ~lower_half for bits in self.is_age]
         upper.wants_age = [bits & ~lower_half for bits in self.wants_age]
         upper.top, self.top = max(self.top, slot), min(self.top, slot)
-        upper.slots[slot:] = self.slots[slot:]
-        self.slots[slot:] = [None] * (SLOTS - slot)
+        upper.rows[slot:] = self.rows[slot:]
         self.live &= lower_half
         self._keep(lower_half)
         upper.count, self.count = upper.live.bit_count(), self.live.bit_count()
-        for entry in upper.entries():
-            entry.page = upper
+        for row in upper.waiting():
+            self.table.pages[row] = upper
         return upper
 
 
-def spread_out(
-    entries: Iterable[Placed], low: tuple[int, str], nodes: Nodes, tiers: tuple[Relaxation, ...]
-) -> Page:
-    """A new page with these entries, in order, and room between them for those who come back."""
-    waiting = list(entries)
-    page = Page(low, nodes)
+def spread_out(rows: Iterable[int], like: Page, tiers: tuple[Relaxation, ...]) -> Page:
+    """A new page in the place of one like this, with these rows in order and room between them for who comes back."""
+    waiting = list(rows)
+    page = Page(like.low, like.table, like.nodes)
     step = SLOTS // (len(waiting) + 1)
-    for number, entry in enumerate(waiting, start=1):
-        page.put(entry, number * step - 1, tiers[entry.tier])
+    for number, row in enumerate(waiting, start=1):
+        page.put(row, number * step - 1, tiers[like.table.tiers[row]])
     return page
 
 
@@ -327,3 +338,5 @@ def _kept(sets: dict[_Key, int], keep: int) -> dict[_Key, int]:
 
 
 _ALL_AGES: Final = (0,)
+_FREE: Final = -1
+_NOWHERE: Final = cast("Page", None)

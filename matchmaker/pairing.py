@@ -8,8 +8,10 @@ first served.
 
 from dataclasses import dataclass, field
 
-from matchmaker.index import Entry, Index
-from matchmaker.scoring import Rules, fit, urgency
+from matchmaker.index import Index
+from matchmaker.scale import Scale
+from matchmaker.scoring import Rules
+from matchmaker.table import Entry
 from matchmaker.ticket import Ticket
 
 BEST_OF = 16
@@ -28,41 +30,42 @@ class Pair:
     """How many whose turn was before that of the chosen one were not chosen."""
 
 
-def pair(index: Index, entry: Entry, now_ms: int, rules: Rules) -> Pair | None:
-    """Somebody with the best partner there is, both not in the index any more; or nothing, and nothing changed.
+class Pairing:
+    """Finds partners in one index by an intent's rules."""
 
-    `entry` may be in the index or not.
-    """
-    ticket = entry.ticket
-    candidates = index.candidates(ticket, entry.tier, BEST_OF)
-    if not candidates:
-        return None
-    chosen = _choose(index, entry, candidates, now_ms, rules)
-    passed_over = 0
-    for other in candidates:
-        if other is chosen:
-            break
-        other.passed += 1
-        passed_over += 1
-    index.remove(chosen.ticket.ticket_id)
-    index.remove(ticket.ticket_id)
-    a, b = (entry, chosen) if ticket.seniority < chosen.ticket.seniority else (chosen, entry)
-    return Pair(a.ticket, b.ticket, (a.passed, b.passed), (a.tier, b.tier), passed_over)
+    __slots__ = ("_index", "_rules", "_scale")
 
+    def __init__(self, index: Index, rules: Rules) -> None:
+        self._index = index
+        self._rules = rules
+        self._scale = Scale(rules, index.table)
 
-def _choose(index: Index, entry: Entry, candidates: list[Entry], now_ms: int, rules: Rules) -> Entry:
-    ticket, longest = entry.ticket, candidates[0]
-    waited_ms = now_ms - longest.ticket.queued_at + longest.ticket.ahead_ms
-    # Beyond the longest wait it is first come, first served: a worse fit must not wait for ever.
-    if len(candidates) == 1 or waited_ms >= rules.max_wait_ms:
-        return longest
-    near = rules.near.get(ticket.region) if ticket.region is not None else None
-    if near is not None and len(candidates) == BEST_OF:
-        # There are more, and the near ones may be behind these; those whose turn it is compete in any case.
-        candidates = [*candidates, *index.candidates(ticket, entry.tier, BEST_OF, near)]
-    best, most = longest, float("-inf")
-    for other in candidates:
-        points = fit(ticket, other.ticket, rules) + urgency(other.ticket, other.passed, now_ms)
-        if points > most:
-            best, most = other, points
-    return best
+    def pair(self, entry: Entry, now_ms: int) -> Pair | None:
+        """Somebody with the best partner there is, both not in the index any more; or nothing, and nothing changed.
+
+        `entry` may be in the index or not.
+        """
+        index, ticket = self._index, entry.ticket
+        rows = index.candidates(ticket, entry.tier, BEST_OF)
+        if not rows:
+            return None
+        row = self._choose(entry, rows, now_ms)
+        passed_over = rows.index(row) if row in rows else len(rows)
+        index.table.pass_over(rows[:passed_over])
+        chosen = index.take(row)
+        index.remove(ticket.ticket_id)
+        a, b = (entry, chosen) if ticket.seniority < chosen.ticket.seniority else (chosen, entry)
+        return Pair(a.ticket, b.ticket, (a.passed, b.passed), (a.tier, b.tier), passed_over)
+
+    def _choose(self, entry: Entry, rows: list[int], now_ms: int) -> int:
+        longest, rules = rows[0], self._rules
+        # Beyond the longest wait it is first come, first served: a worse fit must not wait for ever.
+        if len(rows) == 1 or now_ms - self._index.table.turns[longest] >= rules.max_wait_ms:
+            return longest
+        ticket = entry.ticket
+        near = rules.near.get(ticket.region) if ticket.region is not None else None
+        if near is not None and len(rows) == BEST_OF:
+            # There are more, and the near ones may be behind these; those whose turn it is compete in any case.
+            rows = [*rows, *self._index.candidates(ticket, entry.tier, BEST_OF, near)]
+        points = self._scale.points(ticket, rows, now_ms)
+        return rows[points.index(max(points))]

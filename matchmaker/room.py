@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from base.ids import NodeId, TicketId
 from base.policy import Gender, IntentPolicy
 from base.wheel import TimerWheel
-from matchmaker.index import Entry, Index
+from matchmaker.index import Index
 from matchmaker.matches import Seat
-from matchmaker.pairing import Pair, pair
+from matchmaker.pairing import Pair, Pairing
 from matchmaker.ports import Arrived, Departed, Paused, PoolEvent, ticket_of
 from matchmaker.scoring import Rule, Rules, rejects, tier_after
+from matchmaker.table import Entry
 from matchmaker.ticket import Ticket
 
 WHEEL_MS = 50
@@ -70,6 +71,8 @@ class WaitingRoom:
         self._policy = policy
         self._rules = rules
         self._index = index
+        self._table = index.table
+        self._pairing = Pairing(index, rules)
         self._paused: dict[TicketId, Paused] = {}
         self._proposed: dict[TicketId, _Proposed] = {}
         self._nodes: dict[NodeId, set[TicketId]] = {}
@@ -116,7 +119,7 @@ class WaitingRoom:
         while limit and self._due:
             limit -= 1
             ticket_id = self._due.popleft()
-            entry = self._index.get(ticket_id)
+            entry = self._table.get(ticket_id)
             if entry is None:
                 continue
             # Where it is late, by more than one step: else it would take a turn of the wheel for each.
@@ -125,6 +128,7 @@ class WaitingRoom:
             if entry.tier >= tier:
                 continue
             self._index.widen(ticket_id, tier)
+            entry.tier = tier
             found = self._try(entry, now_ms)
             if found is not None:
                 pairs.append(found)
@@ -138,7 +142,7 @@ class WaitingRoom:
         """The waiting tickets whose people meant to wait no longer than until now; told once."""
         departing = []
         for ticket_id in self._leavings.due(now_ms):
-            entry = self._index.get(ticket_id)
+            entry = self._table.get(ticket_id)
             if entry is None or not entry.ticket.leaves_at:
                 continue
             if entry.ticket.leaves_at <= now_ms:
@@ -190,7 +194,7 @@ class WaitingRoom:
 
     def node_of(self, ticket_id: TicketId) -> NodeId | None:
         """The node of a ticket that waits."""
-        entry = self._index.get(ticket_id)
+        entry = self._table.get(ticket_id)
         return entry.ticket.node_id if entry is not None else None
 
     def waiting(self) -> dict[Gender, int]:
@@ -216,7 +220,7 @@ class WaitingRoom:
         self._tries += 1
         if self._tries % _SAMPLE_EVERY == 0:
             self._sample(entry)
-        found = pair(self._index, entry, now_ms, self._rules)
+        found = self._pairing.pair(entry, now_ms)
         if found is None:
             return None
         for side, passed in zip((found.a, found.b), found.passed, strict=True):
@@ -226,7 +230,8 @@ class WaitingRoom:
 
     def _sample(self, entry: Entry) -> None:
         ticket, tiers = entry.ticket, self._rules.tiers
-        for other in self._index.first(ticket, _SAMPLED):
+        for row in self._index.first(ticket, _SAMPLED):
+            other = self._table.entry(row)
             rule = rejects(ticket, other.ticket, tiers[entry.tier]) or rejects(
                 other.ticket, ticket, tiers[other.tier]
             )

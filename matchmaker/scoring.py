@@ -8,30 +8,33 @@ region and language do.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from base.policy import IntentPolicy
+from matchmaker.ages import AGES, within
 from matchmaker.ticket import MAX_AGE, MIN_AGE, Ticket
 
-# Points. A year of age apart costs one, so the others read as "worth so many years".
-_SHARED_LANGUAGE = 12.0
-_SAME_REGION = 8.0
-_VERIFIED = 2.0
+POINT = 10_000
+"""Scores are whole ten-thousandths of a point, so that they are the same in whatever order they are summed."""
+
+# In points; a year of age apart costs one, so the others read as "worth so many years".
+_SHARED_LANGUAGE = 12 * POINT
+_SAME_REGION = 8 * POINT
+_VERIFIED = 2 * POINT
 _AGE_APART_CAP = 30
 # A partner of today's: taken where nobody else comes near.
-_MET_BEFORE = -30.0
+MET_BEFORE = -30 * POINT
 # Ten seconds of waiting weigh as much as a shared language: nobody is passed over for long.
-_POINTS_PER_WAITED_MS = 0.0012
+POINTS_PER_WAITED_MS = 12
 # Each time that somebody younger in the queue was preferred; at most so often, as waiting counts anyway.
-_POINTS_PER_PASS = 3.0
+_POINTS_PER_PASS = 3 * POINT
 _PASSES_COUNTED = 10
 # Whoever is known to leave soon is served while they can be.
-_LEAVING = 15.0
-_LEAVES_SOON_MS = 10_000
+LEAVING = 15 * POINT
+LEAVES_SOON_MS = 10_000
 # From so far apart on a voice call feels distant, and being near counts for nothing.
 _FAR_MS = 200
 _NEAR_MS = 60
-
-_OLDEST = 127
 
 
 class Rule(StrEnum):
@@ -125,7 +128,7 @@ def wanted_ages(ticket: Ticket, relaxation: Relaxation) -> tuple[int, int]:
     """The youngest and the oldest that will do; the bounds of the scale are open ends."""
     youngest = ticket.wants.age_min - relaxation.age_years
     oldest = ticket.wants.age_max + relaxation.age_years
-    return (0 if youngest <= MIN_AGE else youngest), (_OLDEST if oldest >= MAX_AGE else oldest)
+    return (0 if youngest <= MIN_AGE else youngest), (AGES - 1 if oldest >= MAX_AGE else oldest)
 
 
 def wanted_regions(ticket: Ticket, relaxation: Relaxation) -> frozenset[str] | None:
@@ -172,33 +175,60 @@ def compatible(a: Ticket, a_relaxed: Relaxation, b: Ticket, b_relaxed: Relaxatio
 # --- how well ----------------------------------------------------------------------------------------------------
 
 
-def fit(ticket: Ticket, other: Ticket, rules: Rules) -> float:
-    """How good a partner `other` is for `ticket`, in points, however long either has waited."""
-    apart = abs(ticket.age - other.age)
-    points = float(-apart if apart < _AGE_APART_CAP else -_AGE_APART_CAP)
-    if not ticket.languages.isdisjoint(other.languages):
+class Traits(Protocol):
+    """What counts of somebody beside their age."""
+
+    @property
+    def languages(self) -> frozenset[str]: ...
+    @property
+    def region(self) -> str | None: ...
+    @property
+    def verified(self) -> bool: ...
+
+
+def age_points(one: int, other: int) -> int:
+    """What two ages are for each other."""
+    return -min(abs(one - other), _AGE_APART_CAP) * POINT
+
+
+def kind_points(one: Traits, other: Traits, rules: Rules) -> int:
+    """How good a partner somebody like `other` is for somebody like `one`, whatever their ages."""
+    points = 0
+    if not one.languages.isdisjoint(other.languages):
         points += _SHARED_LANGUAGE
-    region = ticket.region
+    region = one.region
     if region is not None:
         theirs = other.region
         if region == theirs:
             points += _SAME_REGION
         elif theirs is not None and rules.round_trips:
             distance = min(_FAR_MS, rules.round_trips.get((region, theirs), _FAR_MS))
-            points += _SAME_REGION * (1 - distance / _FAR_MS)
+            points += _SAME_REGION * (_FAR_MS - distance) // _FAR_MS
     if other.verified:
         points += _VERIFIED
-    if other.user_id in ticket.met or ticket.user_id in other.met:
-        points += _MET_BEFORE
     return points
 
 
-def urgency(other: Ticket, passed: int, now_ms: int) -> float:
-    """What speaks for serving a waiting ticket now, in points: its waiting, having been passed over, leaving soon."""
+def pass_points(passed: int) -> int:
+    """What having been passed over so often is worth."""
+    return min(passed, _PASSES_COUNTED) * _POINTS_PER_PASS
+
+
+def fit(ticket: Ticket, other: Ticket, rules: Rules) -> int:
+    """How good a partner `other` is for `ticket`, however long either has waited; in ten-thousandths of a point."""
+    points = age_points(within(ticket.age), within(other.age)) + kind_points(ticket, other, rules)
+    if other.user_id in ticket.met or ticket.user_id in other.met:
+        points += MET_BEFORE
+    return points
+
+
+def urgency(other: Ticket, passed: int, now_ms: int) -> int:
+    """What speaks for serving a waiting ticket now: its waiting, having been passed over, leaving soon.
+
+    In ten-thousandths of a point.
+    """
     waited_ms = now_ms - other.queued_at + other.ahead_ms
-    points = waited_ms * _POINTS_PER_WAITED_MS if waited_ms > 0 else 0.0
-    if passed:
-        points += min(passed, _PASSES_COUNTED) * _POINTS_PER_PASS
-    if other.leaves_at and other.leaves_at - now_ms <= _LEAVES_SOON_MS:
-        points += _LEAVING
+    points = waited_ms * POINTS_PER_WAITED_MS + pass_points(passed)
+    if other.leaves_at and other.leaves_at - now_ms <= LEAVES_SOON_MS:
+        points += LEAVING
     return points

@@ -88,6 +88,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fals
     verified: bool
     wants: Wants
     exclusions: frozenset[UserId] = frozenset()
+    """Who waits in an index has them packed: all that can be asked then is who is among them (`matchmaker.packed`)."""
     met: frozenset[UserId] = frozenset()
     """Partners of late who are not excluded any more, but come last."""
     ahead_ms: int = 0

@@ -4,7 +4,17 @@ import pytest
 
 from base.ids import UserId
 from base.policy import Gender, IntentPolicy
-from matchmaker.scoring import Relaxation, Rule, compatible, fit, rejects, rules_of, tier_after, urgency
+from matchmaker.scoring import (
+    POINT,
+    Relaxation,
+    Rule,
+    compatible,
+    fit,
+    rejects,
+    rules_of,
+    tier_after,
+    urgency,
+)
 from matchmaker.ticket import Ticket
 from tests.unit.matchmaker.people import ticket_of, wanting
 
@@ -184,7 +194,7 @@ def test_waiting_speaks_for_somebody_and_so_do_priority_and_being_passed_over() 
     """Priority counts as so many seconds of waiting, no more."""
     bob = ticket_of("bob", queued_at=0)
 
-    assert urgency(bob, 0, 10_000) == pytest.approx(12.0)
+    assert urgency(bob, 0, 10_000) == 12 * POINT
     assert urgency(bob, 1, 10_000) > urgency(bob, 0, 10_000)
     assert urgency(bob, 100, 10_000) == urgency(bob, 10, 10_000)
     assert urgency(ticket_of("vip", ahead_ms=5_000), 0, 5_000) == urgency(bob, 0, 10_000)
@@ -195,4 +205,4 @@ def test_whoever_is_known_to_leave_soon_is_served_while_they_can_be() -> None:
     leaving = ticket_of("bob", leaves_at=60_000)
 
     assert urgency(leaving, 0, 49_999) == urgency(ticket_of("bob"), 0, 49_999)
-    assert urgency(leaving, 0, 50_000) > urgency(ticket_of("bob"), 0, 50_000) + 10
+    assert urgency(leaving, 0, 50_000) > urgency(ticket_of("bob"), 0, 50_000) + 10 * POINT
