@@ -5,11 +5,9 @@
  */
 
 import { CallMedia } from "./call-media.js";
+import { factsOf, hasMedia } from "./call-view.js";
 import { Emitter } from "./events.js";
 import { VideoTerms } from "./video-terms.js";
-
-/** States in which media flows, or is about to. */
-const MEDIA_STATES = new Set(["connecting", "live", "reconnecting"]);
 
 /**
  * @typedef {object} CallOptions
@@ -21,7 +19,7 @@ const MEDIA_STATES = new Set(["connecting", "live", "reconnecting"]);
  * @property {boolean} restored the call was running before this page was
  *
  * @typedef {import("./call-media.js").Sides} Sides
- * @typedef {{mine: boolean, untilAt: number}} Pending a question that stands
+ * @typedef {import("./call-view.js").Pending} Pending
  * @typedef {{reason: import("./protocol.js").EndReason | "unknown", durationMs: number, requeued: boolean}} CallEnd
  */
 
@@ -350,29 +348,16 @@ export class Call extends Emitter {
     if (view.version <= this.#version || this.end) return;
     this.#version = view.version;
     const before = this.state;
-    this.state = view.state;
-    this.role = view.role;
-    this.peer = view.peer;
-    this.peerAttached = view.peer_attached !== false;
-    this.connected = view.connected === true;
-    this.extensionsLeft = view.extensions_left ?? null;
-    this.deadlineAt = view.deadline_at ?? null;
-    const endsAt = view.ends_at ?? null;
-    if (endsAt !== null && endsAt !== this.endsAt) this.clockMs = endsAt - view.server_now;
-    this.endsAt = endsAt;
-    this.pending = { video: this.#pendingOf(view.pending?.video), extend: this.#pendingOf(view.pending?.extend) };
+    const facts = factsOf(view, this.seat);
+    if (facts.endsAt !== null && facts.endsAt !== this.endsAt) this.clockMs = facts.endsAt - view.server_now;
+    Object.assign(this, facts);
     this.#media.transportPolicy = view.ice_transport_policy ?? this.#media.transportPolicy;
-    if (MEDIA_STATES.has(view.state)) this.#media.begin();
+    if (hasMedia(view.state)) this.#media.begin();
     else if (view.state !== "proposed") this.#media.stop();
     this.#mirrorVideo(view.video_allowed, false);
     // Media may never have been gone on our side: the call goes on when both have said so.
     if (view.state === "reconnecting" && before !== "reconnecting") this.#media.report();
     this.emit("change", undefined);
-  }
-
-  /** @param {import("./protocol.js").PendingAsk | null | undefined} ask @returns {Pending | null} */
-  #pendingOf(ask) {
-    return ask ? { mine: ask.by === this.seat, untilAt: ask.until_at } : null;
   }
 
   /**

@@ -12,8 +12,9 @@ import { ServerClock } from "./clock.js";
 import { Comeback } from "./comeback.js";
 import { MinuetError, disconnected } from "./errors.js";
 import { Emitter } from "./events.js";
+import { Line } from "./line.js";
 import { handshakePatienceMs, silencePatienceMs } from "./patience.js";
-import { CloseCode, SUBPROTOCOL, mayReconnect } from "./protocol.js";
+import { CloseCode, mayReconnect } from "./protocol.js";
 import { Receipts } from "./receipts.js";
 import { Requests } from "./requests.js";
 import { systemRuntime } from "./runtime.js";
@@ -59,8 +60,11 @@ export class Connection extends Emitter {
   #comeback;
   /** @type {ConnectionState} */
   #state = "idle";
-  /** The socket of the current attempt. What an older one still says is not heard. @type {any} */
-  #socket = null;
+  #line = new Line({
+    received: (message) => this.#receive(message),
+    garbled: () => this.#drop(CloseCode.RESYNC, "a frame that is not JSON"),
+    lost: (code, reason) => this.#lost(code, reason),
+  });
   /** @type {{id: string, heartbeatS: number | undefined} | null} */
   #session = null;
   #receipts = new Receipts();
@@ -173,28 +177,10 @@ export class Connection extends Emitter {
       return;
     }
     // Closed, or closed and opened again, while the token was fetched.
-    if (this.#state !== "connecting" || this.#socket) return;
+    if (this.#state !== "connecting" || this.#line.isThere) return;
     this.#tokenReason = "reconnect";
     this.#lastFault = null;
-    this.#openSocket(token);
-  }
-
-  /** @param {string} token */
-  #openSocket(token) {
-    const WebSocketClass = this.#options.WebSocket ?? globalThis.WebSocket;
-    const socket = new WebSocketClass(this.#options.url, [SUBPROTOCOL]);
-    this.#socket = socket;
-    socket.onopen = () => {
-      if (socket === this.#socket) this.#shakeHands(token);
-    };
-    socket.onmessage = (/** @type {{data: unknown}} */ event) => {
-      if (socket === this.#socket) this.#receive(event.data);
-    };
-    socket.onclose = (/** @type {{code: number, reason: string}} */ event) => {
-      if (socket === this.#socket) this.#lost(event.code, event.reason);
-    };
-    // A close always follows an error, and says more.
-    socket.onerror = () => {};
+    this.#line.dial(this.#options.url, this.#options.WebSocket ?? globalThis.WebSocket, () => this.#shakeHands(token));
     this.#timers.set("handshake", handshakePatienceMs(this.#urgent), () => this.#drop(CloseCode.NO_PONG, "no handshake"));
   }
 
@@ -209,16 +195,8 @@ export class Connection extends Emitter {
     }
   }
 
-  /** @param {unknown} text */
-  #receive(text) {
-    /** @type {import("./protocol.js").ServerMessage} */
-    let message;
-    try {
-      message = JSON.parse(String(text));
-    } catch {
-      this.#drop(CloseCode.RESYNC, "a frame that is not JSON");
-      return;
-    }
+  /** @param {import("./protocol.js").ServerMessage} message */
+  #receive(message) {
     this.clock.sample(message.data?.server_now);
     if (this.#state === "ready") this.#watchSilence();
     if (message.type === "session.ready") this.#ready(message);
@@ -321,9 +299,9 @@ export class Connection extends Emitter {
    * @param {{type: string, id?: number, data?: object}} frame
    */
   #send(frame) {
-    if (this.#socket?.readyState !== 1) return;
+    if (!this.#line.isOpen) return;
     const acknowledges = this.#state === "ready" && this.#receipts.owed && frame.type !== "pong";
-    this.#socket.send(JSON.stringify(acknowledges ? { ...frame, ack: this.#receipts.last } : frame));
+    this.#line.send(acknowledges ? { ...frame, ack: this.#receipts.last } : frame);
     if (acknowledges) {
       this.#receipts.settle();
       this.#timers.clear("ack");
@@ -359,14 +337,13 @@ export class Connection extends Emitter {
    * @param {string} why
    */
   #drop(code, why) {
-    const socket = this.#socket;
+    const socket = this.#line.release();
     this.#lost(code, why);
     socket?.close(code, why.slice(0, 100));
   }
 
   /** @param {number} code @param {string} reason */
   #lost(code, reason) {
-    this.#socket = null;
     if (!mayReconnect(code)) {
       const fault = this.#lastFault;
       const error = new MinuetError(fault?.code ?? "closed", fault?.message ?? `closed with ${code}`, { details: { close_code: code }, cause: fault ?? undefined });
@@ -394,8 +371,7 @@ export class Connection extends Emitter {
 
   /** @param {number} code @param {string} reason @param {MinuetError} error */
   #finish(code, reason, error) {
-    const socket = this.#socket;
-    this.#socket = null;
+    const socket = this.#line.release();
     this.#timers.clearAll();
     this.#session = null;
     this.#receipts.begin();
