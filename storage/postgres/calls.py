@@ -5,12 +5,13 @@ Decides what becomes of a record that is written twice, or again in a later vers
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
+from base.errors import Unavailable
 from base.ids import CallId, UserId
 from chat.model import Made, Wish
 from jobs.ports import CallArchive, Recorded, Refused
@@ -27,6 +28,12 @@ from storage.postgres.pool import acquire, transaction
 from storage.postgres.reads import PrimaryReads, Reads
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment, moment_or_none
 
+_ATTEMPTS: Final = 4
+
+
+class _WrittenMeanwhile(Exception):
+    """Another recorder has written one of the calls first."""
+
 
 class PostgresCallArchive:
     """Writes ended calls; one transaction a batch, one statement a table."""
@@ -38,11 +45,15 @@ class PostgresCallArchive:
     async def record(self, calls: Sequence[Call], *, apart: Collection[CallId] = ()) -> Recorded:
         # One order for all recorders: two that write the same calls wait for each other, never in a ring.
         in_order = sorted(calls, key=lambda call: call.call_id)
-        try:
-            async with transaction(self._pool, timeout_s=self._timeout_s) as connection:
-                return await self._record(connection, in_order, apart)
-        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, OverflowError) as error:
-            raise Refused(_reason(error)) from error
+        for _ in range(_ATTEMPTS):
+            try:
+                async with transaction(self._pool, timeout_s=self._timeout_s) as connection:
+                    return await self._record(connection, in_order, apart)
+            except _WrittenMeanwhile:
+                continue
+            except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, OverflowError) as error:
+                raise Refused(_reason(error)) from error
+        raise Unavailable("others kept writing the same calls")
 
     # Redis forgets a call once it is written here: the commit must have reached the disk, whatever the server's default.
     COMMIT_TO_DISK = """
@@ -50,7 +61,8 @@ class PostgresCallArchive:
     WHERE current_setting('synchronous_commit') = 'off'
     """
 
-    # Returns only the calls that were unknown, or known in an earlier version.
+    # Returns only the calls that were unknown, or known in an earlier version, or whose log says less than this one: of
+    # a past that the store has lost, and its version with it. The facts of such a past are not those that hold.
     UPSERT_CALLS = """
     INSERT INTO calls.calls AS known (
         id, intent, version, created_at, live_at, ended_at, duration_ms, reason, connected, extensions, resets,
@@ -61,14 +73,14 @@ class PostgresCallArchive:
         $8::text[], $9::boolean[], $10::int[], $11::int[], $12::int[], $13::bytea[]
     )
     ON CONFLICT (id) DO UPDATE SET
-        version = excluded.version,
-        live_at = excluded.live_at,
-        ended_at = excluded.ended_at,
-        duration_ms = excluded.duration_ms,
-        reason = excluded.reason,
-        connected = excluded.connected,
-        extensions = excluded.extensions,
-        resets = excluded.resets,
+        version = greatest(known.version, excluded.version),
+        live_at = CASE WHEN excluded.version > known.version THEN excluded.live_at ELSE known.live_at END,
+        ended_at = CASE WHEN excluded.version > known.version THEN excluded.ended_at ELSE known.ended_at END,
+        duration_ms = CASE WHEN excluded.version > known.version THEN excluded.duration_ms ELSE known.duration_ms END,
+        reason = CASE WHEN excluded.version > known.version THEN excluded.reason ELSE known.reason END,
+        connected = CASE WHEN excluded.version > known.version THEN excluded.connected ELSE known.connected END,
+        extensions = CASE WHEN excluded.version > known.version THEN excluded.extensions ELSE known.extensions END,
+        resets = CASE WHEN excluded.version > known.version THEN excluded.resets ELSE known.resets END,
         -- The log only grows; the schema holds to that, too.
         consent_head = CASE
             WHEN excluded.consent_entries > coalesce(known.consent_entries, -1) THEN excluded.consent_head
@@ -76,11 +88,12 @@ class PostgresCallArchive:
         END,
         consent_entries = greatest(known.consent_entries, excluded.consent_entries),
         recorded_at = now()
-    WHERE excluded.version > known.version
+    WHERE excluded.version > known.version OR excluded.consent_entries > known.consent_entries
     RETURNING
         id,
         xmax = 0 AS is_new,
-        -- The inner query still sees the row as it was before this statement.
+        -- The inner queries still see the row as it was before this statement.
+        version > coalesce((SELECT earlier.version FROM calls.calls earlier WHERE earlier.id = known.id), -1) AS is_newer,
         connected AND NOT coalesce(
             (SELECT earlier.connected FROM calls.calls earlier WHERE earlier.id = known.id), false
         ) AS is_newly_connected
@@ -93,13 +106,17 @@ class PostgresCallArchive:
         apart: Collection[CallId],
     ) -> Recorded:
         await connection.execute(self.COMMIT_TO_DISK)
-        logs = await consent.sealed_logs(connection, calls)
+        logs, known = await consent.sealed_logs(connection, calls)
         facts = (_call_row(call, logs[call.call_id]) for call in calls)
         rows = await connection.fetch(self.UPSERT_CALLS, *_columns(facts, 13))
         by_id = {UUID(call.call_id): call for call in calls}
+        if by_id.keys() - known - {row["id"] for row in rows if row["is_new"]}:
+            # Some came there since we looked: what we sealed may not fit what is kept.
+            raise _WrittenMeanwhile
         written = [by_id[row["id"]] for row in rows]
         if written:
-            await self._insert_parts(connection, written, logs)
+            newer = [by_id[row["id"]] for row in rows if row["is_newer"]]
+            await self._insert_parts(connection, written, newer, logs)
         # Only once: writing a call again must not bring back a connection that was removed since.
         wishes = [wish_of(by_id[row["id"]]) for row in rows if row["is_newly_connected"]]
         wanted = [wish for wish in wishes if wish is not None and wish.call_id not in apart]
@@ -128,9 +145,10 @@ class PostgresCallArchive:
         self,
         connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]",
         calls: Sequence[Call],
+        newer: Sequence[Call],
         logs: Mapping[str, consent.SealedLog],
     ) -> None:
-        participants = (row for call in calls for row in _participant_rows(call))
+        participants = (row for call in newer for row in _participant_rows(call))
         await connection.execute(self.UPSERT_PARTICIPANTS, *_columns(participants, 8))
         entries = [row for call in calls for row in consent.entry_rows(call.call_id, logs[call.call_id])]
         if entries:

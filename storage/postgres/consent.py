@@ -30,11 +30,11 @@ ON CONFLICT (call_id, number) DO NOTHING
 """
 ENTRY_COLUMNS = 9
 
-# Locks the calls: two recorders must not both go on from the same end.
+# Locks the calls that are there, those without entries as well: two recorders must not both go on from the same end.
 SELECT_ENTRIES = """
 SELECT c.id, e.number, e.at, e.kind, e.by_seat, e.sender_seat, e.detail, e.count, e.hash
 FROM calls.calls c
-JOIN calls.consent_events e ON e.call_id = c.id
+LEFT JOIN calls.consent_events e ON e.call_id = c.id
 WHERE c.id = ANY ($1::uuid[])
 ORDER BY c.id, e.number
 FOR UPDATE OF c
@@ -70,11 +70,18 @@ class SealedLog:
 
 async def sealed_logs(
     connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
-) -> dict[str, SealedLog]:
-    """By call: its log as its record has it, or behind what is kept already, where that has another past."""
+) -> tuple[dict[str, SealedLog], set[UUID]]:
+    """By call: its log as its record has it, or behind what is kept already, where that has another past.
+
+    Also which of the calls are there, and locked; who writes another at the same moment may have sealed it otherwise.
+    """
     rows = await connection.fetch(SELECT_ENTRIES, [call.call_id for call in calls])
-    kept = {str(call_id): list(of_call) for call_id, of_call in groupby(rows, key=itemgetter("id"))}
-    return {call.call_id: _sealed(call, kept.get(call.call_id, ())) for call in calls}
+    kept = {call_id: list(of_call) for call_id, of_call in groupby(rows, key=itemgetter("id"))}
+    found = {
+        str(call_id): [row for row in of_call if row["number"] is not None]
+        for call_id, of_call in kept.items()
+    }
+    return {call.call_id: _sealed(call, found.get(call.call_id, ())) for call in calls}, set(kept)
 
 
 def entry_rows(call_id: str, log: SealedLog) -> Iterable[tuple[Any, ...]]:

@@ -13,18 +13,23 @@ TINY = Plan(calls=4, idle=10, idle_s=1.0, settle_s=1.0)
 
 
 def test_a_call_costs_what_it_must() -> None:
-    """Each step that every call takes is among the commands, once or twice as the protocol has it; the report has all rows."""
+    """Each step that every call takes is among the commands, once or twice as the protocol has it; the report has all rows.
+
+    What those who come together share, acknowledgements and reading who they are, is there for all of them.
+    """
     with opened_world(TINY.people) as world, opened_site(world) as site:
         figures = measure(site, TINY)
     called = figures.call.commands
 
     assert 1 <= called["call_create"] <= 4
     assert called["user_join"] >= 2
-    assert called["queue_ack"] >= 2
+    assert called["user_enter_call"] >= 2
+    assert called["queue_ack"] > 0
     assert called["call_commit"] >= 4
+    assert called["user_part"] >= 2
     assert called["call_recorded"] >= 1
     assert figures.connect.commands["presence_register"] == pytest.approx(1, abs=0.2)
-    assert figures.call.transactions > 1
+    assert figures.call.transactions > 0.3
     assert min(figures.call.cpu_us["serve"], figures.connect.cpu_us["serve"]) > 0
     assert "| `call_commit` |" in report(figures, TINY)
 
