@@ -357,9 +357,10 @@ class Lobby:
             ref.user_id, caller, InCall(ref.call_id), came_from=came_from, queued_at=queued_at
         )
 
-    async def free(self, user_id: UserId, call_id: CallId) -> bool:
-        """The user is done with a call that was live; false if they do something else already."""
-        return await self._activities.leave(user_id, InCall(call_id), talked=True)
+    async def free(self, user_id: UserId, call_id: CallId, *, talked: bool = True) -> bool:
+        """The user is done with a call that was live, or of which nobody knows any more whether the two `talked`; false if
+        they do something else already."""
+        return await self._activities.leave(user_id, InCall(call_id), talked=talked)
 
     async def part(
         self,

@@ -15,7 +15,7 @@ import structlog
 
 from base.clock import ServerClock
 from base.errors import Unavailable
-from base.ids import SessionId
+from base.ids import CallId, SessionId, UserId
 from matchmaker.lobby import Lobby, Standing
 from matchmaker.matches import SeatRef
 from signaling.call import effects as do
@@ -139,6 +139,10 @@ class Aftermath:
         for effect in effects:
             if not isinstance(effect, _SAYING):
                 await self._move_ticket(local.stored.call, effect)
+
+    async def forget(self, user_id: UserId, call_id: CallId) -> None:
+        """Lets a user go from a call of which there is no record any more. Raises: Unavailable."""
+        await self._lobby.free(user_id, call_id, talked=False)
 
     async def settled(self, session_id: SessionId) -> None:
         """Waits until a ticket that is on its way back to the queue is there; for a second at most."""

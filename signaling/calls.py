@@ -25,7 +25,7 @@ from signaling.aftermath import Aftermath, is_hosted
 from signaling.call import events
 from signaling.call.change import MAX_REFUSED_LINES_OF_SEAT, Decision
 from signaling.call.create import propose
-from signaling.call.effects import ReturnTicket
+from signaling.call.effects import ReleaseTicket, ReturnTicket
 from signaling.call.record import Call, decode
 from signaling.call.rules import restricts
 from signaling.call.states import RELAYING, SEATS, Seat, State
@@ -175,18 +175,22 @@ class CallService:
         self._aftermath.end_for(call, seat, live)
 
     async def place_after(self, call_id: CallId, live: LiveSession) -> Queued | None:
-        """Where the device waits again, after a call that is over; None where it does not. Raises: Unavailable.
+        """Lets the user go from a call that is over for them; where the device waits again, None where it does not.
 
-        Whoever ended the call may not have come so far as to return the place, or have died before: so it is done here.
+        Whoever ended the call may not have come so far, or have died before: what follows from the end is done here, and may
+        be done twice. A call that goes on, with another session of the device, is left alone. Raises: Unavailable.
         """
         call = self._local.get(call_id) or await self._loaded(call_id)
-        seat = None if call is None else call.stored.call.seat_of(live.user_id)
-        if call is None or seat is None:
+        if call is None:
+            await self._aftermath.forget(live.user_id, call_id)
+            return None
+        seat = call.stored.call.seat_of(live.user_id)
+        if seat is None or not call.stored.call.seat(seat).freed:
             return None
         record = call.stored.call.seat(seat)
+        await self._aftermath.settle(call, [ReturnTicket(seat) if record.requeued else ReleaseTicket(seat)])
         if not record.requeued or record.device_id != live.device_id:
             return None
-        await self._aftermath.settle(call, [ReturnTicket(seat)])
         return Queued(call.stored.call.intent, record.ticket_id)
 
     async def settled(self, live: LiveSession) -> None:

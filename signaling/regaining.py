@@ -7,7 +7,6 @@ from typing import Protocol
 
 from base.ids import CallId
 from matchmaker.activity import InCall, Queued, parse_activity
-from matchmaker.lobby import Lobby
 from presence.registry import Registry
 from presence.sessions import Registered
 from signaling.leaving import LeftCalls
@@ -26,19 +25,16 @@ class Calls(LeftCalls, Protocol):
         ...
 
     async def place_after(self, call_id: CallId, live: LiveSession) -> Queued | None:
-        """Where the device waits again, after a call that is over; None where it does not."""
+        """Lets the user go from a call that is over for them; where the device waits again, None where it does not."""
         ...
 
 
 class Regaining:
     """Gives sessions what is their devices'."""
 
-    def __init__(
-        self, router: Router, registry: Registry, lobby: Lobby, tickets: Tickets, calls: Calls
-    ) -> None:
+    def __init__(self, router: Router, registry: Registry, tickets: Tickets, calls: Calls) -> None:
         self._router = router
         self._registry = registry
-        self._lobby = lobby
         self._tickets = tickets
         self._calls = calls
 
@@ -82,10 +78,8 @@ class Regaining:
         return None
 
     async def _go_on_after(self, live: LiveSession, call_id: CallId) -> None:
-        """The call was over by the time that it was looked at: the device may be back in the queue, else it is free."""
+        """The call was over by the time that it was looked at: the device may be back in the queue."""
         live.ticket = None
         place = await self._calls.place_after(call_id, live)
-        if place is None:
-            await self._lobby.free(live.user_id, call_id)
-        else:
+        if place is not None:
             await self._tickets.adopt(live, place)

@@ -93,7 +93,7 @@ class Sessions:
         self._rows = rows
         handovers.left, handovers.stayed = self.left, self.detached
         self._leaving = Leaving(router, registry, tickets, calls)
-        self._regaining = Regaining(router, registry, lobby, tickets, calls)
+        self._regaining = Regaining(router, registry, tickets, calls)
         self._resuming = Resuming(hub, router, registry, handovers)
         self._unread = unread
         self._clock = clock

@@ -16,7 +16,9 @@ from matchmaker.matches import SEATS, Match, seated
 from matchmaker.ports import StoredTicket, TicketState
 from presence.sessions import Registered
 from signaling.call import events
+from signaling.call.change import Decision
 from signaling.call.rules import receive
+from signaling.local_call import LocalCall
 from signaling.regaining import Regaining
 from signaling.rows import Rows
 from signaling.tickets import Tickets
@@ -53,11 +55,11 @@ class Evening:
         self.node = Node("node-2", "b", redis, HeldBus())
         self.her = Returned()
         rows = Rows(None, self.node.router, PlayedHealth())  # type: ignore[arg-type]  # nobody asks for a row
-        lobby = self.scene.lobby
+        self.node.calls._aftermath._lobby = lobby = self.scene.lobby
         tickets = Tickets(
             self.node.router._hub, self.node.router, lobby, self.scene.policies, self.node.clock, rows
         )
-        self.regaining = Regaining(self.node.router, None, lobby, tickets, self.node.calls)  # type: ignore[arg-type]
+        self.regaining = Regaining(self.node.router, None, tickets, self.node.calls)  # type: ignore[arg-type]
 
     async def proposed(self) -> Match:
         """She has said yes; nobody knows what he will say."""
@@ -145,8 +147,8 @@ async def test_a_place_that_came_along_names_the_node_that_it_came_to(evening: E
 
 
 async def test_who_does_not_go_back_is_free(evening: Evening) -> None:
-    """She declined herself, and the hub that heard of it died: nothing holds her."""
-    match = await evening.proposed()
+    """She declined herself, and the hub that heard of it died: nothing holds her, and she has declined."""
+    await evening.proposed()
     call = evening.node.local.get(CALL)
     assert call is not None
     ended = receive(call.stored.call, events.Declined("a"), evening.node.clock.now_ms()).call
@@ -157,4 +159,41 @@ async def test_who_does_not_go_back_is_free(evening: Evening) -> None:
     assert view is None
     assert evening.her.ticket is None
     assert (await evening.scene.activities.read(SHE)).activity is None
-    assert match.a.user_id == SHE
+    declines = await evening.scene.redis.hget(evening.scene.keys.user(SHE), "declines")
+    assert declines.split()[0] == b"1"
+
+
+async def test_whom_nobody_remembers_a_call_of_is_free(evening: Evening) -> None:
+    """The store has lost the record, and no node that knew it lives."""
+    await evening.proposed()
+    evening.node.local._calls.clear()
+    await evening.scene.redis.delete(evening.scene.keys.call(CALL))
+
+    view = await evening.come_back()
+
+    assert view is None
+    assert (await evening.scene.activities.read(SHE)).activity is None
+
+
+async def test_a_call_that_another_session_of_the_device_took_stays_hers(
+    evening: Evening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sessions of one device begin in the same moment: the one that comes too late must not make her idle in a call."""
+    await evening.proposed()
+    call = evening.node.local.get(CALL)
+    assert call is not None
+    decide = evening.node.calls._commits.decide
+
+    async def and_another_comes(of: LocalCall, event: events.Event) -> Decision:
+        decided = await decide(of, event)
+        monkeypatch.undo()
+        newer = SessionId("her-newest-session")
+        await decide(of, events.SeatAttached("a", newer, evening.node.id, evening.her.device_id))
+        return decided
+
+    monkeypatch.setattr(evening.node.calls._commits, "decide", and_another_comes)
+
+    view = await evening.come_back()
+
+    assert view is None
+    assert (await evening.scene.activities.read(SHE)).activity == InCall(CALL)
