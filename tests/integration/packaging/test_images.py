@@ -188,6 +188,32 @@ def test_the_stores_are_not_published(compose: dict[str, Any]) -> None:
     assert published["hub"] == ["${MINUET_PUBLISH:-127.0.0.1:8080}:8080"]
 
 
+def test_every_variable_that_compose_reads_is_explained_and_none_is_left_over() -> None:
+    """In `.env.example`; those of the crowd in its guide. A name that nobody reads would be filled in for nothing."""
+    read = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    example = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    crowd = {name for name in read if name.startswith("LOAD_")}
+    guide = (ROOT / "docs" / "load-testing.md").read_text()
+
+    assert example == read - crowd
+    assert all(name in guide for name in crowd)
+
+
+def test_whoever_is_waited_for_can_be_waited_for(compose: dict[str, Any]) -> None:
+    """For one that is healthy there is a check, for one that has succeeded a command that ends; both in a profile that is up."""
+    services = compose["services"]
+    for name, service in services.items():
+        for needed, how in service.get("depends_on", {}).items():
+            other = services[needed]
+
+            assert set(other.get("profiles", ())) <= set(service.get("profiles", ())), (name, needed)
+            if how["condition"] == "service_healthy":
+                assert other["healthcheck"]["test"], (name, needed)
+            else:
+                assert how["condition"] == "service_completed_successfully"
+                assert other["command"][0] == "migrate"
+
+
 def test_every_file_and_volume_that_is_mounted_is_there(compose: dict[str, Any]) -> None:
     """An engine makes a folder of a path that is not, and the program in it reads nothing."""
     for name, service in compose["services"].items():
