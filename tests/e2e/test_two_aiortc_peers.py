@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -19,8 +20,14 @@ HISTORY_S = 15.0
 CONFIG = f"""
 [intents.dating]
 call_seconds = {CALL_S}
+proposed_s = 60.0
+connecting_s = 60.0
 decide_after_s = 0
 deciding_s = 20.0
+[intents.friends]
+call_seconds = 120.0
+proposed_s = 60.0
+connecting_s = 60.0
 """
 HER_HZ, HIS_HZ = 400, 700
 
@@ -59,17 +66,25 @@ class Couple:
             await side.wait_for("call.state", state="live")
 
 
-@pytest.fixture
-async def couple(deployment: Deployment, people: People) -> AsyncIterator[Couple]:
+@asynccontextmanager
+async def met(deployment: Deployment, people: People, intent: str) -> AsyncIterator[Couple]:
+    """Two who have been shown each other."""
     her = await people.online(deployment.url, "female", first_name="Maya")
     him = await people.online(deployment.url, "male", codec="msgpack", first_name="Leo")
-    await her.request("queue.join", {"intent": "dating"})
-    await him.request("queue.join", {"intent": "dating"})
+    await her.request("queue.join", {"intent": intent})
+    await him.request("queue.join", {"intent": intent})
     found = await her.wait_for("match.found")
     await him.wait_for("match.found", call_id=found["call_id"])
     couple = Couple(her, him, found["call_id"], found["seat"])
     yield couple
     await asyncio.gather(couple.hers.close(), couple.his.close())
+
+
+@pytest.fixture
+async def couple(deployment: Deployment, people: People) -> AsyncIterator[Couple]:
+    """Whose call is over after some seconds."""
+    async with met(deployment, people, "dating") as couple:
+        yield couple
 
 
 async def test_voices_flow_both_ways_and_the_second_claim_starts_the_clock(couple: Couple) -> None:
@@ -132,25 +147,25 @@ async def test_who_stays_in_touch_finds_it_in_the_history_of_both(
         assert CALL_S * 1000 <= row["duration_ms"] <= CALL_S * 1000 + 1000
 
 
-async def test_operators_see_the_call_while_it_runs(
-    couple: Couple, deployment: Deployment, people: People
-) -> None:
+async def test_operators_see_the_call_while_it_runs(deployment: Deployment, people: People) -> None:
     """Presence counts two people in one live call on the living nodes; the metrics count what was relayed."""
     operator = await people.account(deployment.url)
     refused = await presence(people.http, deployment.url, operator["access_token"])
     printed = await deployment.run("create-admin", operator["email"])
     token = await login(people.http, deployment.url, operator)
-    await couple.talk()
 
     async def seen() -> dict[str, Any] | None:
         answer = await presence(people.http, deployment.url, token)
         data: dict[str, Any] = answer["data"]
         return data if data["users"]["in_call"] == 2 and data["calls"].get("live") == 1 else None
 
-    report = await until(seen, timeout_s=5)
-    hub = await metrics(people.http, deployment.of("serve").admin)
-    matchmaker = await metrics(people.http, deployment.of("matchmaker").admin)
-    readiness = [await status(people.http, f"{process.admin}/readyz") for process in deployment.processes]
+    # In an intent whose calls go on for as long as the test does.
+    async with met(deployment, people, "friends") as couple:
+        await couple.talk()
+        report = await until(seen, timeout_s=30)
+        hub = await metrics(people.http, deployment.of("serve").admin)
+        matchmaker = await metrics(people.http, deployment.of("matchmaker").admin)
+        readiness = [await status(people.http, f"{process.admin}/readyz") for process in deployment.processes]
 
     assert refused["error"]["code"] == "forbidden"
     assert readiness == [200, 200, 200]
@@ -160,7 +175,7 @@ async def test_operators_see_the_call_while_it_runs(
     assert hub["minuet_ws_connections"] == 2
     assert hub['minuet_presence_users{state="in_call"}'] == 2
     assert hub["minuet_relay_seconds_count"] >= 3, "an offer, an answer, a batch of candidates"
-    assert matchmaker['minuet_matches_total{intent="dating",outcome="claimed"}'] >= 1
+    assert matchmaker['minuet_matches_total{intent="friends",outcome="claimed"}'] >= 1
 
 
 async def presence(http: aiohttp.ClientSession, url: str, token: str) -> dict[str, Any]:
