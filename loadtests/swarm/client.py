@@ -14,7 +14,7 @@ from loadtests.swarm.wire import Closed, Message, RequestRefused, Wire
 
 __all__ = ["Client", "Closed", "Message", "RequestRefused", "register"]
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 async def register(
