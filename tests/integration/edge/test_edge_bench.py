@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(
 TINY = Plan(rounds=1, slices=1, slice_s=0.1, pairs=3, idle=40)
 
 
+@pytest.mark.alone
 def test_both_servers_relay_and_every_figure_is_there() -> None:
     """Messages arrive on both; each row of the table has a figure for each server and a ratio."""
     results = [Results(EDGE), Results(AIOHTTP)]
