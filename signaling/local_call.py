@@ -7,6 +7,7 @@ those that were committed and told but that the store has lost since. Knows what
 import asyncio
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 import msgspec
 
@@ -220,6 +221,8 @@ class LocalCalls:
         self._clock = clock
         self._policies = policies or {}
         self._calls: dict[CallId, LocalCall] = {}
+        self.get: Final = self._calls.get
+        """The call of an id; None where it is not known here."""
         self._forget_at: dict[CallId, int] = {}
         self._look_at = 0
 
@@ -228,9 +231,6 @@ class LocalCalls:
 
     def __iter__(self) -> Iterator[LocalCall]:
         return iter(tuple(self._calls.values()))
-
-    def get(self, call_id: CallId) -> LocalCall | None:
-        return self._calls.get(call_id)
 
     def owes_release(self, user_id: UserId) -> bool:
         """Whether a user was told that a call is over which the store does not know to be over yet; looks at all calls."""

@@ -22,7 +22,7 @@ from signaling.candidates import AddressRule, Outcome, RelayRanges
 from signaling.live_session import LiveSession
 from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics
-from signaling.negotiation import AnswerRefused, Candidates, Key
+from signaling.negotiation import AnswerRefused, Candidates
 from signaling.node_frames import Relayed
 from signaling.protocol.messages import call as wire
 from signaling.protocol.messages.family import ServerMessage
@@ -256,7 +256,7 @@ class Relays:
             seat, offerer, message.negotiation, message.candidates, message.complete, way.rule
         )
         if passing is not None:
-            self._deliver_candidates(call, way, passing)
+            self._tell_candidates(call, way, passing)
 
     def _pass_again(self, call: LocalCall, way: Way, message: RelayMessage) -> None:
         """Delivers what has passed here before, as far as it may pass at this moment: meanwhile a permission may have been
@@ -265,9 +265,8 @@ class Relays:
         offerer = seat if isinstance(message, wire.CallOffer) or message.of == "self" else way.peer
         key = (offerer, message.negotiation)
         if isinstance(message, wire.CallCandidates):
-            passing = call.negotiations.candidates_again(seat, key, message.candidates, rule)
-            if passing or message.complete:
-                self._tell_candidates(call, way, key, passing, message.complete)
+            candidates = call.negotiations.candidates_again(seat, key, message.candidates, rule)
+            self._tell_candidates(call, way, Candidates(*key, candidates, message.complete, []))
             return
         try:
             text = call.negotiations.description_again(seat, key, message.sdp, call.allowance(seat), rule).sdp
@@ -292,7 +291,7 @@ class Relays:
     def _release(self, call: LocalCall, way: Way, offerer: Seat, number: int) -> None:
         waiting = call.negotiations.release(way.seat, offerer, number, way.rule)
         if waiting is not None:
-            self._deliver_candidates(call, way, waiting)
+            self._tell_candidates(call, way, waiting)
 
     def _count(self, way: Way, passing: Passing) -> None:
         self._count_candidates(way, passing.candidates)
@@ -306,21 +305,16 @@ class Relays:
             if way.is_first or outcome is not Outcome.PASSED:
                 counts[outcome] += 1
 
-    def _deliver_candidates(self, call: LocalCall, way: Way, passing: Candidates) -> None:
+    def _tell_candidates(self, call: LocalCall, way: Way, passing: Candidates) -> None:
         self._count_candidates(way, passing.outcomes)
-        candidates, complete = passing.candidates, passing.complete
-        if candidates or complete:
-            self._tell_candidates(call, way, (passing.offerer, passing.number), candidates, complete)
-
-    def _tell_candidates(
-        self, call: LocalCall, way: Way, key: Key, candidates: list[wire.IceCandidate], complete: bool
-    ) -> None:
+        if not passing.candidates and not passing.complete:
+            return
         relayed = wire.CallCandidatesRelayed(
             call_id=way.view.call_id,
-            negotiation=key[1],
-            of="peer" if key[0] == way.seat else "self",
-            candidates=candidates,
-            complete=complete,
+            negotiation=passing.number,
+            of="peer" if passing.offerer == way.seat else "self",
+            candidates=passing.candidates,
+            complete=passing.complete,
         )
         self._deliver(call, way.peer, way.to, relayed)
 

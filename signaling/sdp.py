@@ -67,10 +67,7 @@ class Description(msgspec.Struct, frozen=True):
 
     @property
     def has_live_video(self) -> bool:
-        for section in self.sections:
-            if section.live and section.kind == "video":
-                return True
-        return False
+        return any(section.live and section.kind == "video" for section in self.sections)
 
 
 class Allowance(msgspec.Struct, frozen=True):

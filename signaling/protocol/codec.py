@@ -22,8 +22,6 @@ from signaling.protocol.schema import CLIENT_MESSAGES
 _MAX_ID = 2**53 - 1  # the largest integer that every JSON client can count to
 _FIELDS = {message: frozenset(message.__struct_encode_fields__) for message in CLIENT_MESSAGES.values()}
 _EMPTY: dict[str, Any] = {}
-_encode_json = msgspec.json.Encoder().encode
-_encode_msgpack = msgspec.msgpack.Encoder().encode
 
 
 class InvalidMessage(MinuetError):
@@ -62,9 +60,11 @@ class _Request(msgspec.Struct, frozen=True):
 
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=_MAX_ID)]
-# Of a `Uuid` the length. Its pattern would be half of what reading costs, so `_read` looks at the letters itself.
+# Of a `Uuid` the length. Its pattern would be half of what reading costs, so `read` looks at the letters itself.
 _AnyId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
 _LETTERS_OF_IDS = "0123456789abcdef-"
+# Raised by a reader for what goes the long way.
+_NOT_TAKEN = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 # A message with an unknown field goes the long way, on which the field is counted.
@@ -100,9 +100,6 @@ class _CandidatesRequest(_Relayed, tag=CallCandidates.TYPE, frozen=True, kw_only
 
 _RELAYED = (_OfferRequest, _AnswerRequest, _CandidatesRequest)
 _Reader = Callable[[bytes], "_OfferRequest | _AnswerRequest | _CandidatesRequest"]
-# By the two letters at which the types part, where a client writes the type first; elsewhere nothing is lost but time.
-_JSON_AT = slice(len('{"type":"call.'), len('{"type":"call.') + 2)
-_MSGPACK_AT = slice(len("..type.call."), len("..type.call.") + 2)
 
 
 class Codec(Protocol):
@@ -119,8 +116,9 @@ class Codec(Protocol):
         """The request in a payload. Raises: as `parse_request`."""
         ...
 
-    def encode(self, data: object) -> bytes:
-        """The encoded form of a message, or of plain objects."""
+    @property
+    def encode(self) -> Callable[[object], bytes]:
+        """Gives the encoded form of a message, or of plain objects."""
         ...
 
     def envelope(self, type_: str, body: bytes | None, id: int | None, seq: int | None) -> bytes:
@@ -132,24 +130,48 @@ class Codec(Protocol):
         ...
 
 
-class JsonCodec:
+def _readers_by(decoder: Callable[[Any], Any]) -> dict[bytes, _Reader]:
+    kinds = (b"of", b"an", b"ca")
+    return {kind: decoder(request).decode for kind, request in zip(kinds, _RELAYED, strict=True)}
+
+
+class _Reading:
+    """How both encodings are read."""
+
+    # By the two letters at which the types part, where a client writes the type first; elsewhere nothing is lost but time.
+    _readers: ClassVar[dict[bytes, _Reader]]
+    _kind_at: ClassVar[slice]
+
+    def decode(self, payload: bytes) -> object:
+        raise NotImplementedError
+
+    def read(self, payload: bytes) -> Request:
+        quick = self._readers.get(payload[self._kind_at])
+        if quick is not None:
+            try:
+                request = quick(payload)
+            except _NOT_TAKEN:
+                pass
+            else:
+                if not request.message.call_id.strip(_LETTERS_OF_IDS):
+                    return request
+        return parse_request(self.decode(payload))
+
+
+class JsonCodec(_Reading):
     """`minuet.v1.json`: text frames."""
 
     subprotocol = "minuet.v1.json"
     binary = False
+    encode = staticmethod(msgspec.json.Encoder().encode)
+    _readers = _readers_by(msgspec.json.Decoder)
+    _kind_at = slice(len('{"type":"call.'), len('{"type":"call.') + 2)
 
     def decode(self, payload: bytes) -> object:
         try:
             return orjson.loads(payload)
         except orjson.JSONDecodeError as error:
             raise InvalidMessage(f"not JSON: {error.msg}") from None
-
-    def read(self, payload: bytes) -> Request:
-        quick = _JSON_READERS.get(payload[_JSON_AT])
-        return parse_request(self.decode(payload)) if quick is None else _read(payload, quick, self)
-
-    def encode(self, data: object) -> bytes:
-        return _encode_json(data)
 
     def envelope(self, type_: str, body: bytes | None, id: int | None, seq: int | None) -> bytes:
         if id is None and seq is not None and body is not None:
@@ -166,24 +188,20 @@ class JsonCodec:
         return b'{"type":"ok","id":%d,"seq":%d}' % (id, seq)
 
 
-class MsgpackCodec:
+class MsgpackCodec(_Reading):
     """`minuet.v1.msgpack`: binary frames."""
 
     subprotocol = "minuet.v1.msgpack"
     binary = True
+    encode = staticmethod(msgspec.msgpack.Encoder().encode)
+    _readers = _readers_by(msgspec.msgpack.Decoder)
+    _kind_at = slice(len("..type.call."), len("..type.call.") + 2)
 
     def decode(self, payload: bytes) -> object:
         try:
             return msgpack.unpackb(payload, raw=False, strict_map_key=True)
         except (ValueError, msgpack.exceptions.UnpackException) as error:
             raise InvalidMessage(f"not MessagePack: {error or type(error).__name__}") from None
-
-    def read(self, payload: bytes) -> Request:
-        quick = _MSGPACK_READERS.get(payload[_MSGPACK_AT])
-        return parse_request(self.decode(payload)) if quick is None else _read(payload, quick, self)
-
-    def encode(self, data: object) -> bytes:
-        return _encode_msgpack(data)
 
     def envelope(self, type_: str, body: bytes | None, id: int | None, seq: int | None) -> bytes:
         pack = msgpack.packb
@@ -198,26 +216,6 @@ class MsgpackCodec:
 
     def ok(self, id: int | None, seq: int) -> bytes:
         return self.envelope("ok", None, id, seq)
-
-
-def _readers(decoder: Callable[[Any], Any]) -> dict[bytes, _Reader]:
-    kinds = (b"of", b"an", b"ca")
-    return {kind: decoder(request).decode for kind, request in zip(kinds, _RELAYED, strict=True)}
-
-
-_JSON_READERS = _readers(msgspec.json.Decoder)
-_MSGPACK_READERS = _readers(msgspec.msgpack.Decoder)
-
-
-def _read(payload: bytes, quick: _Reader, codec: Codec) -> Request:
-    try:
-        request = quick(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    else:
-        if not request.message.call_id.strip(_LETTERS_OF_IDS):
-            return request
-    return parse_request(codec.decode(payload))
 
 
 JSON = JsonCodec()

@@ -126,7 +126,8 @@ class Limiter:
         # Candidates come in bursts of their own and must not starve the commands beside them.
         type_ = message.TYPE
         if type_ == _CANDIDATES:
-            wait_ms = self._bucket("candidates", limits.candidates, now_ms).take(now_ms)
+            bucket = self._buckets.get("candidates") or self._bucket("candidates", limits.candidates, now_ms)
+            wait_ms = bucket.take(now_ms)
         elif type_ == ChatTyping.TYPE:
             if self._bucket("typing_flood", limits.typing_flood, now_ms).take(now_ms):
                 raise Flooded

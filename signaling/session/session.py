@@ -107,7 +107,13 @@ class Session:
 
     def frame(self, message: ServerMessage, request_id: int | None = None) -> bytes:
         """The payload of a message; a reliable one is numbered and kept. Raises: OutboxOverflow."""
-        return self._frame(message.TYPE, message, request_id, message.RELIABLE)
+        codec, outbox = self.codec, self.outbox
+        body = codec.encode(message)
+        if not message.RELIABLE:
+            return codec.envelope(message.TYPE, body, request_id, None)
+        payload = codec.envelope(message.TYPE, body, request_id, outbox.last_seq + 1)
+        outbox.keep(payload)
+        return payload
 
     def frame_ok(self, request_id: int | None) -> bytes:
         """As `frame`, of an `ok` that says no more. Raises: OutboxOverflow."""
@@ -125,7 +131,13 @@ class Session:
         reliable: bool = True,
     ) -> bytes:
         """As `frame`, of a type and plain data. Raises: OutboxOverflow."""
-        return self._frame(type_, data, request_id, reliable)
+        codec, outbox = self.codec, self.outbox
+        body = None if data is None else codec.encode(data)
+        if not reliable:
+            return codec.envelope(type_, body, request_id, None)
+        payload = codec.envelope(type_, body, request_id, outbox.last_seq + 1)
+        outbox.keep(payload)
+        return payload
 
     def facts(self, now_ms: int) -> SessionFacts:
         """All that another node needs to go on with this session."""
@@ -149,16 +161,6 @@ class Session:
         self._controls.keep_to(facts.control_tokens, now_ms)
         self._malformed = facts.malformed
         self._refusals = facts.refusals
-
-    def _frame(self, type_: str, data: object, request_id: int | None, reliable: bool) -> bytes:
-        codec = self.codec
-        body = None if data is None else codec.encode(data)
-        if not reliable:
-            return codec.envelope(type_, body, request_id, None)
-        outbox = self.outbox
-        payload = codec.envelope(type_, body, request_id, outbox.last_seq + 1)
-        outbox.keep(payload)
-        return payload
 
     def _controls_left(self, now_ms: int) -> float:
         return self._limits.control_frames.burst if self._controls is None else self._controls.left(now_ms)
