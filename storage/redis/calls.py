@@ -22,8 +22,9 @@ from signaling.call.states import RELAYING, EndReason, State
 from signaling.ports import CallStore, StoredCall, Untold
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
-from storage.redis.partitions import ask_each, ask_those_there, store_ms
+from storage.redis.partitions import ask_each, store_ms
 from storage.redis.replicas import Replicas
+from storage.redis.sorted_partitions import SortedPartitions
 from storage.redis.untold import UntoldChanges, as_member
 
 CLAIM_AGE_MS = 10_000
@@ -63,6 +64,7 @@ class RedisCallStore:
         self.unconfirmed: Callable[[], None] = lambda: None
         """Told of commits that were to reach a replica, and may not have."""
         self._deadline_keys = [keys.call_deadlines(n) for n in range(CALL_PARTITIONS)]
+        self._deadlines = SortedPartitions(redis, self._deadline_keys)
         self._state_keys = [keys.call_states(n) for n in range(CALL_PARTITIONS)]
         self._ended_keys = [keys.calls_ended(n) for n in range(CALL_PARTITIONS)]
         self._visit_keys = [keys.calls_to_visit(n) for n in range(CALL_PARTITIONS)]
@@ -159,14 +161,7 @@ class RedisCallStore:
         with unavailable_when_away():
             # Asked first: time that passes until the partitions are read makes a timer late, never early.
             latest = await store_ms(self._redis) - overdue_ms
-            replies: list[list[tuple[bytes, float]]] = await ask_those_there(
-                self._redis,
-                self._deadline_keys,
-                lambda pipe, key: pipe.zrangebyscore(
-                    key, "-inf", latest, start=0, num=limit, withscores=True
-                ),
-                absent=(),
-            )
+            replies = await self._deadlines.first(limit, up_to=latest)
         found = sorted((score, member) for reply in replies for member, score in reply)
         return [CallId(member.decode()) for _, member in found[:limit]]
 
@@ -203,6 +198,7 @@ class RedisEndedCalls:
         self._keys = keys
         self._recorded = load_script(redis, "call_recorded")
         self._ended_keys = [keys.calls_ended(n) for n in range(CALL_PARTITIONS)]
+        self._ended = SortedPartitions(redis, self._ended_keys)
 
     async def waiting(self, *, passing_over: Collection[CallId]) -> Waiting:
         """See the port; at most `_SHARE` calls of each partition."""
@@ -211,12 +207,7 @@ class RedisEndedCalls:
             now_ms = await store_ms(self._redis)
             # As many more as are passed over, so that these cannot hide the others.
             shares = [_SHARE + beside[n] for n in range(CALL_PARTITIONS)]
-            replies: list[list[tuple[bytes, float]]] = await ask_those_there(
-                self._redis,
-                list(zip(self._ended_keys, shares, strict=True)),
-                lambda pipe, asked: pipe.zrange(asked[0], 0, asked[1] - 1, withscores=True),
-                absent=(),
-            )
+            replies = await self._ended.first(shares if beside else _SHARE)
             total = sum(map(len, replies))
             full = [n for n, reply in enumerate(replies) if len(reply) == shares[n]]
             if full:

@@ -15,7 +15,8 @@ from base.ids import CallId
 from jobs.ports import TurnVisits, Visit, Visits
 from storage.redis.client import load_script, unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
-from storage.redis.partitions import ask_those_there, store_ms
+from storage.redis.partitions import store_ms
+from storage.redis.sorted_partitions import SortedPartitions
 
 
 class RedisTurnVisits:
@@ -26,6 +27,7 @@ class RedisTurnVisits:
         self._take = load_script(redis, "turn_take")
         self._takings = count()
         self._keys = [keys.calls_to_visit(n) for n in range(CALL_PARTITIONS)]
+        self._visits = SortedPartitions(redis, self._keys)
 
     async def take(self, *, limit: int, lease_ms: int) -> Visits:
         with unavailable_when_away():
@@ -67,11 +69,8 @@ class RedisTurnVisits:
 
     async def _due(self, now_ms: int) -> list[tuple[float, str]]:
         """The partitions in which something is due, the longest overdue first, each with since when."""
-        firsts: list[Any] = await ask_those_there(
-            self._redis, self._keys, lambda pipe, key: pipe.zrange(key, 0, 0, withscores=True), absent=()
-        )
-        found = [(first[0][1], key) for first, key in zip(firsts, self._keys, strict=True) if first]
-        return sorted((since, key) for since, key in found if since <= now_ms)
+        firsts = await self._visits.first(1, up_to=now_ms)
+        return sorted((first[0][1], key) for first, key in zip(firsts, self._keys, strict=True) if first)
 
     def _key(self, visit: Visit) -> str:
         return self._keys[call_partition(visit.call_id)]

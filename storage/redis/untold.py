@@ -14,7 +14,8 @@ from base.ids import CallId, NodeId
 from signaling.ports import Untold
 from storage.redis.client import unavailable_when_away
 from storage.redis.keys import CALL_PARTITIONS, Keys, call_partition
-from storage.redis.partitions import ask_each, ask_those_there, store_ms
+from storage.redis.partitions import ask_each, store_ms
+from storage.redis.sorted_partitions import SortedPartitions
 
 _AGAIN_AFTER_MS = 1_000
 _LONGEST_PAUSE_MS = 3_000
@@ -26,6 +27,7 @@ class UntoldChanges:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = [keys.calls_untold(n) for n in range(CALL_PARTITIONS)]
+        self._changes = SortedPartitions(redis, self._keys)
 
     async def remove(self, changes: Collection[Untold]) -> None:
         """Raises: Unavailable."""
@@ -39,14 +41,7 @@ class UntoldChanges:
         """What is due, the longest waiting first. Raises: Unavailable."""
         with unavailable_when_away():
             now_ms = await store_ms(self._redis)
-            replies: list[list[tuple[bytes, float]]] = await ask_those_there(
-                self._redis,
-                self._keys,
-                lambda pipe, key: pipe.zrangebyscore(
-                    key, "-inf", now_ms, start=0, num=limit, withscores=True
-                ),
-                absent=(),
-            )
+            replies = await self._changes.first(limit, up_to=now_ms)
             found = sorted((score, member) for reply in replies for member, score in reply)
             due = [(member, change) for _, member in found[:limit] if (change := _parsed(member)) is not None]
             # Only of those that stand there still: what was acknowledged meanwhile must not come back.
