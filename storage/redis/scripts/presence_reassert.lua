@@ -9,6 +9,9 @@
 -- The row of an older session stands there only after a loss, when that session was quicker to put itself back. Which is
 -- the newer tells the id, which begins with the time (UUIDv7).
 
+-- As in presence_register.lua.
+local KEPT_S = 90 * 86400
+
 local user, node, session = KEYS[1], ARGV[2], ARGV[3]
 local field = 'session:' .. ARGV[1]
 
@@ -49,4 +52,5 @@ end
 local now = redis.call('TIME')
 local generation = string.format('%.0f', math.max(now[1] * 1000000 + now[2], least))
 redis.call('HSET', user, field, node .. ' ' .. session .. ' ' .. generation)
+redis.call('EXPIRE', user, KEPT_S)
 return {'registered', generation, known[4] and 1 or 0, older}

@@ -8,6 +8,10 @@
 --         {"revoked"}
 --         {"full", device, row, ...} with the rows that count
 
+-- The slot goes 90 days after the last session began, or everybody who was ever here would stay: what it says is over by
+-- then, and blocks, which are a key of their own, are held against the archive as soon as `blocks_known` is missing.
+local KEPT_S = 90 * 86400
+
 local user, device, node, session = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local field, away_field = 'session:' .. device, 'away:' .. device
 
@@ -58,4 +62,5 @@ else
     redis.call('HDEL', user, away_field)
   end
 end
+redis.call('EXPIRE', user, KEPT_S)
 return {'registered', written, before, known[5], known[6], known[7] and 1 or 0, away}

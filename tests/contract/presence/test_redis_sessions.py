@@ -47,6 +47,23 @@ async def test_a_registered_session_is_found_by_user_and_device(
     assert await sessions.where(phone.user_id, DeviceId("another")) is None
 
 
+async def test_a_slot_is_kept_for_a_while_after_the_last_session_began(
+    sessions: RedisSessions, registration: Make, redis: Redis, keys: Keys
+) -> None:
+    """Else everybody who was ever here would fill the store for good. Each session begins the time anew; blocks stay."""
+    phone = registration()
+    slot, blocks = keys.user(phone.user_id), keys.blocks(phone.user_id)
+    await redis.sadd(blocks, "somebody")
+    first = await register(sessions, phone)
+    after_a_start = await redis.ttl(slot)
+    await redis.expire(slot, 60)
+    await sessions.reassert(phone, first.generation)
+    after_a_return = await redis.ttl(slot)
+
+    assert round(after_a_start / 86_400) == round(after_a_return / 86_400) == 90
+    assert await redis.ttl(blocks) == -1
+
+
 async def test_the_newest_session_of_a_device_wins_and_names_the_one_before(
     sessions: RedisSessions, registration: Make
 ) -> None:
