@@ -113,8 +113,11 @@ class Activities(Protocol):
         """From the match's ticket to its call, unless the peer is blocked; again: the same answer."""
         ...
 
-    async def return_from_call(self, ref: SeatRef, *, apart_s: float, caller: Caller | None = None) -> bool:
-        """From the call back to the ticket; for `apart_s` the peer is not met by a new ticket."""
+    async def return_from_call(self, ref: SeatRef, *, apart_s: float) -> bool:
+        """From the call back to the ticket; for `apart_s` the peer is not met by a new ticket.
+
+        On nobody's behalf: the place is the device's, whatever session it has, and whoever ends the call returns it.
+        """
         ...
 
     async def restore_call(

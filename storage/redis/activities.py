@@ -85,19 +85,12 @@ class RedisActivities:
             raise UnknownSession
         return _ENTERED[reply]
 
-    async def return_from_call(self, ref: SeatRef, *, apart_s: float, caller: Caller | None = None) -> bool:
+    async def return_from_call(self, ref: SeatRef, *, apart_s: float) -> bool:
         with unavailable_when_away():
             reply = await self._return(
                 keys=[self._keys.user(ref.user_id), self._keys.recent(ref.user_id)],
-                args=[
-                    *_activities(ref),
-                    ref.peer_id,
-                    round(apart_s * 1000),
-                    *_device_and_caller_args(caller),
-                ],
+                args=[*_activities(ref), ref.peer_id, round(apart_s * 1000)],
             )
-        if reply == _STRANGER:
-            raise UnknownSession
         return bool(reply)
 
     async def restore_call(
@@ -163,10 +156,6 @@ class RedisActivities:
 
 def _caller_args(caller: Caller) -> list[str | int]:
     return [] if caller.session_id is None else [caller.session_id, caller.generation]
-
-
-def _device_and_caller_args(caller: Caller | None) -> list[str | int]:
-    return [] if caller is None else [caller.device_id, *_caller_args(caller)]
 
 
 def _row_args(caller: Caller | None) -> tuple[str, str, int]:

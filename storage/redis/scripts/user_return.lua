@@ -3,16 +3,8 @@
 -- KEYS[1] {u}:user    KEYS[2] {u}:recent
 -- ARGV[1] activity of the ticket    ARGV[2] activity of the call    ARGV[3] the peer's user id
 -- ARGV[4] for how long the two do not meet again, ms
--- ARGV[5] device, ARGV[6] its session and ARGV[7] that one's generation, if its row has to be there
--- Result: 1 if the slot names the ticket now, 0 if the user does something else, 'stranger' where that row is missing or
--- another's
-if ARGV[6] then
-  local row = redis.call('HGET', KEYS[1], 'session:' .. ARGV[5])
-  local session, generation = string.match(row or '', '^%S+ (%S+) (%S+)')
-  if session ~= ARGV[6] or generation ~= ARGV[7] then
-    return 'stranger'
-  end
-end
+-- Result: 1 if the slot names the ticket now, 0 if the user does something else
+-- It is nobody's session that asks: the place is the device's, and whoever ends the call returns it, also for the other.
 -- Whoever may be met again is remembered for a day more, to come last.
 local KEPT_MS = 86400000
 local time = redis.call('TIME')

@@ -34,7 +34,6 @@ Change = Callable[[RedisActivities, Caller | None], Awaitable[object]]
 CHANGES: dict[str, Change] = {
     "join": lambda slots, caller: slots.join(ANN, caller or Caller(PHONE), Queued("dating", TicketId("t-2"))),
     "enter": lambda slots, caller: slots.enter_call(REF, caller),
-    "return": lambda slots, caller: slots.return_from_call(REF, apart_s=60, caller=caller),
     "restore": lambda slots, caller: slots.restore_call(
         ANN, caller or Caller(PHONE), IN_CALL, came_from=QUEUED, queued_at=1_000
     ),
@@ -106,7 +105,7 @@ async def test_a_known_session_goes_all_the_way(
     assert (await activities.join(ANN, ME, QUEUED)).taken
     assert await activities.enter_call(REF, ME) is Entered.ENTERED
     assert (await activities.read(ANN)).activity == IN_CALL
-    assert await activities.return_from_call(REF, apart_s=60, caller=ME)
+    assert await activities.return_from_call(REF, apart_s=60)
     assert (await activities.read(ANN)).activity == QUEUED
 
 
@@ -144,7 +143,7 @@ async def test_who_went_back_from_the_call_is_not_put_into_it_again(
     await redis.hset(keys.user(ANN), "session:phone", "node-1 session-1 7")
     await activities.join(ANN, ME, QUEUED)
     await activities.enter_call(REF, ME)
-    await activities.return_from_call(REF, apart_s=60, caller=ME)
+    await activities.return_from_call(REF, apart_s=60)
 
     assert not await activities.restore_call(ANN, ME, IN_CALL, came_from=QUEUED, queued_at=1_000)
     assert (await activities.read(ANN)).activity == QUEUED
@@ -176,6 +175,10 @@ async def test_a_slot_says_what_was_done_last_by_whoever_it_knows(redis_url: str
                     over = held == IN_CALL or (held == QUEUED and not returned)
                     assert await slots.free(REF, apart_s=0) is over
                     held, returned = (None, False) if over else (held, returned)
+                case "return":
+                    assert await slots.return_from_call(REF, apart_s=60) is (held is not None)
+                    if held is not None:
+                        held, returned = QUEUED, True
                 case _ if not known:
                     with pytest.raises(UnknownSession):
                         await _change(slots, step)
@@ -187,10 +190,6 @@ async def test_a_slot_says_what_was_done_last_by_whoever_it_knows(redis_url: str
                     fits = held == IN_CALL or (held == QUEUED and not returned)
                     assert (await slots.enter_call(REF, ME) is Entered.ENTERED) is fits
                     held = IN_CALL if fits else held
-                case "return":
-                    assert await slots.return_from_call(REF, apart_s=60, caller=ME) is (held is not None)
-                    if held is not None:
-                        held, returned = QUEUED, True
                 case "restore":
                     fits = held in (None, IN_CALL) or not returned
                     restored = await slots.restore_call(ANN, ME, IN_CALL, came_from=QUEUED, queued_at=1_000)
