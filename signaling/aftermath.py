@@ -371,4 +371,6 @@ def seat_ref(call: Call, seat: Seat) -> SeatRef:
 def is_hosted(local: LocalCall, router: Router) -> bool:
     """Whether a seat of the call has its session on this node, so that its timers are this node's to fire."""
     call = local.view
-    return call.state is not State.ENDED and any(router.is_this(call.seat(seat).node_id) for seat in SEATS)
+    return call.state is not State.ENDED and (
+        router.is_this(call.a.node_id) or router.is_this(call.b.node_id)
+    )

@@ -358,7 +358,7 @@ class CallService:
     def _close_windows(self, call: LocalCall) -> None:
         """By the last answer that was relayed, whoever may not send video sends none."""
         view = call.view
-        if any(view.seat(seat).video_off_at is not None for seat in SEATS):
+        if view.a.video_off_at is not None or view.b.video_off_at is not None:
             stopped = tuple(seat for seat in SEATS if not view.seat(seat).video_allowed)
             self._commits.soon(self._commits.decide_quietly(call, events.VideoStopped(stopped)))
 

@@ -329,9 +329,9 @@ class Negotiations:
     @property
     def may_have_video(self) -> bool:
         """Whether somebody may be sending video: by the last answer, or by one to an open offer that is on its way."""
-        return self.has_video or (
-            bool(self._open) and any(offer.description.has_live_video for offer in self._open.values())
-        )
+        if self.has_video:
+            return True
+        return bool(self._open) and any(offer.description.has_live_video for offer in self._open.values())
 
     @property
     def is_open(self) -> bool:
@@ -357,19 +357,19 @@ class Negotiations:
         trickle = self._trickles.get((seat, key))
         if trickle is None:
             # Early candidates may name any number ahead; only the newest of a seat can still get its offer.
-            for old in [old for old in self._trickles if old[0] == seat and not self._is_known(old[1])]:
-                del self._trickles[old]
+            for place in tuple(self._trickles):
+                if place[0] == seat and not self._is_known(place[1]):
+                    del self._trickles[place]
             trickle = self._trickles[seat, key] = _Trickle(*key)
         return trickle
 
     def _forget_trickles(self) -> None:
         """Forgets what belongs to no negotiation any more; called whenever one is over."""
         self._flowing.clear()
-        self._trickles = {
-            (seat, key): trickle
-            for (seat, key), trickle in self._trickles.items()
-            if self._is_known(key) or key[1] > self._last[key[0]]
-        }
+        for place in tuple(self._trickles):
+            key = place[1]
+            if not self._is_known(key) and key[1] <= self._last[key[0]]:
+                del self._trickles[place]
 
     def _is_known(self, key: Key) -> bool:
         return key in self._open or key == self._current

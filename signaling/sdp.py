@@ -67,7 +67,10 @@ class Description(msgspec.Struct, frozen=True):
 
     @property
     def has_live_video(self) -> bool:
-        return any(section.live and section.kind == "video" for section in self.sections)
+        for section in self.sections:  # noqa: SIM110  a generator takes three times as long, and this is asked often
+            if section.live and section.kind == "video":
+                return True
+        return False
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -205,6 +208,8 @@ def _section(text: str, begin: int, end: int, session_ufrag: str | None) -> Medi
 
 
 def _session_ufrag(session: str) -> str | None:
+    if "ice-ufrag" not in session:
+        return None
     found = _SESSION_UFRAG.findall(session)
     if not found:
         return None
