@@ -153,7 +153,9 @@ def _entry(row: asyncpg.Record) -> consent.Entry:
 class PostgresConsentLogs:
     """Deletes logs that have been kept for `kept_ms` since their call ended."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, kept_ms: int, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", *, kept_ms: int, timeout_s: float = 20.0
+    ) -> None:
         self._pool = pool
         self._kept_ms = kept_ms
         self._timeout_s = timeout_s

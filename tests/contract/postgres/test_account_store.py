@@ -332,6 +332,33 @@ async def test_sign_ins_are_listed_by_last_use(store: AccountStore, user: User, 
     assert (listed[0].created_at, listed[0].expires_at) == (NOW, later.expires_at)
 
 
+async def test_a_long_sign_in_goes_token_by_token_and_then_itself(
+    store: AccountStore, user: User, pool: Any
+) -> None:
+    """Thousands of tokens hang on one that was used for a month: no share may be larger than it was asked for."""
+    family = a_family(user.id, token=a_token(NOW - 40 * DAY))
+    await store.start_family(family)
+    for number in range(6):
+        await pool.execute(
+            """
+            INSERT INTO accounts.refresh_tokens (token_hash, family_id, issued_at, expires_at)
+            SELECT decode(repeat($2, 32), 'hex'), family_id, issued_at, expires_at
+            FROM accounts.refresh_tokens WHERE family_id = $1 LIMIT 1
+            """,
+            family.id,
+            f"0{number}",
+        )
+    shares, families = [], []
+    while share := await store.purge_expired(NOW, 3):
+        shares.append(share)
+        families.append(
+            await pool.fetchval("SELECT count(*) FROM accounts.token_families WHERE id = $1", family.id)
+        )
+
+    assert shares == [3, 3, 1, 1]
+    assert families == [1, 1, 1, 0]
+
+
 async def test_what_ran_out_is_purged_a_portion_at_a_time(
     store: AccountStore, user: User, family: NewFamily, pool: Any
 ) -> None:
