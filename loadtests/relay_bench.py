@@ -8,7 +8,8 @@ The hub is all of Minuet in one process, as `minuet serve --all-in-one` runs it:
 gate, limits, sequence numbers and metrics, the matchmaker and the worker beside them. Its pairs are people who queued,
 were matched, accepted and said that their media flows, and it answers each message with `ok`. The others check a token,
 write presence, pair by Redis lists, and pass on (`loadtests/peers`); what runs on Node is left out, with a note, until
-`make bench-peers` has installed it.
+`make bench-peers` has installed it. `aiohttp-ok` is plain aiohttp with the hub's promises and without its checks: an `ok` to each
+message, and an outbox.
 
 Each server runs on core 0, the clients on core 1, Valkey and PostgreSQL where there is room (Linux). What counts is the
 CPU time that the kernel charges to the server's process, user and system, per delivered message: it survives a machine that

@@ -15,14 +15,23 @@ from loadtests.edge.targets import ICE, MESSAGES, SDP, SIZES
 from loadtests.hub.world import Account
 from loadtests.swarm import canned
 
+
+def _around_number(message: bytes) -> tuple[bytes, bytes]:
+    """What stands ahead of a message's `id` and behind it."""
+    begin, mark, rest = message.partition(b'"id":')
+    return begin + mark, rest.lstrip(b"0123456789")
+
+
 CANDIDATES_PER_NEGOTIATION: Final = 40
 """As many as the hub lets each side send before it wants a new offer."""
 _CANDIDATE: Final = {"candidate": "candidate:8421 1 udp 2122260223 192.0.2.177 46154 typ host", "mid": "0"}
-_NEWS: Final = (b'{"type":"ok"', b'{"type":"call.state"')
+_OK: Final = b'{"type":"ok"'
+_NEWS: Final = (_OK, b'{"type":"call.state"')
 PING: Final = b'{"type":"ping"'
 _RELAYED: Final = (b'{"type":"call.candidates"', b'{"type":"call.offer"', b'{"type":"call.answer"')
 PONG: Final = b'{"type":"pong"}'
 _EVENT: Final = b'42["message",'
+_NUMBERED: Final = {kind: _around_number(message) for kind, message in MESSAGES.items()}
 _EVENTS: Final = {kind: _EVENT + message + b"]" for kind, message in MESSAGES.items()}
 
 
@@ -101,6 +110,27 @@ class PeerTalk:
 
     def aside(self, message: bytes) -> bytes | None:
         return None
+
+
+class PromisedTalk(PeerTalk):
+    """The same with a server that answers: numbers its requests, and acknowledges with every message."""
+
+    def __init__(self, account: Account, seat: int, *, meets: bool) -> None:
+        super().__init__(account, seat, meets=meets)
+        self._ids = itertools.count(3)
+        self._seq = 0
+
+    def heard(self, message: bytes) -> Sequence[bytes]:
+        self._seq += 1
+        return super().heard(message)
+
+    def say(self, kind: str) -> bytes:
+        begin, end = _NUMBERED[kind]
+        return b'%b%d,"ack":%d%b' % (begin, next(self._ids), self._seq, end)
+
+    def delivered(self, message: bytes) -> bool:
+        self._seq += 1
+        return not message.startswith(_OK)
 
 
 class SocketIoTalk(PeerTalk):

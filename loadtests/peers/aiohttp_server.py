@@ -1,4 +1,8 @@
-"""The relay on aiohttp's own WebSockets with orjson and redis-py, as one writes it for one process."""
+"""The relay on aiohttp's own WebSockets with orjson and redis-py, as one writes it for one process.
+
+With `BENCH_PROMISES=1` it makes the promises that Minuet makes to a client, and still checks nothing: each message is answered
+by an `ok`, and whatever was sent is kept until the client acknowledges it. So it shows what the promises cost, whoever makes them.
+"""
 
 import asyncio
 import gc
@@ -9,6 +13,7 @@ import socket
 import time
 import uuid
 from base64 import urlsafe_b64decode
+from collections import deque
 from typing import Any, Final
 
 import orjson
@@ -17,7 +22,9 @@ import uvloop
 from aiohttp import WSMsgType, web
 
 PREFIX: Final = os.environ["BENCH_PREFIX"]
+PROMISES: Final = os.environ.get("BENCH_PROMISES") == "1"
 PRESENCE_S: Final = 60
+OUTBOX: Final = 128
 CONNECTIONS: Final = 32
 JOIN: Final = """
 local other = redis.call('LPOP', KEYS[2])
@@ -58,6 +65,11 @@ class Peer:
         self.partner: Peer | None = None
         self.seq = 0
 
+    async def take(self, message: dict[str, Any]) -> None:
+        """Passes a message on."""
+        assert self.partner is not None
+        await self.partner.tell(message["type"], message["data"])
+
     async def tell(self, type_: str, data: Any) -> None:
         """Sends the next message."""
         self.seq += 1
@@ -65,6 +77,37 @@ class Peer:
         await self.socket.send_frame(
             orjson.dumps({"type": type_, "seq": self.seq, "data": data}), WSMsgType.TEXT
         )
+
+
+class PromisingPeer(Peer):
+    """Keeps what it sends until it is acknowledged, and says `ok` to each message that was passed on."""
+
+    __slots__ = ("outbox",)
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        super().__init__(socket)
+        self.outbox: deque[tuple[int, bytes]] = deque()
+
+    async def tell(self, type_: str, data: Any) -> None:
+        await self._send({"type": type_, "seq": self.seq + 1, "data": data})
+
+    async def take(self, message: dict[str, Any]) -> None:
+        """Passes a message on and answers it."""
+        outbox, seen = self.outbox, message["ack"]
+        while outbox and outbox[0][0] <= seen:
+            outbox.popleft()
+        assert self.partner is not None
+        await self.partner.tell(message["type"], message["data"])
+        await self._send({"type": "ok", "id": message["id"], "seq": self.seq + 1})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if len(self.outbox) >= OUTBOX:
+            await self.socket.close(code=4006)
+            return
+        self.seq += 1
+        payload = orjson.dumps(message)
+        self.outbox.append((self.seq, payload))
+        await self.socket.send_frame(payload, WSMsgType.TEXT)
 
 
 class Relay:
@@ -82,14 +125,14 @@ class Relay:
             protocols=("minuet.v1.json",), compress=False, max_msg_size=64 * 1024, decode_text=False
         )
         await socket.prepare(request)
-        me = Peer(socket)
+        me = PromisingPeer(socket) if PROMISES else Peer(socket)
         try:
             async for frame in socket:
                 if frame.type is not WSMsgType.TEXT:
                     break
                 message = orjson.loads(frame.data)
                 if me.partner is not None:
-                    await me.partner.tell(message["type"], message["data"])
+                    await me.take(message)
                 elif not me.user:
                     await self._start(me, message["data"]["token"])
                 else:

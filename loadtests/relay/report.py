@@ -22,7 +22,7 @@ class Goal:
     figure: str
     at_least: bool
     ratios: Mapping[str, float]
-    """By the other's name on the command line."""
+    """By the other's name on the command line; those without a goal are there to compare with."""
 
 
 GOALS: Final = (
@@ -84,7 +84,7 @@ def figures_table(results: Sequence[Results]) -> str:
 
 
 def goals_table(ours: Results, others: Mapping[str, Results]) -> str:
-    """Our ratio to each other server, with what it was meant to be, and whether it is."""
+    """Our ratio to each other server, with what it was meant to be, where it was, and whether it is."""
     mine = ours.rows()
     theirs = {key: other.rows() for key, other in others.items()}
     lines = [
@@ -94,7 +94,10 @@ def goals_table(ours: Results, others: Mapping[str, Results]) -> str:
     for goal in GOALS:
         cells = []
         for key, other in theirs.items():
-            ratio, meant = mine[goal.figure] / other[goal.figure], goal.ratios[key]
+            ratio, meant = mine[goal.figure] / other[goal.figure], goal.ratios.get(key)
+            if meant is None:
+                cells.append(f"{ratio:.2f}")
+                continue
             reached = ratio >= meant if goal.at_least else ratio <= meant
             sign = ">=" if goal.at_least else "<="
             cells.append(f"{ratio:.2f} ({sign} {meant:g}: {'reached' if reached else 'missed'})")

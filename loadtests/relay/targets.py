@@ -1,7 +1,8 @@
 """The servers that `relay_bench` compares: Minuet's whole hub, and relays as one writes them on other ground.
 
 Each of the others does the same fair work: it checks the token's HMAC, writes presence in Redis when somebody comes, pairs people by
-Redis lists, and passes on what one of a pair sends, decoded, numbered and encoded again. Nothing more.
+Redis lists, and passes on what one of a pair sends, decoded, numbered and encoded again. Nothing more; one of them also makes
+the promises that Minuet makes to a client, an `ok` to each message and an outbox, to show what those cost anywhere.
 """
 
 import json
@@ -21,7 +22,7 @@ from typing import Final, Protocol
 from loadtests.edge.server_process import ServerProcess
 from loadtests.hub.processes import SERVER_CORE, running, running_part
 from loadtests.hub.swarm import HANDSHAKE, Swarm
-from loadtests.hub.talk import HubTalk, PeerTalk, SocketIoTalk, Talk
+from loadtests.hub.talk import HubTalk, PeerTalk, PromisedTalk, SocketIoTalk, Talk
 from loadtests.hub.world import Account, World
 
 PEERS: Final = Path(__file__).parents[1] / "peers"
@@ -92,6 +93,8 @@ class Peer:
     handshake: bytes = HANDSHAKE
     package: str | None = None
     """Of npm, without which it does not run."""
+    promises: bool = False
+    """Whether it answers each message and keeps what it sends until it is acknowledged."""
 
     def missing(self) -> str | None:
         if self.package is None:
@@ -118,6 +121,7 @@ class Peer:
             "BENCH_REDIS_URL": world.environment["MINUET_REDIS_URL"],
             "BENCH_SECRET": world.environment["MINUET_AUTH_SECRET"],
             "BENCH_PREFIX": keys,
+            "BENCH_PROMISES": "1" if self.promises else "0",
             "NODE_ENV": "production",
         }
         with running(self.command, SERVER_CORE, environment) as server:
@@ -144,9 +148,17 @@ _SOCKET_IO: Final = (
     b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 HUB: Final = Hub()
-AIOHTTP: Final = Peer("aiohttp + orjson", (sys.executable, "-m", "loadtests.peers.aiohttp_server"))
+_AIOHTTP: Final = (sys.executable, "-m", "loadtests.peers.aiohttp_server")
+AIOHTTP: Final = Peer("aiohttp + orjson", _AIOHTTP)
+AIOHTTP_OK: Final = Peer("the same with ok and outbox", _AIOHTTP, PromisedTalk, promises=True)
 WS: Final = Peer("Node ws + Redis", _node("ws_server.mjs"), package="ws")
 SOCKET_IO: Final = Peer(
     "Socket.IO + Redis", _node("socketio_server.mjs"), SocketIoTalk, _SOCKET_IO, package="socket.io"
 )
-ALL: Final[dict[str, Target]] = {"hub": HUB, "aiohttp": AIOHTTP, "ws": WS, "socket.io": SOCKET_IO}
+ALL: Final[dict[str, Target]] = {
+    "hub": HUB,
+    "aiohttp": AIOHTTP,
+    "aiohttp-ok": AIOHTTP_OK,
+    "ws": WS,
+    "socket.io": SOCKET_IO,
+}

@@ -10,7 +10,7 @@ from loadtests import match_bench, relay_bench
 from loadtests.edge.targets import ICE, SDP
 from loadtests.hub.world import Account, opened_world
 from loadtests.relay.report import GOALS, Results
-from loadtests.relay.targets import AIOHTTP, HUB, SOCKET_IO, WS, Peer, Target
+from loadtests.relay.targets import AIOHTTP, AIOHTTP_OK, HUB, SOCKET_IO, WS, Peer, Target
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2,
@@ -60,6 +60,16 @@ def test_hub_and_plain_aiohttp_are_compared_figure_by_figure() -> None:
     assert sum("reached" in row or "missed" in row for row in rows) == len(GOALS)
 
 
+def test_plain_aiohttp_can_make_the_promises_too() -> None:
+    """With an `ok` to each message and an outbox that clients acknowledge, it still relays all that is sent."""
+    bench = measured(HUB, AIOHTTP_OK)
+    tables = relay_bench.report(bench, TINY)
+
+    check(bench.results[AIOHTTP_OK])
+    assert "reached" not in tables
+    assert "missed" not in tables
+
+
 @pytest.mark.parametrize("target", [WS, SOCKET_IO], ids=["ws", "socket.io"])
 def test_relays_on_node_take_tokens_pair_and_pass_on(target: Peer) -> None:
     """The same clients, the same work; where its packages are installed."""
@@ -73,7 +83,9 @@ def test_relays_on_node_take_tokens_pair_and_pass_on(target: Peer) -> None:
     assert target.package in target.versions()
 
 
-@pytest.mark.parametrize("target", [AIOHTTP, WS, SOCKET_IO], ids=["aiohttp", "ws", "socket.io"])
+@pytest.mark.parametrize(
+    "target", [AIOHTTP, AIOHTTP_OK, WS, SOCKET_IO], ids=["aiohttp", "aiohttp-ok", "ws", "socket.io"]
+)
 def test_the_others_refuse_a_token_that_is_not_ours(target: Peer) -> None:
     """A relay that lets everybody in would be cheaper, and the comparison worth nothing."""
     if target.missing():
