@@ -7,6 +7,7 @@ the numbers of the pool's events tell which came first.
 """
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from base.ids import NodeId, TicketId
@@ -82,6 +83,8 @@ class WaitingRoom:
         self._claims: deque[tuple[int, TicketId]] = deque()
         self._widenings = _Alarms()
         self._due: deque[TicketId] = deque()
+        self._learnt: list[TicketId] = []
+        self._untried: deque[TicketId] = deque()
         self._leavings = _Alarms()
         self._tries = 0
         self._rejections: Counter[Rule] = Counter()
@@ -112,8 +115,27 @@ class WaitingRoom:
                 self._take_out(ticket_id)
         return None
 
+    def learn(self, ticket: Ticket, now_ms: int) -> None:
+        """Lets a ticket be found that waited before this room was there; not tried before all of them are `learnt`."""
+        entry = Entry(ticket, tier_after(self._policy, now_ms - ticket.queued_at))
+        self._count(ticket)
+        self._let_in(entry)
+        self._learnt.append(ticket.ticket_id)
+
+    def try_again(self, ticket_ids: Iterable[TicketId]) -> None:
+        """Lets `widen` try those of them that wait: more is known than when they came."""
+        self._untried += ticket_ids
+
+    def learnt(self) -> None:
+        """All are known: `widen` tries them by and by, in the order in which they were learnt."""
+        self._untried += self._learnt
+        self._learnt = []
+
     def widen(self, now_ms: int, limit: int) -> list[Pair]:
-        """Relaxes those whose time has come, at most `limit`, and tries each of them once; the pairs found."""
+        """Relaxes those whose time has come, and tries each of them once; the pairs found.
+
+        And those who have not been tried yet; at most `limit` of both.
+        """
         self._due += self._widenings.due(now_ms)
         pairs: list[Pair] = []
         while limit and self._due:
@@ -132,11 +154,17 @@ class WaitingRoom:
             found = self._try(entry, now_ms)
             if found is not None:
                 pairs.append(found)
+        while limit and self._untried:
+            limit -= 1
+            entry = self._table.get(self._untried.popleft())
+            found = None if entry is None else self._try(entry, now_ms)
+            if found is not None:
+                pairs.append(found)
         return pairs
 
     def is_behind(self) -> bool:
         """Whether `widen` left something that is due."""
-        return bool(self._due)
+        return bool(self._due or self._untried)
 
     def departing(self, now_ms: int) -> list[Ticket]:
         """The waiting tickets whose people meant to wait no longer than until now; told once."""
@@ -192,6 +220,10 @@ class WaitingRoom:
         """The waiting tickets of nodes that are not among the living."""
         return {node: list(tickets) for node, tickets in self._nodes.items() if node not in living}
 
+    def tickets(self) -> list[TicketId]:
+        """All that wait or are paused, those being claimed left out."""
+        return [*self._table.ids(), *self._paused]
+
     def node_of(self, ticket_id: TicketId) -> NodeId | None:
         """The node of a ticket that waits."""
         entry = self._table.get(ticket_id)
@@ -205,16 +237,19 @@ class WaitingRoom:
     def _arrive(self, ticket: Ticket, now_ms: int, passed: int) -> Pair | None:
         passed = max(passed, self._take_out(ticket.ticket_id))
         entry = Entry(ticket, tier_after(self._policy, now_ms - ticket.queued_at), passed)
-        self._sides[ticket.side] += 1
-        self._nodes.setdefault(ticket.node_id, set()).add(ticket.ticket_id)
+        self._count(ticket)
         # Tried before it is indexed: most of those who find somebody find them now.
         found = self._try(entry, now_ms)
         if found is None:
-            self._index.add(ticket, entry.tier, passed)
-            self._await_widening(ticket, entry.tier)
-            if ticket.leaves_at:
-                self._leavings.set(ticket.ticket_id, ticket.leaves_at)
+            self._let_in(entry)
         return found
+
+    def _let_in(self, entry: Entry) -> None:
+        ticket = entry.ticket
+        self._index.add(ticket, entry.tier, entry.passed)
+        self._await_widening(ticket, entry.tier)
+        if ticket.leaves_at:
+            self._leavings.set(ticket.ticket_id, ticket.leaves_at)
 
     def _try(self, entry: Entry, now_ms: int) -> Pair | None:
         self._tries += 1
@@ -246,6 +281,10 @@ class WaitingRoom:
             return 0
         self._forget(entry.ticket)
         return entry.passed
+
+    def _count(self, ticket: Ticket) -> None:
+        self._sides[ticket.side] += 1
+        self._nodes.setdefault(ticket.node_id, set()).add(ticket.ticket_id)
 
     def _forget(self, ticket: Ticket) -> None:
         self._sides[ticket.side] -= 1

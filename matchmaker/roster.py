@@ -36,6 +36,7 @@ class Roster:
         self._tried = dict.fromkeys(pools, clock.monotonic_ms())
         self._standing: dict[str, frozenset[str]] = {}
         self._spread: dict[str, str] = {}
+        self._next: dict[str, str] = {}
         # By pool that is another's, since when.
         self._others: dict[str, int] = {}
 
@@ -61,6 +62,10 @@ class Roster:
         """Whether this matchmaker is the one to serve a pool, as far as it knows."""
         return self._spread.get(pool, self.member) == self.member
 
+    def is_next(self, pool: str) -> bool:
+        """Whether this matchmaker is to serve a pool, or would be if the one who is were gone."""
+        return self.is_mine(pool) or self._next.get(pool) == self.member
+
     def should_give_up(self, pool: str) -> bool:
         """Whether another has been the one to serve a pool for long enough."""
         since_ms = self._others.get(pool)
@@ -75,8 +80,15 @@ class Roster:
         if known == self._standing:
             return
         self._standing, self._spread = known, spread(known)
+        self._next = {
+            pool: spread(_without(known, member)).get(pool, "") for pool, member in self._spread.items()
+        }
         mine = sorted(pool for pool in self._tried if self.is_mine(pool))
         now_ms = self._clock.monotonic_ms()
         self._others = {pool: self._others.get(pool, now_ms) for pool in self._tried if pool not in mine}
         members = len(frozenset().union(*known.values()))
         logger.info("matchmakers changed", members=members, mine=mine)
+
+
+def _without(standing: Mapping[str, frozenset[str]], member: str) -> dict[str, frozenset[str]]:
+    return {pool: members - {member} for pool, members in standing.items()}

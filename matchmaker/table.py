@@ -6,7 +6,7 @@ a ticket itself is only touched when it is chosen. Refuses to know who fits whom
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -180,6 +180,10 @@ class Table:
                 self._kinds.clear()
             kind = self._kinds[key] = Kind(ticket.region, ticket.languages, verified=ticket.verified)
         return kind
+
+    def ids(self) -> Iterable[TicketId]:
+        """Those of all tickets."""
+        return self._rows.keys()
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -13,9 +13,11 @@ import structlog
 
 from base.errors import Unavailable
 from base.policy import IntentPolicy
+from matchmaker.knowledge import EventsMissed
 from matchmaker.ports import Lease
+from matchmaker.preparation import Preparation
 from matchmaker.roster import Roster
-from matchmaker.tenure import LEASE_MS, EventsMissed, PoolLost, StoreSuspect, Tenure
+from matchmaker.tenure import LEASE_MS, PoolLost, StoreSuspect, Tenure
 from matchmaker.worker_ports import WorkerPorts
 
 _STANDBY_MS = 500
@@ -48,6 +50,7 @@ class PoolWorker:
         self._roster = roster
         # One nonce for the worker's life: its own lease, left over from a failure, is taken up again at once.
         self._nonce = ports.ids.new() if roster is None else f"{roster.member}.{ports.ids.new()}"
+        self._preparation = Preparation(pool, policy, ports)
         self._token = ""
         self._given_up_ms: int | None = None
         self._keeps_ms = 0
@@ -86,10 +89,12 @@ class PoolWorker:
                 failures = 1 if steady else failures + 1
                 await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S)) - 1])
         finally:
+            await self._preparation.forget()
             await self._give_up()
 
     async def _serve(self) -> None:
         lease = await self._take_lease()
+        prepared = await self._preparation.take()
         self._token = lease.token
         logger.info("pool taken", pool=self._pool, token=lease.token)
         metrics = self._ports.metrics
@@ -98,10 +103,12 @@ class PoolWorker:
         metrics.lease_epoch.labels(self._pool).set(float(lease.token.partition("-")[0]))
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(Tenure(self._pool, self._policy, self._ports, lease).run())
+                tasks.create_task(Tenure(self._pool, self._policy, self._ports, lease, prepared).run())
                 if self._roster is not None:
                     tasks.create_task(self._give_up_in_time(self._roster))
         finally:
+            if prepared is not None:
+                await prepared.forget()
             metrics.pool_owner.labels(self._pool).set(0)
             metrics.lease_epoch.labels(self._pool).set(0)
             for side in ("female", "male", "other"):
@@ -123,8 +130,10 @@ class PoolWorker:
             if not standing_by:
                 logger.info("standing by for pool", pool=self._pool)
                 standing_by = True
-            # Just after the other's lease could end; sooner than that only to notice one that was given up.
-            most_ms = _EAGER_MS if self._roster is not None and self._is_mine() else _STANDBY_MS
+            if self._is_next():
+                await self._preparation.heed(held_ms)
+            # Just after the other's lease could end; sooner only to notice one that was given up, or is not renewed.
+            most_ms = _EAGER_MS if self._roster is not None and self._is_next() else _STANDBY_MS
             await asyncio.sleep(min(held_ms + _JUST_AFTER_MS, most_ms) / 1000)
 
     async def _is_left_to_another(self) -> bool:
@@ -138,6 +147,10 @@ class PoolWorker:
 
     def _is_mine(self) -> bool:
         return self._roster is None or self._roster.is_mine(self._pool)
+
+    def _is_next(self) -> bool:
+        """Whether the pool is this one's where its owner is gone."""
+        return self._roster is None or self._roster.is_next(self._pool)
 
     async def _give_up_in_time(self, roster: Roster) -> None:
         taken_ms = self._ports.clock.monotonic_ms()

@@ -51,6 +51,7 @@ _SCRIPTS = (
     "trim",
     "outlook",
     "enrol",
+    "states",
 )
 _SCAN_COUNT = 500
 _DECODED_BETWEEN_BREATHS = 64
@@ -98,6 +99,12 @@ class RedisQueues:
         with unavailable_when_away():
             value: Any = await self._redis.hget(self._keys.tickets(pool), ticket_id)
         return TicketState("" if value is None else chr(value[0]))
+
+    async def states(self, pool: str, ticket_ids: Sequence[TicketId]) -> list[TicketState]:
+        if not ticket_ids:
+            return []
+        letters = await self._run("states", [self._keys.tickets(pool)], *ticket_ids)
+        return [TicketState(letter.strip("-")) for letter in letters.decode()]
 
     async def find(self, pool: str, ticket_id: TicketId) -> StoredTicket | None:
         with unavailable_when_away():

@@ -697,3 +697,36 @@ async def test_one_may_look_whether_a_pool_is_owned(queues: RedisQueues) -> None
 
     await queues.drop_lease(POOL, token)
     assert await queues.owned_for(POOL) == 0
+
+
+async def test_where_many_stand_is_told_at_once(queues: RedisQueues) -> None:
+    """In the order in which they were asked for."""
+    await claimed(queues)
+    await queues.put(EVE)
+    await queues.put(ticket_of("away"), paused=True)
+    asked = [TicketId(f"ticket-{name}") for name in ("eve", "ann", "nobody", "bob", "away")]
+
+    assert await queues.states(POOL, asked) == [
+        TicketState.WAITING,
+        TicketState.MATCHED,
+        TicketState.ABSENT,
+        TicketState.MATCHED,
+        TicketState.PAUSED,
+    ]
+    assert await queues.states(POOL, []) == []
+
+
+async def test_whoever_owns_nothing_learns_where_the_events_end(queues: RedisQueues) -> None:
+    """Without a change of who does."""
+    lease = await owner(queues)
+    await queues.put(ANN)
+    end = await queues.keep_lease(POOL, "", ttl_ms=1)
+    await queues.put(BOB)
+    (number, event), *_ = (await queues.events(POOL, end.cursor, limit=10, block_ms=10)).events
+
+    assert end.token == ""
+    assert end.number == lease.number + 1
+    assert number == end.number + 1
+    assert isinstance(event, Arrived)
+    assert event.ticket == BOB
+    assert (await queues.keep_lease(POOL, lease.token, ttl_ms=TTL_MS)).token == lease.token

@@ -221,10 +221,10 @@ class PairingMachine(RuleBasedStateMachine):
             under_way.clear()
         for truth in sorted(self.pool.values(), key=lambda truth: truth.ticket.seniority):
             if truth.state == "w":
-                arrived = Arrived(truth.ticket, truth.ticket.queued_at)
-                self._propose(self.room.hear(self.happened, arrived, self.now_ms))
+                self.room.learn(truth.ticket, self.now_ms)
             elif truth.state == "p":
                 self.room.hear(self.happened, Paused(truth.ticket.ticket_id, self.now_ms), self.now_ms)
+        self.room.learnt()
 
     @precondition(lambda self: self.proposed)
     @rule(seat=st.sampled_from(["a", "b"]), deed=st.sampled_from(["leave", "pause", "blink"]))
@@ -286,7 +286,7 @@ class PairingMachine(RuleBasedStateMachine):
                 self.claim()
             while self.answers:
                 self.hear_answer()
-        for _ in range(len(self.pool) * 4 + 1):
+        for _ in range(len(self.pool) * 5 + 1):
             self.widen(4)
             while self.proposed:
                 self.claim()
