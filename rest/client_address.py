@@ -5,9 +5,11 @@ wrote it: the first address from the right that is not a trusted proxy is the cl
 client may have made up.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 from aiohttp import web
 
@@ -17,6 +19,8 @@ UNKNOWN = "unknown"
 # A chain longer than this is an attack or a loop; what is left of it is not looked at.
 LONGEST_CHAIN = 32
 SUBSCRIBER_PREFIX = 64
+_OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ def client_address(request: web.BaseRequest, trusted: TrustedProxies) -> str:
 
 def forwarded_client(peer: str, forwarded_for: Sequence[str], trusted: TrustedProxies) -> str:
     """The same from the peer's address and the texts of the header."""
+    if not trusted.networks and _IPV4.fullmatch(peer):
+        return peer  # as the kernel says it: nothing to be shortened, and nobody behind it to be looked for
     address = parse_address(peer)
     if address is None:
         return UNKNOWN

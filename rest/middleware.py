@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from prometheus_client import Counter
 
 from base.clock import Clock
 from base.errors import ErrorCode, MinuetError
@@ -75,9 +76,13 @@ def observe(
 def request_counter(metrics: RestMetrics, route: str, method: str) -> Callable[[int], None]:
     """For what is answered at once, before the middlewares: its line in the log and its numbers are the same."""
     seconds = metrics.seconds.labels(route)
+    by_status: dict[int, Counter] = {}
 
     def answered(status: int) -> None:
-        metrics.requests.labels(route, method, status).inc()
+        counter = by_status.get(status)
+        if counter is None:
+            counter = by_status[status] = metrics.requests.labels(route, method, int(status))
+        counter.inc()
         seconds.observe(0)
         log.info("request", route=route, method=method, status=status, ms=0)
 

@@ -40,6 +40,7 @@ class Safety:
         self._archive = archive
         self._new_id = new_id
         self._metrics = metrics
+        self._restored = metrics.restored.labels("restored")
         self._archived = Gathering(archive.blocks_of)
         self._unrestored: dict[UserId, None] = {}
 
@@ -117,7 +118,7 @@ class Safety:
             self._metrics.restored.labels("later").inc()
             return False
         self._unrestored.pop(user_id, None)
-        self._metrics.restored.labels("restored").inc()
+        self._restored.inc()
         return True
 
     async def restore_blocks_of(self, user_ids: Sequence[UserId]) -> int:

@@ -7,7 +7,6 @@ requests, handshakes in pieces, what cannot be parsed. Refuses to know who is le
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -152,7 +151,6 @@ class Doorway(asyncio.Protocol):
             transport.close()
             door.answered(refused.status)
             return
-        _keep_alive(transport)
 
         def take(transport: asyncio.Transport, connection: Connection) -> bytes:
             transport.set_protocol(connection)
@@ -165,13 +163,6 @@ class Doorway(asyncio.Protocol):
 def _address_of(transport: asyncio.Transport) -> str:
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
-
-
-def _keep_alive(transport: asyncio.Transport) -> None:
-    """Has the kernel look after a peer that has vanished, as aiohttp does for its own."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _refusal(refused: Refused) -> bytes:

@@ -85,6 +85,7 @@ class Sessions:
         self._router = router
         self._policy = policy
         self._metrics = metrics
+        self._let_in = metrics.handshakes.labels("ok")
         self._authentication = authentication
         self._registry = registry
         self._lobby = lobby
@@ -226,7 +227,7 @@ class Sessions:
         ready = session_ready(live, registered, call, unread, self._policy, self._clock.now_ms())
         live.greet(ready, greeting.request_id)
         self._hub.wake(live)
-        self._metrics.handshakes.labels("ok").inc()
+        self._let_in.inc()
         logger.info(
             "session started",
             session_id=live.id,

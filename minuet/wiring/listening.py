@@ -51,7 +51,10 @@ class Server:
         if number not in self._listening:
             self._listening[number] = None
             loop = asyncio.get_running_loop()
-            self._listening[number] = await loop.create_server(self._make, sock=door.dup(), backlog=_BACKLOG)
+            ours = door.dup()
+            # Inherited by every socket that is accepted: the kernel looks after peers that have vanished.
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._listening[number] = await loop.create_server(self._make, sock=ours, backlog=_BACKLOG)
 
     async def leave(self, number: int) -> None:
         """Leaves that socket to others again; who was accepted is served on."""

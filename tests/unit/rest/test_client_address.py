@@ -97,3 +97,24 @@ def test_any_header_gives_an_address_or_unknown(peer: str, header: str) -> None:
     address = forwarded_client(peer, [header], PROXIES)
 
     assert address == UNKNOWN or forwarded_client(address, "", PROXIES) == address
+
+
+@pytest.mark.parametrize(
+    ("peer", "client"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("255.255.255.255", "255.255.255.255"),
+        ("0.0.0.0", "0.0.0.0"),  # noqa: S104  an address like any other here
+        ("256.1.1.1", UNKNOWN),
+        ("1.2.3", UNKNOWN),
+        ("1.2.3.4.5", UNKNOWN),
+        ("01.2.3.4", UNKNOWN),
+        ("1.2.3.4:80", "1.2.3.4"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("", UNKNOWN),
+    ],
+)
+def test_without_proxies_the_peer_is_the_client(peer: str, client: str) -> None:
+    """In one form, whatever the header says; what is no address is nobody."""
+    assert forwarded_client(peer, ["9.9.9.9"], TrustedProxies()) == client
