@@ -96,12 +96,9 @@ class Aftermath:
                 ]
             )
             for seat in SEATS:
-                live = self.session_of(call, seat)
                 known = local.shown.get(seat, before)
-                if self._show(local, seat, call, known, explicit=not told_here) and live is not None:
-                    for to, message in messages:
-                        if to == seat:
-                            live.push(message)
+                described = None if told_here else [message for to, message in messages if to == seat]
+                self._show(local, seat, call, known, described)
             if freeing is not None:
                 await freeing
             for effect in effects:
@@ -164,7 +161,8 @@ class Aftermath:
             known = local.shown.get(seat, before)
             live = self.session_of(call, seat)
             was_in_it = live is not None and live.call_id == call.call_id
-            if self._show(local, seat, call, known, explicit=told is not None) and live is not None:
+            described = None if told is None else ()
+            if self._show(local, seat, call, known, described) and live is not None:
                 for item in told or ():
                     if item.seat == seat:
                         live.push_raw(item.type, item.data)
@@ -178,8 +176,7 @@ class Aftermath:
         if live.call_id != call.call_id or not call.seat(seat).freed:
             return
         local.shown[seat] = call
-        live.push(call_state(call, seat, self._clock.now_ms()))
-        live.push(call_ended(call, seat))
+        live.push_all((call_state(call, seat, self._clock.now_ms()), call_ended(call, seat)))
         self._move(live, call, seat)
         if call.seat(seat).requeued:
             # The ticket names the session, or the node, that the record does.
@@ -189,13 +186,11 @@ class Aftermath:
     def tell_only(self, local: LocalCall, call: Call, effects: Sequence[do.Effect]) -> None:
         """Tells the sessions of this node, and nobody else, what a restriction means that is not committed yet."""
         for seat in SEATS:
-            live = self.session_of(call, seat)
             known = local.shown.get(seat, local.stored.call)
-            if not self._show(local, seat, call, known) or live is None:
-                continue
-            for effect in effects:
-                if isinstance(effect, do.Send) and effect.seat == seat:
-                    live.push(effect.message)
+            described = [
+                effect.message for effect in effects if isinstance(effect, do.Send) and effect.seat == seat
+            ]
+            self._show(local, seat, call, known, described)
 
     def session_of(self, call: Call, seat: Seat) -> LiveSession | None:
         record = call.seat(seat)
@@ -210,12 +205,17 @@ class Aftermath:
                 del self._returning[session_id]
 
     def _show(
-        self, local: LocalCall, seat: Seat, call: Call, known: Call | None, *, explicit: bool = True
+        self,
+        local: LocalCall,
+        seat: Seat,
+        call: Call,
+        known: Call | None,
+        described: Sequence[ServerMessage] | None,
     ) -> bool:
         """Lets a seat's session see the call as it stands, unless it was shown something newer already.
 
-        Returns: whether this is the very next change after what it knew, and `explicit`ly described by somebody. Else it
-        has been told whatever follows from the two records.
+        `described`: what the change has to say to it, where somebody knows. Where this is the very next change after what it
+        knew, it is told that, else whatever follows from the two records. Returns: whether it was the next one.
         """
         live = self.session_of(call, seat)
         if live is None:
@@ -227,15 +227,19 @@ class Aftermath:
         if known is not None and call.version <= known.version:
             return False
         local.shown[seat] = call
+        messages: list[ServerMessage] = []
         if must_hear(seat, known, call):
-            live.push(call_state(call, seat, self._clock.now_ms()))
+            messages.append(call_state(call, seat, self._clock.now_ms()))
+        is_next = known is None or (described is not None and call.version == known.version + 1)
+        if is_next:
+            messages += described or ()
+        elif known is not None:
+            messages += [
+                message for effect in news(known, call, seat) for _, message in self._said(call, effect)
+            ]
+        live.push_all(messages)
         self._move(live, call, seat)
-        if known is None or (explicit and call.version == known.version + 1):
-            return True
-        for effect in news(known, call, seat):
-            for _, message in self._said(call, effect):
-                live.push(message)
-        return False
+        return is_next
 
     def _move(self, live: LiveSession, call: Call, seat: Seat) -> None:
         record = call.seat(seat)

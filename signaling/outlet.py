@@ -79,7 +79,7 @@ class Outlet(ABC):
     def push_all(self, messages: Sequence[ServerMessage]) -> None:
         """As `push`, of several that go together, in one write."""
         connection = self._connection
-        if connection is None or self._early is not None or connection.writing_is_paused:
+        if len(messages) < 2 or connection is None or self._early is not None or connection.writing_is_paused:
             for message in messages:
                 self.push(message)
             return

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from typing import Any
@@ -68,6 +68,10 @@ class Listener:
 
     def push(self, message: ServerMessage) -> None:
         self.heard.append((message.TYPE, msgspec.to_builtins(message)))
+
+    def push_all(self, messages: Sequence[ServerMessage]) -> None:
+        for message in messages:
+            self.push(message)
 
     def push_raw(self, type_: str, data: dict[str, Any]) -> None:
         self.heard.append((type_, data))
