@@ -35,11 +35,15 @@ async def test_the_kernel_looks_after_peers_that_vanish() -> None:
     entrance = Entrance(UpgradeSettings(), accept, lambda peer, _headers: peer, Admission(always, always))
     app[DOOR] = Door("/v1/ws", entrance, always)
     listening = listen("127.0.0.1", 0)
-    async with AsyncExitStack() as stack, aiohttp.ClientSession() as http:
+    async with AsyncExitStack() as stack:
         await serve_app(stack, app, listening)
-        async with http.get(listening.url):
+        async with aiohttp.ClientSession() as http, http.get(listening.url):
             pass
-        async with http.ws_connect(f"{listening.url}/v1/ws", protocols=("minuet.v1.json",)):
+        # Another session: else it would come over the connection of the first.
+        async with (
+            aiohttp.ClientSession() as http,
+            http.ws_connect(f"{listening.url}/v1/ws", protocols=("minuet.v1.json",)),
+        ):
             pass
     listening.socket.close()
 
