@@ -153,13 +153,17 @@ class Arrivals:
         if live.away:
             await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
             return
+        if live.call_id == call.id:
+            # Announced again while the slot was asked: whoever was quicker has told it.
+            await self._calls.sit_down(call, seat, live)
+            return
         live.enter_call(call.id)
         self._hub.wake(live)
         now_ms = self._clock.now_ms()
         live.push_all((match_found(call.view, seat, now_ms), call_state(call.view, seat, now_ms)))
         await self._calls.sit_down(call, seat, live)
-        if not live.is_attached:
-            await self._decide(call, events.SeatDetached(seat, live.id))
+        if not live.is_attached and not live.is_over:
+            await self._calls.detach(call.id, live)
 
     async def _decide(self, call: LocalCall, event: events.Event) -> None:
         try:

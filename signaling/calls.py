@@ -163,15 +163,10 @@ class CallService:
         Where the call is over by then, nobody else can tell the session: the record names another. Raises: Unavailable.
         """
         record = call.view.seat(seat)
-        if (record.session_id, record.node_id) == (live.id, self._router.node_id):
+        if live.is_over or (record.session_id, record.node_id) == (live.id, self._router.node_id):
             return
         attached = events.SeatAttached(seat, live.id, self._router.node_id, live.device_id)
-        try:
-            await self._commits.decide(call, attached)
-        except Unavailable:
-            raise
-        except MinuetError as error:
-            logger.debug("call did not care", call_id=call.id, code=error.code)
+        await self._decide_about(call, attached)
         self._aftermath.end_for(call, seat, live)
 
     async def place_after(self, call_id: CallId, live: LiveSession) -> Queued | None:
@@ -199,16 +194,20 @@ class CallService:
 
     async def detach(self, call_id: CallId, live: LiveSession) -> None:
         """The device lost its socket and may come back. Raises: Unavailable."""
-        local = self._local.get(call_id)
-
-        def detached(seat: Seat) -> events.Event:
-            return events.SeatDetached(seat, live.id, 0 if local is None else local.budgets[seat].spent)
-
-        await self._note(call_id, live, detached)
+        call = await self._of(call_id, live)
+        if call is None:
+            return
+        seat = self.seat_in(call, live.user_id)
+        known_at = call.stored.call.seat(seat).node_id
+        if not self._router.is_this(known_at) and self._router.here(known_at, live.id) is None:
+            known_at = self._router.node_id  # the session has gone on elsewhere
+        await self._decide_about(call, events.SeatDetached(seat, live.id, call.budgets[seat].spent, known_at))
 
     async def leave(self, call_id: CallId, live: LiveSession) -> None:
         """The device has left for good."""
-        await self._note(call_id, live, lambda seat: events.SessionEnded(seat, live.id))
+        call = await self._of(call_id, live)
+        if call is not None:
+            await self._decide_about(call, events.SessionEnded(self.seat_in(call, live.user_id), live.id))
 
     # What matches and other nodes tell.
 
@@ -367,14 +366,18 @@ class CallService:
             with suppress(Unavailable):
                 await self._commits.verify(call)
 
-    async def _note(self, call_id: CallId, live: LiveSession, event_of: EventOf) -> None:
+    async def _of(self, call_id: CallId, live: LiveSession) -> LocalCall | None:
+        """The call, if the session's user is in it."""
+        call = self._local.get(call_id) or await self._loaded(call_id)
+        return None if call is None or call.view.seat_of(live.user_id) is None else call
+
+    async def _decide_about(self, call: LocalCall, event: events.Event) -> None:
         try:
-            call = await self._find(call_id)
-            await self._commits.decide(call, event_of(self.seat_in(call, live.user_id)))
+            await self._commits.decide(call, event)
         except Unavailable:
             raise
         except MinuetError as error:
-            logger.debug("call did not care", call_id=call_id, code=error.code)
+            logger.debug("call did not care", call_id=call.id, code=error.code)
 
     async def _commit_refusals(self, call: LocalCall) -> None:
         # Once a seat may have no more room for lines, mostly sums are left to bring up to date.

@@ -73,12 +73,14 @@ class SeatAttached:
 
 @dataclass(frozen=True, slots=True)
 class SeatDetached:
-    """A session lost its socket; of one that is not the seat's any more only `spent` counts."""
+    """A session lost its socket; of one that is not the seat's any more, or not on this node, only `spent` counts."""
 
     seat: Seat
     session_id: SessionId
     spent: int = 0
     """What the seat has sent of its signaling budget, as far as the reporting node knows."""
+    node_id: NodeId | None = None
+    """Where the record has the session, as the reporting node understood it; None where the node is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,11 +75,12 @@ def attach(change: Change, event: SeatAttached) -> None:
 
 
 def detach(change: Change, event: SeatDetached) -> None:
-    """A seat's session lost its socket. The late end of an older session only says what that one had spent."""
+    """A seat's session lost its socket. The late end of an older session, or of this one on the node that it came from, only
+    says what had been spent there."""
     record = change.call.seat(event.seat)
     # Whatever became of the session: a budget must not begin anew because a newer one was faster.
     change.set_seat(event.seat, signaling_spent=max(record.signaling_spent, event.spent))
-    if record.session_id == event.session_id:
+    if record.session_id == event.session_id and event.node_id in (None, record.node_id):
         change.set_seat(event.seat, attached=False)
         _follow(change)
     else:

@@ -176,8 +176,9 @@ def attached(seat: Seat, *, session: str | None = None, node: str | None = None)
     )
 
 
-def detached(seat: Seat) -> events.SeatDetached:
-    return events.SeatDetached(seat, SessionId(f"session-{seat}"))
+def detached(seat: Seat, *, node: str | None = None) -> events.SeatDetached:
+    at = None if node is None else NodeId(node)
+    return events.SeatDetached(seat, SessionId(f"session-{seat}"), node_id=at)
 
 
 def session_ended(seat: Seat) -> events.SessionEnded:

@@ -171,6 +171,18 @@ def test_a_socket_that_blinked_while_media_flowed_is_live_at_once() -> None:
     assert talk.a.node_id == "node-elsewhere"
 
 
+@pytest.mark.parametrize("node", ["node-elsewhere", "node-a"])
+def test_a_socket_that_was_lost_on_the_node_that_the_session_came_from_is_nothing(node: str) -> None:
+    """The late word of a node that has given the session away; where it is now, its word counts."""
+    talk = Conversation.live()
+    talk.attaches("a", node="node-elsewhere")
+
+    talk.does(detached("a", node=node))
+
+    assert talk.a.attached is (node == "node-a")
+    assert talk.state() is (State.LIVE if node == "node-a" else State.RECONNECTING)
+
+
 def test_a_new_session_has_to_claim_media_again() -> None:
     """It may be a page that was reloaded, whose peer connection is gone; also without a detachment before."""
     talk = Conversation.live()

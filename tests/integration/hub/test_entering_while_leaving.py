@@ -1,0 +1,153 @@
+"""Sessions that go to another node in the moment in which this one brings them into a call, or that are brought into it twice.
+
+Whoever has gone is not this node's to seat, nor to call away; whoever is told of a match is told once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from base.ids import CallId, NodeId, SessionId, UserId
+from matchmaker.matches import Match, seated
+from signaling.arrivals import Arrivals
+from signaling.call import events
+from signaling.call.record import SeatRecord
+from signaling.rows import Rows
+from storage.redis.client import connect
+from tests.integration.hub.town import HeldBus, Listener, Node
+from tests.integration.matchmaker.scene import PlayedHealth, Scene
+
+SHE = UserId("she")
+CALL = CallId("01a1fd75-8e9d-7439-b49c-6924f0c6e611")
+ELSEWHERE = NodeId("node-3")
+
+
+class Waiting(Listener):
+    """Her session, which waits on this node."""
+
+    away = False
+    generation = 1
+    last_call_id: CallId | None = None
+    is_attached = True
+
+    def __init__(self) -> None:
+        super().__init__(SHE)
+        self.id = SessionId("session-she-she-phone")
+
+
+class Evening:
+    """She waits here, he on a node that nobody asks."""
+
+    def __init__(self, redis: Any) -> None:
+        self.scene = Scene.on(redis)
+        self.node = node = Node("node-1", "a", redis, HeldBus())
+        self.her = her = Waiting()
+        node.router._hub._by_device[SHE, her.device_id] = her  # type: ignore[index,assignment]
+        node.router._hub.wake = lambda _live: None  # type: ignore[method-assign]
+        rows = Rows(None, node.router, PlayedHealth())  # type: ignore[arg-type]  # nobody asks for a row
+        self.arrivals = Arrivals(
+            node.router._hub,
+            node.router,
+            node.calls,
+            self.scene.lobby,
+            self.scene.policies,
+            node.clock,
+            rows,
+        )
+
+    async def matched(self) -> Match:
+        scene = self.scene
+        joined = [
+            await scene.join(name, node=node, device=f"{name}-phone")
+            for name, node in (("she", self.node.id), ("he", NodeId("node-2")))
+        ]
+        row = f"{self.node.id} {self.her.id} {self.her.generation}"
+        await scene.redis.hset(scene.keys.user(SHE), f"session:{self.her.device_id}", row)
+        seats = [seated(each.ticket) for each in joined]
+        match = Match(call_id=CALL, intent="friends", claimed_at_ms=0, a=seats[0], b=seats[1])
+        lease = await scene.queues.take_lease("friends", "test", ttl_ms=5_000)
+        reply = await scene.queues.claim("friends", lease.token, [match])
+        return msgspec.structs.replace(match, claimed_at_ms=reply.now_ms)
+
+    async def goes_elsewhere(self) -> None:
+        """Her session is another node's from now on, which says so."""
+        call = self.node.local.get(CALL)
+        assert call is not None
+        self.her.is_over, self.her.is_attached = True, False
+        attached = events.SeatAttached("a", self.her.id, ELSEWHERE, self.her.device_id)
+        await self.node.calls.decide(call, attached)
+
+    @property
+    def her_seat(self) -> SeatRecord:
+        call = self.node.local.get(CALL)
+        assert call is not None
+        return call.stored.call.a
+
+
+@pytest.fixture
+async def evening(redis_url: str) -> AsyncIterator[Evening]:
+    redis = connect(redis_url)
+    yield Evening(redis)
+    await redis.aclose()
+
+
+async def test_a_match_that_is_announced_twice_at_once_is_told_once(evening: Evening) -> None:
+    """The second word comes while the first one still asks the slot."""
+    match = await evening.matched()
+
+    await asyncio.gather(evening.arrivals.announced(match), evening.arrivals.announced(match))
+
+    assert evening.her.call_id == CALL
+    assert len(evening.her.of("match.found")) == 1
+
+
+async def test_who_leaves_while_they_are_shown_the_call_is_not_called_away(
+    evening: Evening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """She is on another node by then, with a socket: that she has none here means nothing."""
+    match = await evening.matched()
+    sit_down = evening.node.calls.sit_down
+
+    async def and_goes(*who: Any) -> None:
+        await sit_down(*who)
+        await evening.goes_elsewhere()
+
+    monkeypatch.setattr(evening.node.calls, "sit_down", and_goes)
+
+    await evening.arrivals.announced(match)
+
+    assert (evening.her_seat.node_id, evening.her_seat.attached) == (ELSEWHERE, True)
+
+
+async def test_who_has_left_is_not_seated_here(evening: Evening, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The match is announced again, and while the slot is asked her session goes."""
+    match = await evening.matched()
+    await evening.arrivals.announced(match)
+    enter_call = evening.scene.lobby.enter_call
+
+    async def and_goes(*how: Any) -> Any:
+        entered = await enter_call(*how)
+        await evening.goes_elsewhere()
+        return entered
+
+    monkeypatch.setattr(evening.scene.lobby, "enter_call", and_goes)
+
+    await evening.arrivals.announced(match)
+
+    assert (evening.her_seat.node_id, evening.her_seat.attached) == (ELSEWHERE, True)
+
+
+async def test_that_she_left_is_noted_where_she_is(evening: Evening) -> None:
+    """Here she is away; of a session that went to another node, and lost a socket here at last, nothing is noted."""
+    match = await evening.matched()
+    await evening.arrivals.announced(match)
+    await evening.node.calls.detach(CALL, evening.her)  # type: ignore[arg-type]
+    was_away = not evening.her_seat.attached
+    await evening.goes_elsewhere()
+    await evening.node.calls.detach(CALL, evening.her)  # type: ignore[arg-type]
+
+    assert was_away
+    assert evening.her_seat.attached
