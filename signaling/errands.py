@@ -15,6 +15,7 @@ from base.errors import ErrorCode, MinuetError
 from signaling.lines import Line
 from signaling.protocol.codec import Request
 from signaling.protocol.messages import session as wire
+from signaling.protocol.messages.call import CallCandidates
 from signaling.protocol.messages.chat import ChatRead, ChatSend, ChatTyping, PresenceUnwatch, PresenceWatch
 from signaling.session_shell import SessionShell
 
@@ -92,6 +93,9 @@ class Errands:
             self._shell.dispatcher.relay(live, request)
         except MinuetError as error:
             live.refuse(request.id, error)
-        else:
-            # Nobody waits for it: a socket is written to once where it can be.
+            return
+        if request.message.TYPE == CallCandidates.TYPE:
+            # Nobody waits for it, as an answerer does who may apply the answer then.
             live.reply_soon(request.id)
+        else:
+            live.reply(request.id, None)

@@ -34,6 +34,11 @@ class HeldWrites:
         self._ring: deque[list[tuple[Held, int]]] = deque([] for _ in range(TURNS - 1))
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held, and no timer runs."""
+        return self._timer is None
+
     def hold(self, held: Held) -> int:
         """Has `held` told in a moment; the ticket that it will be told."""
         self._tickets = ticket = self._tickets + 1

@@ -147,7 +147,7 @@ async def test_a_relay_is_done_at_once_when_nothing_is_in_line() -> None:
     assert not scene.services.tasks
 
 
-async def test_the_ok_of_a_relay_goes_with_what_is_said_next() -> None:
+async def test_the_ok_of_candidates_goes_with_what_is_said_next() -> None:
     """In its own place, and in one write: a socket is not written to twice where once is enough."""
     scene = Scene()
 
@@ -164,7 +164,18 @@ async def test_the_ok_of_a_relay_goes_with_what_is_said_next() -> None:
     assert len(scene.wire.written) == 1
 
 
-async def test_the_ok_of_a_relay_goes_alone_in_a_moment() -> None:
+async def test_the_ok_of_a_description_is_not_held_back() -> None:
+    """An answerer applies the answer when it comes; what was held before it goes ahead of it."""
+    scene = Scene()
+
+    scene.hears("call.candidates", 1, call_id=CALL, negotiation=1)
+    scene.hears("call.answer", 2, call_id=CALL, negotiation=1, sdp="v=0")
+
+    assert [(said["type"], said["id"]) for said in scene.wire.messages()] == [("ok", 1), ("ok", 2)]
+    assert len(scene.wire.written) == 1
+
+
+async def test_the_ok_of_candidates_goes_alone_in_a_moment() -> None:
     """Where nothing else is said."""
     scene = Scene()
 
