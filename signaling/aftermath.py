@@ -339,8 +339,9 @@ class Aftermath:
         ticket_id = call.seat(seat).ticket_id
         if live is None or live.is_over:
             return None
-        if live.ticket is None and live.call_id is None:
-            # It came into the call without it, from a node that died.
+        if live.ticket is None and live.call_id is None and live.last_call_id == call.call_id:
+            # It came into the call without it, from a node that died. Where it has left another call since, it is there that
+            # the ticket went, and may be going.
             live.ticket = await self._lobby.ticket(call.intent, ticket_id)
         if live.ticket is None or live.ticket.ticket_id != ticket_id:
             return None

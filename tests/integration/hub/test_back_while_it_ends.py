@@ -43,6 +43,10 @@ class Returned(Listener):
         self.id = SessionId("her-new-session")
         self.work: list[Coroutine[Any, Any, None]] = []
 
+    def leave_call(self, call_id: CallId) -> None:
+        super().leave_call(call_id)
+        self.last_call_id = call_id
+
     def run_soon(self, work: Coroutine[Any, Any, None]) -> None:
         self.work.append(work)
 
@@ -144,6 +148,31 @@ async def test_a_place_that_came_along_names_the_node_that_it_came_to(evening: E
     assert [ended["requeued"] for ended in evening.her.of("call.ended")] == [True]
     assert ticket.state is TicketState.WAITING
     assert (ticket.ticket.session_id, ticket.ticket.node_id) == (evening.her.id, evening.node.id)
+
+
+@pytest.mark.parametrize("declined_another", [False, True])
+async def test_a_place_that_went_with_a_later_call_does_not_come_back(
+    evening: Evening, declined_another: bool
+) -> None:
+    """She was matched anew with it and has declined, before it was looked after; her place is nowhere from then on."""
+    match = await evening.proposed()
+    evening.her.enter_call(CALL)
+    attached = events.SeatAttached("a", evening.her.id, evening.node.id, evening.her.device_id)
+    call = evening.node.local.get(CALL)
+    assert call is not None
+    await evening.node.calls.decide(call, attached)
+    evening.node.router._hub.session = lambda _session: evening.her  # type: ignore[method-assign,return-value]
+    await he_declines(evening, returned=False)
+    await evening.node.calls.catch_up(CALL)
+    [looking_after] = evening.her.work
+    if declined_another:
+        evening.her.last_call_id = CallId("01a1fd75-8e9d-7439-b49c-6924f0c6e612")
+
+    await looking_after
+
+    assert [ended["requeued"] for ended in evening.her.of("call.ended")] == [True]
+    held = None if evening.her.ticket is None else evening.her.ticket.ticket_id
+    assert held == (None if declined_another else match.a.ticket_id)
 
 
 async def test_who_does_not_go_back_is_free(evening: Evening) -> None:
