@@ -3,8 +3,8 @@
 redis-py sends each command alone, on a connection of its own, with some 80 us of its own work around it. Here what is
 asked within one turn of the event loop leaves with one write, and the answers of one read wake whoever waits. Decides
 only that order; connecting (TLS, credentials, RESP3), encoding of arguments, errors and the shapes of replies are
-redis-py's and hiredis's, and whatever would hold the connection up (blocking reads, transactions, subscriptions) goes
-its way over the pool.
+redis-py's and hiredis's. Blocking reads, which would hold the connection up, have others, each its own; transactions and
+subscriptions go their way over the pool.
 
 As with the pool, a command that met a lost or silent connection is sent once more on a fresh one, though it may have been
 done: the answer may be all that was lost. So each adapter has to know a command of its own that it meets again (calls by
@@ -32,9 +32,12 @@ MAX_PENDING: Final = 20_000
 _HIGH_BYTES: Final = 4 << 20
 _LOOKS_PER_TIMEOUT: Final = 8
 
+_BLOCKING: Final = frozenset(
+    {"XREAD", "XREADGROUP", "BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP"}
+)
 # Whatever keeps the server from answering those behind it, or changes the connection for them.
 ALONE: Final = frozenset(
-    {"XREAD", "XREADGROUP", "BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP"}
+    _BLOCKING
     | {"WAIT", "WAITAOF", "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "MONITOR", "RESET", "QUIT"}
     | {"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "AUTH", "HELLO", "SELECT", "CLIENT", "SHUTDOWN", "FAILOVER"}
 )
@@ -50,6 +53,11 @@ class MultiplexedRedis(Redis):
     _link: "Link | None" = None
     _opening: "asyncio.Task[Link] | None" = None
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._apart: list[Link] = []
+        """Connections of blocking reads, while nobody reads."""
+
     @property
     def live(self) -> "Link | None":
         """The shared connection, where it is open."""
@@ -61,9 +69,12 @@ class MultiplexedRedis(Redis):
         name = args[0]
         # The library gives some commands in two words, which the server wants as two arguments.
         words = tuple(name.split(" ")) if " " in name else (name,)
-        if words[0] in ALONE:
+        if words[0] in _BLOCKING:
+            reply = await self._answer_in_time(pack((*words, *args[1:])))
+        elif words[0] in ALONE:
             return await cast("Any", super()).execute_command(*args, **options)
-        reply = await self.answer_to(pack((*words, *args[1:])))
+        else:
+            reply = await self.answer_to(pack((*words, *args[1:])))
         options.pop("keys", None)
         shape = self.response_callbacks.get(name)
         return reply if shape is None else shape(reply, **options)
@@ -84,11 +95,42 @@ class MultiplexedRedis(Redis):
             raise reply
         return reply
 
+    async def _answer_in_time(self, command: bytes) -> Any:
+        """As `answer_to`, of a command that the server may take its time with, on a connection where nobody waits behind it."""
+        for once_more in (True, False):
+            link: Link | None = None
+            try:
+                link = await self._one_apart()
+                reply = await link.ask(command)
+            except BaseException as error:
+                if link is not None:
+                    # It is lost; or its answer would be taken for that to the next question.
+                    await link.close()
+                if once_more and isinstance(error, _LOST):
+                    continue
+                raise
+            self._apart.append(link)
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+        raise AssertionError("unreachable")
+
+    async def _one_apart(self) -> "Link":
+        while self._apart:
+            link = self._apart.pop()
+            if not link.is_lost:
+                return link
+            await link.close()
+        return await self._connected()
+
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         if self._opening is not None:
             self._opening.cancel()
         if self._link is not None:
             await self._link.close()
+        apart, self._apart = self._apart, []
+        for link in apart:
+            await link.close()
         await super().aclose(close_connection_pool)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
@@ -132,6 +174,13 @@ class MultiplexedRedis(Redis):
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> "Link":
+        link = await self._connected()
+        if self._link is not None:
+            await self._link.close()
+        self._link = link
+        return link
+
+    async def _connected(self) -> "Link":
         pool = self.connection_pool
         settings = {**pool.connection_kwargs, "retry": Retry(NoBackoff(), 0), "retry_on_error": []}
         settings["health_check_interval"] = 0
@@ -140,11 +189,7 @@ class MultiplexedRedis(Redis):
         writer: asyncio.StreamWriter | None = connection._writer
         if writer is None:
             raise RedisConnectionError("the connection was closed while it was opened")
-        link = Link(connection, cast("asyncio.Transport", writer.transport))
-        if self._link is not None:
-            await self._link.close()
-        self._link = link
-        return link
+        return Link(connection, cast("asyncio.Transport", writer.transport))
 
     def _opening_done(self, task: "asyncio.Task[Link]") -> None:
         self._opening = None

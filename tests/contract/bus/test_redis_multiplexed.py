@@ -215,3 +215,39 @@ async def test_commands_share_a_connection_under_tls_too(redis_url: str, certifi
     assert proxy.lost == 1
     assert values == [str(n).encode() * 70_000 for n in range(5)]
     assert again == values[1]
+
+
+async def test_blocking_reads_hold_up_nobody_and_share_no_connection(redis: Redis) -> None:
+    """Two wait at once, others are answered meanwhile; the connections are used again, and none is left by who gives up."""
+    before = await redis.info("clients")
+    waiting = [asyncio.create_task(redis.blpop([f"list-{n}"], timeout=5)) for n in range(2)]
+    await asyncio.sleep(0.1)
+    assert await redis.ping()
+    for number in range(2):
+        await redis.rpush(f"list-{number}", "done")
+    first = await asyncio.gather(*waiting)
+    again = [await redis.xread({"stream": "0"}, block=1) for _ in range(5)]
+    given_up = asyncio.create_task(redis.blpop(["list-0"], timeout=5))
+    await asyncio.sleep(0.1)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    await redis.rpush("list-0", "mine")
+
+    assert [answer[1] for answer in first] == [b"done", b"done"]
+    assert not any(again)
+    assert await redis.blpop(["list-0"], timeout=5) == (b"list-0", b"mine")
+    after = await redis.info("clients")
+    assert after["connected_clients"] - before["connected_clients"] <= 2
+
+
+async def test_a_blocking_read_whose_connection_is_cut_is_asked_once_more(redis: Redis) -> None:
+    """As every other command."""
+    reading = asyncio.create_task(redis.blpop(["list"], timeout=5))
+    await asyncio.sleep(0.1)
+    for client in await redis.client_list():
+        if client["cmd"] == "blpop":
+            await redis.client_kill_filter(_id=client["id"])
+    await asyncio.sleep(0.1)
+    await redis.rpush("list", "late")
+
+    assert await reading == (b"list", b"late")
