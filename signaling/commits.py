@@ -283,8 +283,11 @@ class Commits:
             self._local.adopt(call)
         if kept is not None or self._is_ours(call):
             call = self.keep(stored, from_store=from_store)
-        if ended and stored.call.reason is not None:
+        # Whoever lost the race for the end finds it in the store, and it is not theirs to count.
+        if ended and not from_store and stored.call.reason is not None:
             self._metrics.ended.labels(stored.call.reason).inc()
+            for event in stored.call.events:
+                self._metrics.consent.labels(event.kind).inc()
             logger.info(
                 "call ended",
                 call_id=call.id,

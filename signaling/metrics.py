@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from base.errors import CloseCode, ErrorCode
+from signaling.call.record import ConsentKind
 from signaling.candidates import Outcome
 
 _RELAY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025)
@@ -225,6 +226,14 @@ class CallMetrics:
             ["reason"],
             registry=registry,
         )
+        self.consent = Counter(
+            "minuet_consent_total",
+            "Entries in the consent logs of calls, counted with the end of their call.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in ConsentKind:
+            self.consent.labels(kind)
         self.sdp_rejected = Counter(
             "minuet_sdp_rejected_total",
             "Descriptions that were not let through, by the code of the error.",
