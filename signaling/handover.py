@@ -32,8 +32,9 @@ from signaling.node_frames import (
 )
 from signaling.protocol.codec import CODECS
 from signaling.router import Router
-from signaling.session import handover as machine
-from signaling.session.handover import FORWARDED_MS, HELD_FRAMES, LOOK_MS, Crossing, Refusal
+from signaling.session import crossing_effects
+from signaling.session.crossing_effects import Refusal
+from signaling.session.handover import FORWARDED_MS, HELD_FRAMES, LOOK_MS, Crossing
 from signaling.watches import Watches
 
 logger = structlog.get_logger(__name__)
@@ -224,23 +225,23 @@ class Handovers:
             crossing = self._crossings[session_id] = Crossing(session_id, self._router.node_id)
         return crossing
 
-    def _do(self, crossing: Crossing, effects: list[machine.Effect]) -> None:
+    def _do(self, crossing: Crossing, effects: list[crossing_effects.Effect]) -> None:
         for effect in effects:
             match effect:
-                case machine.Send(node_id, frame):
+                case crossing_effects.Send(node_id, frame):
                     if isinstance(frame, SessionForwarded):
                         self._metrics.forwarded.inc()
                     self._router.forward(node_id, frame)
-                case machine.Freeze():
+                case crossing_effects.Freeze():
                     live = self._hub.session(crossing.session_id)
                     if live is not None:
                         live.freeze()
                     self._look(crossing)
-                case machine.Give():
+                case crossing_effects.Give():
                     self._give(crossing)
-                case machine.Land():
+                case crossing_effects.Land():
                     self._land(crossing.session_id, effect)
-                case machine.GiveUp(reason):
+                case crossing_effects.GiveUp(reason):
                     self._dismiss(crossing.session_id, reason)
         self._watch(crossing)
 
@@ -302,7 +303,7 @@ class Handovers:
             watched=dict(self._watches.of(live)),
         )
 
-    def _land(self, session_id: SessionId, landed: machine.Land) -> None:
+    def _land(self, session_id: SessionId, landed: crossing_effects.Land) -> None:
         waiter = self._waiters.pop(session_id, None)
         if waiter is None or waiter.result.done():
             return  # this process is ending
@@ -319,7 +320,7 @@ class Handovers:
             for payload in landed.held:
                 self.receive(payload)
 
-    def _put_together(self, session_id: SessionId, landed: machine.Land, land: Land) -> LiveSession:
+    def _put_together(self, session_id: SessionId, landed: crossing_effects.Land, land: Land) -> LiveSession:
         moved = decode_session(landed.state)
         if moved.session.subprotocol not in CODECS:
             raise msgspec.ValidationError(moved.session.subprotocol)

@@ -10,6 +10,7 @@ from base.ids import ConnectionId, SessionId
 from signaling.arrivals import Arrivals
 from signaling.calls import CallService
 from signaling.courier import Courier
+from signaling.departures import Departures
 from signaling.early_relays import EarlyRelays
 from signaling.handover import Handovers
 from signaling.node_frames import (
@@ -26,7 +27,6 @@ from signaling.node_frames import (
     WatchEnded,
     decode_frame,
 )
-from signaling.sessions import Sessions
 from signaling.watches import Watches
 
 logger = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class Inbox:
         arrivals: Arrivals,
         calls: CallService,
         relays: EarlyRelays,
-        sessions: Sessions,
+        departures: Departures,
         *,
         handovers: Handovers,
         courier: Courier,
@@ -49,12 +49,12 @@ class Inbox:
         self._arrivals = arrivals
         self._calls = calls
         self._relays = relays
-        self._sessions = sessions
+        self._departures = departures
         self._handovers = handovers
         handovers.receive = self.receive
         self._courier = courier
         self._watches = watches
-        self._run_soon: Callable[[Coroutine[Any, Any, None]], None] = sessions.run_soon
+        self._run_soon: Callable[[Coroutine[Any, Any, None]], None] = departures.run_soon
 
     def receive(self, payload: bytes) -> None:
         """Takes one frame; one that no known release sends is logged and dropped."""
@@ -70,7 +70,7 @@ class Inbox:
                 case Relayed():
                     self._relays.arrived(frame)
                 case SessionTaken(session_id, generation):
-                    self._sessions.taken(SessionId(session_id), generation)
+                    self._departures.taken(SessionId(session_id), generation)
                 case SessionWanted():
                     self._handovers.wanted(frame)
                 case SessionState():

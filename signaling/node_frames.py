@@ -86,7 +86,7 @@ class SessionState(msgspec.Struct, frozen=True, tag="session", tag_field="kind")
 
 
 class SessionGone(msgspec.Struct, frozen=True, tag="gone", tag_field="kind"):
-    """The session does not come: see `signaling.session.handover.Refusal`."""
+    """The session does not come: see `signaling.session.crossing_effects.Refusal`."""
 
     session_id: str
     generation: int

@@ -3,13 +3,16 @@
 Decides by the user's slot, which has the last word on that. Refuses to know how sessions come about.
 """
 
+from functools import partial
 from typing import Protocol
 
+from base.errors import CloseCode, MinuetError, Unavailable
 from base.ids import CallId
 from matchmaker.activity import InCall, Queued, parse_activity
 from presence.registry import Registry
 from presence.sessions import Registered
-from signaling.leaving import LeftCalls
+from signaling.authentication import Authentication
+from signaling.leaving import LeftCalls, insist
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.call import CallState
 from signaling.router import Router
@@ -32,8 +35,16 @@ class Calls(LeftCalls, Protocol):
 class Regaining:
     """Gives sessions what is their devices'."""
 
-    def __init__(self, router: Router, registry: Registry, tickets: Tickets, calls: Calls) -> None:
+    def __init__(
+        self,
+        router: Router,
+        registry: Registry,
+        tickets: Tickets,
+        calls: Calls,
+        authentication: Authentication,
+    ) -> None:
         self._router = router
+        self._authentication = authentication
         self._registry = registry
         self._tickets = tickets
         self._calls = calls
@@ -53,6 +64,26 @@ class Regaining:
             await self._calls.attach(live.call_id, live)
         elif live.ticket is not None:
             await self._tickets.resume(live)
+
+    async def settle_in(self, live: LiveSession, *, moved: bool) -> None:
+        """As `come_back`; where the store is away, as soon as that is back. `moved`: it comes from another node."""
+        try:
+            await self._put_back(live, moved=moved)
+        except Unavailable:
+            live.run_soon(insist(live, partial(self._put_back, live, moved=moved)))
+
+    async def _put_back(self, live: LiveSession, *, moved: bool) -> None:
+        # At once: what the client asks next is to be decided by a call that knows that it is back.
+        await self.come_back(live)
+        if not moved or live.is_over:
+            return
+        try:
+            # A sign-out or ban that was told while the session was on no node.
+            await self._authentication.check(live.identity)
+        except Unavailable:
+            raise
+        except MinuetError as error:
+            live.end(CloseCode.REVOKED, str(error.code))
 
     async def take_over(
         self, live: LiveSession, before: LiveSession | None, registered: Registered

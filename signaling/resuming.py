@@ -21,7 +21,7 @@ from signaling.live_session import LiveSession
 from signaling.protocol.messages.session import SessionResume, SessionStart
 from signaling.router import Router
 from signaling.rows import registration_for
-from signaling.session.handover import Refusal
+from signaling.session.crossing_effects import Refusal
 
 logger = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from base.ids import DeviceId, NodeId, SessionId, UserId
 from matchmaker.ports import Caller, StoreHealth, UnknownSession
 from presence.errors import RegistrationRefused
 from presence.registry import Registry
-from presence.sessions import Registration
+from presence.sessions import Registered, Registration
 from signaling.live_session import LiveSession
 from signaling.router import Router
 
@@ -44,6 +44,11 @@ class Rows:
     def node_id(self) -> NodeId:
         """The node that the rows are to name."""
         return self._router.node_id
+
+    async def register(self, identity: Identity, device_id: DeviceId, session_id: SessionId) -> Registered:
+        """Makes the device's row name a new session of this node. Raises: RegistrationRefused, Unavailable."""
+        registration = registration_for(identity, device_id, session_id, self._router.node_id)
+        return await self._registry.register(registration)
 
     async def is_awaited(self, user_id: UserId, device_id: DeviceId) -> bool:
         """Whether a device has a row on this node, though perhaps no session yet. Raises: Unavailable."""

@@ -1,10 +1,11 @@
 """What a new session is told first: its limits, and all that the client needs to draw its screen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from base.ids import ConnectionId
+from base.clock import ServerClock
+from base.ids import ConnectionId, UserId
 from chat.rules import MAX_BODY, MAX_WATCHED
 from presence.sessions import Registered
 from signaling.live_session import LiveSession
@@ -15,6 +16,9 @@ from signaling.session.heartbeat import IDLE_BEAT
 from signaling.session.limits import SessionLimits
 from signaling.session_shell import DETACHED_MS
 from signaling.versions import LeastVersions
+
+Unread = Callable[[UserId], Awaitable[Mapping[ConnectionId, int] | None]]
+"""How many messages a user has not read, by connection; None where nobody knows. Answers soon and raises nothing."""
 
 _ALL_SERVED: Final = LeastVersions()
 FEATURES: Final = ("video", "extend", "connect", "resume", "chat", "presence")
@@ -85,3 +89,32 @@ def session_ready(
             unread=None if unread is None else {str(one): count for one, count in unread.items()},
         ),
     )
+
+
+class Welcome:
+    """Says it, with what has to be looked up for it."""
+
+    def __init__(self, policy: SessionPolicy, unread: Unread, clock: ServerClock) -> None:
+        self._policy = policy
+        self._clock = clock
+        self.unread = unread
+
+    def ready(
+        self,
+        live: LiveSession,
+        registered: Registered,
+        call: CallState | None,
+        unread: Mapping[ConnectionId, int] | None,
+    ) -> wire.SessionReady:
+        """As `session_ready`, at this moment."""
+        return session_ready(live, registered, call, unread, self._policy, self._clock.now_ms())
+
+    def resumed(self, live: LiveSession, last_seq: int) -> wire.SessionResumed:
+        """To a client that goes on after the message of that number."""
+        return wire.SessionResumed(
+            session_id=live.id,
+            replay_from=last_seq,
+            last_id=live.session.last_id,
+            token_expires_at=live.identity.expires_at_ms,
+            server_now=self._clock.now_ms(),
+        )

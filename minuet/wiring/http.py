@@ -107,7 +107,7 @@ def public_app(
     )
     entrance = Entrance(
         upgrades,
-        side.sessions.accept,
+        side.session_side.sessions.accept,
         lambda peer, headers: forwarded_client(peer, headers.getall("X-Forwarded-For", ()), proxies),
         Admission(address_limit=admit_address, accept_gate=gate.admit),
     )

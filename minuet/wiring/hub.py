@@ -11,6 +11,7 @@ from minuet.turn import relay_ranges
 from minuet.wiring.chat import ChatPart
 from minuet.wiring.foundation import Foundation
 from minuet.wiring.node import Node
+from minuet.wiring.sessions import Services, SessionSide
 from presence.registry import Registry
 from safety.metrics import SafetyMetrics
 from safety.service import Safety
@@ -36,7 +37,6 @@ from signaling.relays import Relays
 from signaling.restoring import Restoration
 from signaling.rows import Rows
 from signaling.session.limits import SessionLimits
-from signaling.sessions import Sessions
 from signaling.tickets import Tickets
 from signaling.versions import LeastVersions
 from signaling.welcome import SessionPolicy
@@ -142,28 +142,24 @@ class HubSide:
             watches=chat.watches,
             metrics=HandoverMetrics(foundation.registry),
         )
-        self.sessions = Sessions(
-            node.hub,
-            node.router,
-            SessionPolicy(
-                limits or SessionLimits(),
-                tuple(settings.intents),
-                settings.strict_messages,
-                LeastVersions(settings.least_client_versions),
+        self.session_side = SessionSide(
+            foundation,
+            node,
+            Services(
+                policy=SessionPolicy(
+                    limits or SessionLimits(),
+                    tuple(settings.intents),
+                    settings.strict_messages,
+                    LeastVersions(settings.least_client_versions),
+                ),
+                dispatcher=dispatcher,
+                authentication=authentication,
+                registry=registry,
+                rows=rows,
+                tickets=tickets,
+                handovers=handovers,
+                unread=chat.service.unread,
             ),
-            dispatcher,
-            node.session_metrics,
-            authentication=authentication,
-            registry=registry,
-            lobby=node.lobby,
-            tickets=tickets,
-            calls=node.calls,
-            rows=rows,
-            handovers=handovers,
-            unread=chat.service.unread,
-            clock=clock,
-            ids=ids,
-            random=foundation.random,
         )
         arrivals = Arrivals(node.hub, node.router, node.calls, node.lobby, settings.intents, clock, rows)
         restoration = Restoration(node.hub, rows, tickets, node.lobby, node.local, node.calls)
@@ -179,14 +175,14 @@ class HubSide:
         inbox = Inbox(
             arrivals,
             node.calls,
-            EarlyRelays(node.calls, node.local, relays, self.sessions.run_soon),
-            self.sessions,
+            EarlyRelays(node.calls, node.local, relays, self.session_side.departures.run_soon),
+            self.session_side.departures,
             handovers=handovers,
             courier=chat.courier,
             watches=chat.watches,
         )
         node.receive = node.hub.standstill.guard(inbox.receive)
-        node.returned = self.sessions.reassert_all
+        node.returned = self.session_side.reasserting.run
         links = Links(
             node.calls, node.local, node.router, LinkMetrics(foundation.registry), foundation.random
         )
@@ -194,7 +190,6 @@ class HubSide:
         node.lease.on_incarnation(links.reincarnated)
         node.lease.on_loss(links.put_back)
         node.services += (
-            self.sessions.run,
             arrivals.run,
             self.control.watch,
             safety.run,

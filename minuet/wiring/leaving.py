@@ -12,7 +12,7 @@ from base.errors import Unavailable
 from minuet.supervisor.lifeline import Post
 from minuet.wiring.listening import Server
 from minuet.wiring.node import Node
-from signaling.sessions import Sessions
+from signaling.draining import Draining
 
 MOVED_PER_S: Final = 500
 MOVING_LEAST_S: Final = 0.5
@@ -36,9 +36,9 @@ _ASK_S: Final = 1.0
 class Leaving:
     """The end of one hub; with a `post`, others go on accepting on its listening socket."""
 
-    def __init__(self, node: Node, sessions: Sessions, server: Server, post: Post | None) -> None:
+    def __init__(self, node: Node, draining: Draining, server: Server, post: Post | None) -> None:
         self._node = node
-        self._sessions = sessions
+        self._draining = draining
         self._server = server
         self._post = post
 
@@ -55,9 +55,9 @@ class Leaving:
         latecomers_until = loop.time() + (LATECOMERS_S if self._post is not None else 0.0)
         if await self._others_live():
             moving_s = min(MOVING_MOST_S, max(MOVING_LEAST_S, len(self._node.hub) / MOVED_PER_S))
-            await self._sessions.drain(HANDOVER_S, over_s=moving_s)
+            await self._draining.drain(HANDOVER_S, over_s=moving_s)
         else:
-            await self._sessions.drain(ALONE_S)
+            await self._draining.drain(ALONE_S)
         deadline = loop.time() + CLOSING_S
         # Looked at, not told: each socket would have to know somebody to tell.
         while loop.time() < latecomers_until or (  # noqa: ASYNC110

@@ -124,7 +124,7 @@ async def run_process(
                     origins = settings.allowed_origins or (own_origins(settings, public) if own_pages else ())
                     app = public_app(foundation, node, side, accounts, origins, parts.offers)
                     server = await serve_app(servers, app, public)
-                    leaving = Leaving(node, side.sessions, server, post)
+                    leaving = Leaving(node, side.session_side.draining, server, post)
                     if post is not None:
                         running.start(post.follow_orders(server, stop.set))
                 _settle_collector()

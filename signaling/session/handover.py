@@ -10,20 +10,18 @@ Decides who gets the session, and what becomes of what arrives meanwhile. Refuse
 rows are kept, and how frames travel: at most once, in order from one node to another, and perhaps not at all.
 """
 
-from collections import deque
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
 from base.ids import NodeId, SessionId
 from signaling.node_frames import (
-    NodeFrame,
     SessionForwarded,
     SessionGone,
     SessionState,
     SessionTaken,
     SessionWanted,
 )
+from signaling.session.crossing_effects import Effect, Freeze, Give, GiveUp, Land, Refusal, Send
+from signaling.session.crossing_states import Given, Giving, Missed, State, Taking
 
 PATIENCE_MS: Final = 1_000
 """For each answer of the node that has the session."""
@@ -39,103 +37,6 @@ HELD_BYTES: Final = 256 * 1024
 MOST_HOPS: Final = 4
 
 
-class Refusal(StrEnum):
-    """Why a session is not given, or did not come."""
-
-    NEWER = "newer"
-    """Somebody else wants it, who asked the store later."""
-    SUPERSEDED = "superseded"
-    """The device has begun another session."""
-    GONE = "gone"
-    BUSY = "busy"
-    """One of its commands did not come to an end."""
-    NO_ANSWER = "no_answer"
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Tell another node."""
-
-    node_id: NodeId
-    frame: NodeFrame
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    """Take the session's socket: no new commands from now on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Give:
-    """Take the session out of this node and say `given` with all there is of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Land:
-    """The session is here, whole; it goes on under `generation`. Then comes what was held for it."""
-
-    generation: int
-    state: bytes
-    held: tuple[bytes, ...]
-    complete: bool
-    """False where more was to be held than there is room for."""
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """The session does not come; whoever waits here for it begins a new one, or leaves where somebody newer has it."""
-
-    reason: Refusal
-
-
-Effect = Send | Freeze | Give | Land | GiveUp
-
-
-@dataclass(slots=True)
-class _Taking:
-    """The row is ours, the session is not here yet."""
-
-    asked: int
-    """The generation that the holder answers."""
-    generation: int
-    """The one of the row, which rises when the client comes a second time."""
-    holder: NodeId
-    asked_at: int
-    pieces: list[bytes] = field(default_factory=list)
-    held: deque[bytes] = field(default_factory=deque)
-    held_bytes: int = 0
-    is_whole: bool = True
-    next_holder: NodeId | None = None
-    """Who had the row when the client came again, other than this node."""
-    goes_on: SessionWanted | None = None
-
-
-@dataclass(slots=True)
-class _Giving:
-    """The session is here and somebody with a newer row wants it."""
-
-    wanted: SessionWanted
-    since: int
-
-
-@dataclass(slots=True)
-class _Given:
-    """The session was here."""
-
-    node_id: NodeId
-    generation: int
-    at: int
-    pieces: tuple[bytes, ...]
-
-
-@dataclass(slots=True)
-class _Missed:
-    """The session was to come here, and another node was quicker: it has the session, or knows who has."""
-
-    node_id: NodeId
-    at: int
-
-
 class Crossing:
     """What one node has to do with one session's moves. Times are monotonic milliseconds."""
 
@@ -144,39 +45,39 @@ class Crossing:
     def __init__(self, session_id: SessionId, node_id: NodeId) -> None:
         self.session_id = session_id
         self._node_id = node_id
-        self._state: _Taking | _Giving | _Given | _Missed | None = None
+        self._state: State | None = None
 
     @property
     def is_awaited(self) -> bool:
         """Whether the session is to come here."""
-        return isinstance(self._state, _Taking)
+        return isinstance(self._state, Taking)
 
     @property
     def is_leaving(self) -> bool:
         """Whether the session is still here and about to go."""
-        return isinstance(self._state, _Giving)
+        return isinstance(self._state, Giving)
 
     @property
     def went_to(self) -> NodeId | None:
         """Where the session went from here."""
-        return self._state.node_id if isinstance(self._state, _Given) else None
+        return self._state.node_id if isinstance(self._state, Given) else None
 
     @property
     def catches(self) -> bool:
         """Whether what arrives for the session is held or sent on."""
-        return isinstance(self._state, _Taking | _Given | _Missed)
+        return isinstance(self._state, Taking | Given | Missed)
 
     @property
     def look_at(self) -> int | None:
         """When `look` wants to be asked; None: never, nothing is left of the crossing."""
         match self._state:
-            case _Taking(asked_at=asked_at):
+            case Taking(asked_at=asked_at):
                 return asked_at + PATIENCE_MS
-            case _Giving():
+            case Giving():
                 return 0
-            case _Given(at=at, pieces=pieces):
+            case Given(at=at, pieces=pieces):
                 return at + (PIECES_KEPT_MS if pieces else FORWARDED_MS)
-            case _Missed(at=at):
+            case Missed(at=at):
                 return at + FORWARDED_MS
             case None:
                 return None
@@ -186,7 +87,7 @@ class Crossing:
     def claimed(self, generation: int, holder: NodeId, now_ms: int) -> list[Effect]:
         """The row is ours under `generation`; until now it named `holder`."""
         state = self._state
-        if isinstance(state, _Taking):
+        if isinstance(state, Taking):
             # The client came again before its session did: one answer serves, whoever waits for it now.
             state.generation = max(state.generation, generation)
             if holder != self._node_id:
@@ -194,13 +95,13 @@ class Crossing:
                 state.next_holder = holder
             other, state.goes_on = state.goes_on, None
             return [] if other is None else [self._refuse(other, Refusal.NEWER)]
-        self._state = _Taking(generation, generation, holder, now_ms)
+        self._state = Taking(generation, generation, holder, now_ms)
         return [self._ask(self._state, now_ms)]
 
     def kept(self, generation: int) -> list[Effect]:
         """The client is back where its session still is, and the row is ours again."""
         state = self._state
-        if not isinstance(state, _Giving) or state.wanted.generation >= generation:
+        if not isinstance(state, Giving) or state.wanted.generation >= generation:
             return []
         self._state = None
         return [self._refuse(state.wanted, Refusal.NEWER)]
@@ -208,7 +109,7 @@ class Crossing:
     def piece(self, frame: SessionState, now_ms: int) -> list[Effect]:
         """A part of the session arrives; what nobody asked for is passed over."""
         state = self._state
-        if not isinstance(state, _Taking) or frame.generation != state.asked:
+        if not isinstance(state, Taking) or frame.generation != state.asked:
             return []
         if frame.part != len(state.pieces) or frame.part >= frame.parts:
             return []
@@ -219,7 +120,7 @@ class Crossing:
             if not state.is_whole:
                 return self._give_up(state, Refusal.GONE, now_ms)
             wanted, pieces = state.goes_on, tuple(state.pieces)
-            self._state = _Given(NodeId(wanted.node_id), wanted.generation, now_ms, pieces)
+            self._state = Given(NodeId(wanted.node_id), wanted.generation, now_ms, pieces)
             return [self._piece(wanted, pieces), *self._send_on(NodeId(wanted.node_id), state)]
         self._state = None
         held = tuple(state.held)
@@ -228,7 +129,7 @@ class Crossing:
     def refused(self, frame: SessionGone, now_ms: int) -> list[Effect]:
         """The node that was asked does not give the session."""
         state = self._state
-        if not isinstance(state, _Taking) or frame.generation != state.asked:
+        if not isinstance(state, Taking) or frame.generation != state.asked:
             return []
         known = frame.reason in Refusal.__members__.values()
         return self._refused(state, Refusal(frame.reason) if known else Refusal.GONE, now_ms)
@@ -240,20 +141,20 @@ class Crossing:
         """
         state = self._state
         match state:
-            case _Taking() if generation and state.generation >= generation:
+            case Taking() if generation and state.generation >= generation:
                 return []
-            case _Taking():
+            case Taking():
                 self._state = None
                 effects: list[Effect] = [self._dismiss(state)]
                 if state.goes_on is not None:
                     effects.append(self._refuse(state.goes_on, Refusal.SUPERSEDED))
                 return [*effects, GiveUp(Refusal.SUPERSEDED)]
-            case _Giving():
+            case Giving():
                 self._state = None
                 return [self._refuse(state.wanted, Refusal.SUPERSEDED)]
-            case _Given():
+            case Given():
                 return [Send(state.node_id, SessionTaken(self.session_id, generation))]
-            case _Missed() | None:
+            case Missed() | None:
                 return []
 
     # Who has the session.
@@ -262,36 +163,36 @@ class Crossing:
         """Another node claims the session, which is `here` under that generation, or not at all."""
         state = self._state
         match state:
-            case _Taking():
+            case Taking():
                 if frame.generation <= state.generation:
                     return [self._refuse(frame, Refusal.NEWER)]
                 return self._pass_on(state, frame)
-            case _Giving():
+            case Giving():
                 return self._give_to(state, frame)
-            case _Given():
+            case Given():
                 return self._answer_again(state, frame)
-            case _Missed() | None if here is None:
+            case Missed() | None if here is None:
                 return [self._refuse(frame, Refusal.GONE)]
-            case _Missed() | None if here >= frame.generation:
+            case Missed() | None if here >= frame.generation:
                 return [self._refuse(frame, Refusal.NEWER)]
-            case _Missed() | None:
-                self._state = _Giving(frame, now_ms)
+            case Missed() | None:
+                self._state = Giving(frame, now_ms)
                 return [Freeze()]
 
     def given(self, state: bytes, now_ms: int) -> list[Effect]:
         """The session is out of this node, and this is all there is of it."""
         giving = self._state
-        if not isinstance(giving, _Giving):
+        if not isinstance(giving, Giving):
             raise ValueError("nobody wants this session")
         wanted = giving.wanted
         pieces = tuple(state[at : at + PIECE_BYTES] for at in range(0, len(state), PIECE_BYTES))
-        self._state = _Given(NodeId(wanted.node_id), wanted.generation, now_ms, pieces)
+        self._state = Given(NodeId(wanted.node_id), wanted.generation, now_ms, pieces)
         return [self._piece(wanted, pieces)]
 
     def ended(self) -> list[Effect]:
         """The session that was to be given is over."""
         giving = self._state
-        if not isinstance(giving, _Giving):
+        if not isinstance(giving, Giving):
             return []
         self._state = None
         return [self._refuse(giving.wanted, Refusal.GONE)]
@@ -301,14 +202,14 @@ class Crossing:
     def caught(self, payload: bytes, hops: int = 0) -> list[Effect]:
         """An encoded frame that concerns the session arrives here; see `catches`."""
         match self._state:
-            case _Taking() as taking:
+            case Taking() as taking:
                 if len(taking.held) >= HELD_FRAMES or taking.held_bytes + len(payload) > HELD_BYTES:
                     taking.is_whole = False
                 else:
                     taking.held.append(payload)
                     taking.held_bytes += len(payload)
                 return []
-            case _Given(node_id=node_id) | _Missed(node_id=node_id) if hops < MOST_HOPS:
+            case Given(node_id=node_id) | Missed(node_id=node_id) if hops < MOST_HOPS:
                 return [Send(node_id, SessionForwarded(self.session_id, payload, hops + 1))]
             case _:
                 return []
@@ -319,17 +220,17 @@ class Crossing:
         """What is due; `busy` where commands of the session run here, or wait to."""
         state = self._state
         match state:
-            case _Taking() if now_ms - state.asked_at >= PATIENCE_MS:
+            case Taking() if now_ms - state.asked_at >= PATIENCE_MS:
                 # Whatever it was that kept the other node: it is not to go on with the session.
                 return [self._dismiss(state), *self._refused(state, Refusal.NO_ANSWER, now_ms)]
-            case _Giving() if not busy:
+            case Giving() if not busy:
                 return [Give()]
-            case _Giving() if now_ms - state.since >= QUIET_MS:
+            case Giving() if now_ms - state.since >= QUIET_MS:
                 self._state = None
                 return [self._refuse(state.wanted, Refusal.BUSY)]
-            case _Given() | _Missed() if now_ms - state.at >= FORWARDED_MS:
+            case Given() | Missed() if now_ms - state.at >= FORWARDED_MS:
                 self._state = None
-            case _Given() if now_ms - state.at >= PIECES_KEPT_MS:
+            case Given() if now_ms - state.at >= PIECES_KEPT_MS:
                 state.pieces = ()
             case _:
                 pass
@@ -337,12 +238,12 @@ class Crossing:
 
     # How it goes on inside.
 
-    def _ask(self, state: _Taking, now_ms: int) -> Send:
+    def _ask(self, state: Taking, now_ms: int) -> Send:
         state.asked_at = now_ms
         wanted = SessionWanted(self.session_id, state.asked, self._node_id, len(state.pieces))
         return Send(state.holder, wanted)
 
-    def _dismiss(self, state: _Taking) -> Send:
+    def _dismiss(self, state: Taking) -> Send:
         return Send(state.holder, SessionTaken(self.session_id, state.asked))
 
     def _refuse(self, wanted: SessionWanted, reason: Refusal) -> Send:
@@ -356,7 +257,7 @@ class Crossing:
         )
         return Send(NodeId(wanted.node_id), piece)
 
-    def _refused(self, state: _Taking, reason: Refusal, now_ms: int) -> list[Effect]:
+    def _refused(self, state: Taking, reason: Refusal, now_ms: int) -> list[Effect]:
         if state.next_holder is None:
             return self._give_up(state, reason, now_ms)
         # Who is newer has the session, or knows who has, and is to have what arrived here for it.
@@ -366,7 +267,7 @@ class Crossing:
         state.pieces.clear()
         return [*late, self._ask(state, now_ms)]
 
-    def _give_up(self, state: _Taking, reason: Refusal, now_ms: int) -> list[Effect]:
+    def _give_up(self, state: Taking, reason: Refusal, now_ms: int) -> list[Effect]:
         self._state = None
         if reason is Refusal.BUSY:
             # Its client begins anew here: nobody is to come back to what is there.
@@ -374,22 +275,22 @@ class Crossing:
         late: list[Send] = []
         if reason is Refusal.NEWER:
             # As above; and what still arrives for it goes there, too.
-            self._state = _Missed(state.holder, now_ms)
+            self._state = Missed(state.holder, now_ms)
             late = self._send_on(state.holder, state)
         return [*late, *self._tell_given_up(state, reason)]
 
-    def _tell_given_up(self, state: _Taking, reason: Refusal) -> list[Effect]:
+    def _tell_given_up(self, state: Taking, reason: Refusal) -> list[Effect]:
         if state.goes_on is None:
             return [GiveUp(reason)]
         return [self._refuse(state.goes_on, reason), GiveUp(Refusal.NEWER)]
 
-    def _pass_on(self, state: _Taking, frame: SessionWanted) -> list[Effect]:
+    def _pass_on(self, state: Taking, frame: SessionWanted) -> list[Effect]:
         before, state.goes_on = state.goes_on, frame
         state.generation = frame.generation
         told = [] if before is None else [self._refuse(before, Refusal.NEWER)]
         return [*told, GiveUp(Refusal.NEWER)]
 
-    def _give_to(self, state: _Giving, frame: SessionWanted) -> list[Effect]:
+    def _give_to(self, state: Giving, frame: SessionWanted) -> list[Effect]:
         if frame.generation == state.wanted.generation:
             return []
         if frame.generation < state.wanted.generation:
@@ -397,7 +298,7 @@ class Crossing:
         before, state.wanted = state.wanted, frame
         return [self._refuse(before, Refusal.NEWER)]
 
-    def _answer_again(self, state: _Given, frame: SessionWanted) -> list[Effect]:
+    def _answer_again(self, state: Given, frame: SessionWanted) -> list[Effect]:
         if frame.generation == state.generation:
             return [self._piece(frame, state.pieces)]
         if frame.generation < state.generation:
@@ -405,7 +306,7 @@ class Crossing:
         # Who asks read the row before it named the next node.
         return [Send(state.node_id, frame)]
 
-    def _send_on(self, node_id: NodeId, state: _Taking) -> list[Send]:
+    def _send_on(self, node_id: NodeId, state: Taking) -> list[Send]:
         held = [Send(node_id, SessionForwarded(self.session_id, payload, 1)) for payload in state.held]
         state.held.clear()
         state.held_bytes = 0

@@ -63,7 +63,7 @@ class Evening:
         tickets = Tickets(
             self.node.router._hub, self.node.router, lobby, self.scene.policies, self.node.clock, rows
         )
-        self.regaining = Regaining(self.node.router, None, tickets, self.node.calls)  # type: ignore[arg-type]
+        self.regaining = Regaining(self.node.router, None, tickets, self.node.calls, None)  # type: ignore[arg-type]
 
     async def proposed(self) -> Match:
         """She has said yes; nobody knows what he will say."""

@@ -16,8 +16,8 @@ from signaling.node_frames import (
     SessionTaken,
     SessionWanted,
 )
-from signaling.session import handover
-from signaling.session.handover import Crossing, Freeze, Give, GiveUp, Land, Refusal, Send
+from signaling.session.crossing_effects import Effect, Freeze, Give, GiveUp, Land, Refusal, Send
+from signaling.session.handover import Crossing
 
 S = SessionId("session")
 NODES = tuple(NodeId(name) for name in "abcd")
@@ -138,7 +138,7 @@ class World:
 
     # What the nodes do.
 
-    def do(self, node: Node, effects: list[handover.Effect]) -> None:
+    def do(self, node: Node, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Send(to, frame):
