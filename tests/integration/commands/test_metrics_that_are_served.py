@@ -1,5 +1,6 @@
 """What running processes serve on `/metrics` is what docs/metrics.md lists, and nothing else."""
 
+import asyncio
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from minuet.reference.metrics import GROUPS, Described, Group, metrics_of, values_of
 from tests.fixtures.cluster import Cluster
-from tests.fixtures.deployment import Deploy, Deployment, People, environment_for
+from tests.fixtures.deployment import START_S, Deploy, Deployment, People, environment_for
 
 # The parser of the text format takes `_total` away from counters.
 LIBRARY = re.compile(r"process_\w+|python_info")
@@ -75,14 +76,15 @@ async def test_workers_on_one_port_serve_the_rest_beside_the_supervisor(
         MINUET_DATABASE_REPLICA_URL=database_url,
     )
 
-    families = await served(deployment.of("serve").admin)
+    async with asyncio.timeout(START_S):
+        while True:
+            families = await served(deployment.of("serve").admin)
+            whose = {sample.labels["worker"] for sample in families["minuet_build_info"].samples}
+            if whose == {"0", "1", "supervisor"}:
+                break
+            await asyncio.sleep(0.1)
 
     agree(families, listed(group for group in GROUPS if group.title != "Redis Cluster"), "worker")
-    assert {sample.labels["worker"] for sample in families["minuet_build_info"].samples} == {
-        "0",
-        "1",
-        "supervisor",
-    }
 
 
 async def test_on_a_cluster_every_process_counts_that_too(
