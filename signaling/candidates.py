@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from zlib import crc32
@@ -59,11 +60,12 @@ class RelayRanges:
 
     def contain(self, address: Address, port: int) -> bool:
         """Whether one of the servers relays at this address and port."""
-        return any(
-            server.first_port <= port <= server.last_port
-            and any(address in network for network in server.networks)
-            for server in self.servers
-        )
+        for server in self.servers:
+            if server.first_port <= port <= server.last_port:
+                for network in server.networks:
+                    if address in network:
+                        return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,7 @@ class Candidate(msgspec.Struct, frozen=True):
     @property
     def address(self) -> Address | None:
         """None for a host name."""
-        try:
-            return ip_address(self.host)
-        except ValueError:
-            return None
+        return _address(self.host)
 
     def relayed(self, ranges: RelayRanges) -> tuple[Outcome, str | None]:
         """Judges it where only relayed addresses may pass. Returns: with `PASSED` the text that may go on."""
@@ -152,28 +151,30 @@ class Candidate(msgspec.Struct, frozen=True):
 
 def parse(text: str) -> Candidate:
     """A candidate attribute without its `a=`. Raises: CandidateInvalid."""
-    return _candidate(_match(text))
+    return Candidate(*_parts(text))
 
 
-def _candidate(found: re.Match[str]) -> Candidate:
-    component, transport, priority, host, port, type_, tail = found.groups()
-    return Candidate(int(component), transport, int(priority), host, int(port), type_, tail)
-
-
-def _match(text: str) -> re.Match[str]:
+def _parts(text: str) -> tuple[int, str, int, str, int, str, str]:
+    """What a `Candidate` is made of. Raises: CandidateInvalid."""
     found = _CANDIDATE.fullmatch(text)
     if found is None:
         raise CandidateInvalid("not of the form candidate:... (RFC 8839)")
-    component, priority, port, tail = found.group(1, 3, 5, 7)
-    if not (
-        1 <= int(component) <= _MAX_COMPONENT
-        and 1 <= int(priority) <= _MAX_PRIORITY
-        and int(port) <= _MAX_PORT
-    ):
+    component_text, transport, priority_text, host, port_text, type_, tail = found.groups()
+    component, priority, port = int(component_text), int(priority_text), int(port_text)
+    if not (1 <= component <= _MAX_COMPONENT and 1 <= priority <= _MAX_PRIORITY and port <= _MAX_PORT):
         raise CandidateInvalid("a number of the candidate is out of its range")
-    if tail.count(" ufrag ") > 1:
+    if " ufrag " in tail and tail.count(" ufrag ") > 1:
         raise CandidateInvalid("a candidate belongs to one ufrag")
-    return found
+    return component, transport, priority, host, port, type_, tail
+
+
+@lru_cache(maxsize=1024)
+def _address(host: str) -> Address | None:
+    """Those of our servers come again and again, and the standard library takes long to read one."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def _ufrag(tail: str) -> str | None:
@@ -198,14 +199,14 @@ def filter_trickled(
     outcomes: list[Outcome] = []
     for trickled in arrived:
         # An empty text says that a section has no more of them (RFC 8838 section 13).
-        found = _match(trickled.candidate) if trickled.candidate else None
+        parts = _parts(trickled.candidate) if trickled.candidate else None
         outcome = Outcome.PASSED
-        if not _belongs(trickled, None if found is None else _ufrag(found[7]), description):
+        if not _belongs(trickled, None if parts is None else _ufrag(parts[-1]), description):
             outcome = Outcome.FOREIGN
-        elif found is None or not rule.relay_only:
+        elif parts is None or not rule.relay_only:
             passing.append(trickled)
         else:
-            outcome, text = _candidate(found).relayed(rule.ranges)
+            outcome, text = Candidate(*parts).relayed(rule.ranges)
             if text is not None:
                 passing.append(IceCandidate(candidate=text, mid=trickled.mid, ufrag=trickled.ufrag))
         outcomes.append(outcome)
@@ -216,7 +217,7 @@ def check_trickled(arrived: Iterable[IceCandidate]) -> None:
     """Looks at the form alone, while the description is still to come. Raises: CandidateInvalid."""
     for trickled in arrived:
         if trickled.candidate:
-            _match(trickled.candidate)
+            _parts(trickled.candidate)
 
 
 def _belongs(trickled: IceCandidate, inside: str | None, description: Description) -> bool:

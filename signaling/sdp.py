@@ -29,7 +29,7 @@ _MAX_PORT: Final = 65_535
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 # The name of an attribute is a token, and then the line ends or a colon follows (RFC 8866 section 9). To look for the
 # next CR is the quickest; that no LF stands before it alone has been seen by then.
-_LINES: Final = re.compile(r"(?:a=[\w!#$%&'*+.^`{|}~-]++(?:|:[^\r]*+)\r\n|[b-z]=[^\r]*+\r\n)++", re.ASCII)
+_LINES: Final = re.compile(r"(?:a=[!#-'*+.0-9A-Z^-~-]++(?::[^\r]*+\r\n|\r\n)|[b-z]=[^\r]*+\r\n)++")
 _MEDIA: Final = re.compile(r"([a-z]+) (0|[1-9]\d{0,4}) ([A-Za-z0-9/]+)((?: [A-Za-z0-9-]++)++)(?=\r\n)")
 _MID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,32}")
 UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}")
