@@ -16,7 +16,7 @@ from base.errors import MinuetError, Unavailable
 from base.ids import CallId
 from base.policy import IntentPolicy
 from matchmaker.lobby import Lobby
-from matchmaker.matches import SEATS, Match, Seat
+from matchmaker.matches import SEATS, Match, MatchedSeat, Seat
 from matchmaker.ports import Entered, UnknownSession
 from signaling.call import events
 from signaling.call.states import State
@@ -88,12 +88,20 @@ class Arrivals:
             return
         try:
             call = await self._calls.open(match, policy)
-            if call is not None:
-                await asyncio.gather(*(self._bring_in(match, call, seat) for seat in SEATS))
+            here = [seat for seat in SEATS if self._concerns(match.seat(seat))]
+            if call is not None and len(here) == 1:
+                await self._bring_in(match, call, here[0])
+            elif call is not None:
+                await asyncio.gather(*(self._bring_in(match, call, seat) for seat in here))
         except UnknownSession:
             logger.warning("match waits until its people are known again", call_id=match.call_id)
         except Unavailable:
             logger.warning("match waits for the store", call_id=match.call_id)
+
+    def _concerns(self, person: MatchedSeat) -> bool:
+        """Whether a seat is, or should be, this node's."""
+        is_here = self._hub.on_device(person.user_id, person.device_id) is not None
+        return is_here or person.node_id == self._router.node_id
 
     async def _bring_in(self, match: Match, call: LocalCall, seat: Seat) -> None:
         person = match.seat(seat)
