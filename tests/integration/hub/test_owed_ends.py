@@ -11,6 +11,7 @@ from base.ids import ConnectionId, UserId
 from base.policy import Control, IntentPolicy
 from signaling.call import events
 from signaling.call.states import EndReason, Seat, State
+from tests.fixtures.waiting import until
 from tests.integration.hub.town import Town, opened_town
 
 SHE, HE = UserId("she"), UserId("he")
@@ -45,7 +46,13 @@ async def test_a_no_after_a_hangup_that_waits_is_kept(town: Town, monkeypatch: p
         await town.hers.calls.act(town.call_id, SHE, events.ConnectPassed)
         told = [kind for kind, _ in town.hers.person.heard]
     call = await stored_in(town, State.ENDED)
-    await town.deliver()
+
+    async def is_told() -> bool:
+        # Her node says it a moment after it is stored.
+        await town.deliver()
+        return bool(town.his.person.of("call.ended"))
+
+    await until(is_told)
 
     assert told == ["call.state", "connect.prompt", "call.state", "call.ended"]
     assert call.reason is EndReason.COMPLETED
