@@ -15,6 +15,7 @@ from base.clock import Clock
 from base.ids import TicketId
 from base.policy import IntentPolicy
 from matchmaker.bitsets import BitsetIndex
+from matchmaker.packed import packed
 from matchmaker.pairing import Pair
 from matchmaker.ports import (
     Arrived,
@@ -86,7 +87,7 @@ class Knowledge:
         self.cursor, self.number = end.cursor, end.number
         if lease is None:
             self.set_clock(end)
-        stored = await self._queues.scan(self._pool)
+        stored = await self._find()
         self.is_found.set()
         found_ms = self._clock.monotonic_ms()
         # Whoever arrives while a large pool is learnt meets those who have waited longest first.
@@ -108,6 +109,17 @@ class Knowledge:
             found_in_ms=found_ms - self._began_ms,
             known_in_ms=self._clock.monotonic_ms() - self._began_ms,
         )
+
+    async def _find(self) -> list[StoredTicket]:
+        found: dict[TicketId, StoredTicket] = {}
+        async for part in self._queues.scan_in_parts(self._pool):
+            for each in part:
+                # At once, while it is near: a ticket as it is read takes many times the memory.
+                ticket, _ = packed(each.ticket)
+                found[ticket.ticket_id] = StoredTicket(ticket, each.state, each.paused_at)
+            # Whoever learns a large pool has a lease to renew meanwhile, or other pools to serve.
+            await asyncio.sleep(0)
+        return list(found.values())
 
     def _learn_one(self, stored: StoredTicket) -> None:
         ticket = stored.ticket

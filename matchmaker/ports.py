@@ -4,7 +4,7 @@ Every method may raise `Unavailable`: nothing is known to have changed, and the 
 of them are safe to repeat.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Protocol
@@ -357,6 +357,10 @@ class QueueStore(OutlookSource, Protocol):
     async def drop_lease(self, pool: str, token: str) -> None: ...
 
     async def scan(self, pool: str) -> list[StoredTicket]: ...
+
+    def scan_in_parts(self, pool: str) -> AsyncIterator[list[StoredTicket]]:
+        """As `scan`, some at a time; what comes twice is as it stands the second time."""
+        ...
 
     async def matches(self, pool: str) -> list[MatchRecord]: ...
 

@@ -5,7 +5,7 @@ rule is in the scripts, each of which touches one pool's keys only.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -54,7 +54,7 @@ _SCRIPTS = (
     "states",
 )
 _SCAN_COUNT = 500
-_DECODED_BETWEEN_BREATHS = 64
+_DECODED_AT_ONCE = 64
 
 # Bounds the stream where no owner trims it. One that falls further behind sees the gap and begins anew.
 _EVENTS_AT_MOST = 20_000
@@ -201,27 +201,32 @@ class RedisQueues:
         await self._lease("drop", pool, token, 0)
 
     async def scan(self, pool: str) -> list[StoredTicket]:
-        found: dict[bytes, StoredTicket] = {}
-        cursor = 0
-        while True:
-            page: Any
-            with unavailable_when_away():
-                cursor, page = await self._redis.hscan(self._keys.tickets(pool), cursor, count=_SCAN_COUNT)
-            for count, (ticket_id, value) in enumerate(page.items(), start=1):
-                try:
-                    # A scan may meet the same field twice; the later value is the newer one.
-                    found[ticket_id] = _stored_ticket(value)
-                except ValueError as error:
-                    # One ticket that nobody can read must not keep all the others from being matched.
-                    found.pop(ticket_id, None)
-                    logger.error(
-                        "unreadable ticket", pool=pool, ticket_id=ticket_id.decode(), reason=str(error)
-                    )
-                # Whoever learns a large pool has a lease to renew meanwhile.
-                if count % _DECODED_BETWEEN_BREATHS == 0:
+        found: dict[TicketId, StoredTicket] = {}
+        async for part in self.scan_in_parts(pool):
+            found.update((each.ticket.ticket_id, each) for each in part)
+        return list(found.values())
+
+    async def scan_in_parts(self, pool: str) -> AsyncIterator[list[StoredTicket]]:
+        asked = asyncio.ensure_future(self._scan_from(pool, 0))
+        try:
+            while True:
+                cursor, page = await asked
+                if cursor:
+                    # The store looks for the next while these are decoded.
+                    asked = asyncio.ensure_future(self._scan_from(pool, cursor))
                     await asyncio.sleep(0)
-            if cursor == 0:
-                return list(found.values())
+                stored = list(page.items())
+                for start in range(0, len(stored), _DECODED_AT_ONCE):
+                    yield list(_readable(pool, stored[start : start + _DECODED_AT_ONCE]))
+                if not cursor:
+                    return
+        finally:
+            asked.cancel()
+
+    async def _scan_from(self, pool: str, cursor: int) -> tuple[int, dict[bytes, bytes]]:
+        with unavailable_when_away():
+            found: Any = await self._redis.hscan(self._keys.tickets(pool), cursor, count=_SCAN_COUNT)
+        return found[0], found[1]
 
     async def matches(self, pool: str) -> list[MatchRecord]:
         with unavailable_when_away():
@@ -299,6 +304,15 @@ def _stored_ticket(value: bytes) -> StoredTicket:
         ticket = msgspec.structs.replace(ticket, exclusions=ticket.exclusions | kept)
     letter, _, detail = state.decode().partition(":")
     return StoredTicket(ticket, TicketState(letter), int(detail) if letter == TicketState.PAUSED else 0)
+
+
+def _readable(pool: str, stored: Iterable[tuple[bytes, bytes]]) -> Iterator[StoredTicket]:
+    for ticket_id, value in stored:
+        try:
+            yield _stored_ticket(value)
+        except ValueError as error:
+            # One ticket that nobody can read must not keep all the others from being matched.
+            logger.error("unreadable ticket", pool=pool, ticket_id=ticket_id.decode(), reason=str(error))
 
 
 def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> PoolEvent:
