@@ -17,6 +17,7 @@ class Person(Listener):
 
     id = SessionId("she-session")
     away = False
+    last_call_id: CallId | None = None
 
 
 @pytest.fixture
