@@ -82,7 +82,13 @@ class Telling:
         """
         call, asked = stored.call, {change.node_id for change in untold}
         for node_id in self._others(call):
-            theirs = [item for item in told or () if call.seat(item.seat).node_id == node_id]
+            # A session that has left this node, as which the record still names it, may be just there: who has it knows.
+            theirs = [
+                item
+                for item in told or ()
+                if call.seat(item.seat).node_id == node_id
+                or self._router.is_this(call.seat(item.seat).node_id)
+            ]
             sender = self._router.node_id if node_id in asked else ""
             frame = CallCommitted(call.call_id, encode(call), stored.rev, theirs, sender, again=told is None)
             self._router.forward(node_id, frame)
