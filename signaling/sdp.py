@@ -36,7 +36,7 @@ UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}")
 _BUNDLE: Final = re.compile(r"\na=group:BUNDLE([^\r]*)")
 _ATTRIBUTE: Final = re.compile(
     # The letters ahead are for speed: most attributes are passed over by them.
-    r"\na=(?=[BIMSbims]|[Rr][Ee])((?i:mid|sendrecv|sendonly|recvonly|inactive|bundle-only|ice-ufrag))(?=[:\r])([^\r]*)"
+    r"\na=(?=[BIMSRbimsr][CEINUceinu][ACDENacden])((?i:mid|sendrecv|sendonly|recvonly|inactive|bundle-only|ice-ufrag))(?=[:\r])([^\r]*)"
 )
 """What matters of a section: name, and the value with its colon. In any case of letters, to refuse all but one."""
 _SESSION_UFRAG: Final = re.compile(r"\na=ice-ufrag:([^\r]*)")
