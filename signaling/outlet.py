@@ -113,6 +113,8 @@ class Outlet(ABC):
         """Sends the greeting, then what came before it."""
         early, self._early = self._early, None
         self.push_reply(ready, request_id)
+        # Never replayed: it names the session, so whoever comes back to that has read it. A kilobyte for each who is idle.
+        self.session.outbox.acknowledge(self.session.outbox.last_seq)
         for type_, data, reliable in early or ():
             if not _is_in(ready.snapshot, type_, data):
                 self.push_raw(type_, data, reliable=reliable)
