@@ -50,7 +50,7 @@ async () => {
   const of = (id) => reports.find((report) => report.id === id);
   return reports
     .filter(({ type, nominated, state }) => type === 'candidate-pair' && nominated && state === 'succeeded')
-    .map(({ localCandidateId, remoteCandidateId }) => [of(localCandidateId).candidateType, of(remoteCandidateId).candidateType]);
+    .map(({ localCandidateId, remoteCandidateId }) => [of(localCandidateId).candidateType, of(remoteCandidateId).port]);
 }
 """
 
@@ -142,7 +142,8 @@ async def test_neither_learns_the_others_address_and_the_relay_ends_with_the_cal
             await asyncio.sleep(0.1)
     his_pc = await him.page.evaluate("() => window.__kept.map(({ signalingState }) => signalingState)")
 
-    assert pairs == [["relay", "relay"]]
+    assert len(pairs) == 1
+    assert over_relays(pairs, coturn)
     assert len(during.session_ids) >= 2
     assert "host" in {kind for *_, kind, _ in Wire.candidates(to_him.sent)}, "he did not even try"
     for wire in (to_her, to_him):
@@ -173,11 +174,20 @@ async def test_a_relay_that_is_lost_is_replaced_within_the_call(
     await asyncio.gather(her.hears(), him.hears())
     pairs = await her.page.evaluate(PAIRS)
 
-    assert ["relay", "relay"] in pairs
+    assert over_relays(pairs, coturn)
     assert_only_relays(to_her, coturn)
     for tab in (her, him):
         await tab.close()
         tab.blameless()
+
+
+def over_relays(pairs: list[tuple[str, int]], coturn: EmbeddedCoturn) -> bool:
+    """Whether a pair that is in use leads from a relay to a relay.
+
+    The other end is known by its port: a browser that hears from it before it is told of it calls it `prflx`.
+    """
+    first, last = map(int, coturn.access.relay_ports.split("-"))
+    return any(kind == "relay" and first <= port <= last for kind, port in pairs)
 
 
 def minted(wire: Wire) -> set[str]:

@@ -202,7 +202,7 @@ def test_a_health_check_without_a_server_fails(
         env=environment,
         cwd=elsewhere,
         capture_output=True,
-        timeout=10,
+        timeout=START_S,
     )
 
     assert done.returncode == 1
