@@ -80,8 +80,12 @@ def one_at_a_time(story: Story, readings: Readings, mode: Mode) -> Iterator[Viol
 
 
 def shown(story: Story, _readings: Readings, _mode: Mode) -> Iterator[Violation]:
-    """Whoever hears of a call was shown it first or soon: by `match.found`, or by a snapshot."""
+    """Whoever hears of a call was shown it first or soon: by `match.found`, once in a session, or by a snapshot."""
     for tale in story.tales.values():
+        found = {entry.session: entry for entry in reversed(tale.heard) if entry.type == "match.found"}
+        for entry in tale.heard:
+            if entry.type == "match.found" and entry is not found[entry.session]:
+                yield Violation("shown", "a match was told twice", lines(found[entry.session], entry))
         if tale.heard and not any(entry.type in ("match.found", "session.ready") for entry in tale.heard):
             yield Violation("shown", f"person {tale.who} was never shown {tale.call}", lines(tale.began))
 
@@ -258,8 +262,10 @@ def ends(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
         if call is None:
             continue
         over_ms = story.local_ms(_over_at(call, readings.users[tale.who]))
-        from_ms, to_ms = over_ms, over_ms + _TOLD_MS
-        if tale.over.at_ms <= to_ms or mode.was_away(from_ms, to_ms):
+        # Who was away, or had nobody to tell them, hears it when that is over.
+        from_ms = mode.calm_from(over_ms, _TOLD_MS)
+        to_ms = from_ms + _TOLD_MS
+        if tale.over.at_ms <= to_ms:
             continue
         if story.was_attached(tale.who, from_ms, to_ms):
             what = f"person {tale.who} was told of the end {tale.over.at_ms - over_ms:.0f} ms late"

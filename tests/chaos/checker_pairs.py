@@ -40,8 +40,9 @@ def both_told(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violati
     for pair in _pairs(story):
         for tale, other in (pair, pair[::-1]):
             for view in tale.views:
-                from_ms, to_ms = view.entry.at_ms, view.entry.at_ms + _BOTH_TOLD_MS
-                if mode.was_away(from_ms, to_ms) or not story.was_attached(other.who, from_ms, to_ms):
+                from_ms = mode.calm_from(view.entry.at_ms, _BOTH_TOLD_MS)
+                to_ms = from_ms + _BOTH_TOLD_MS
+                if not story.was_attached(other.who, from_ms, to_ms):
                     continue
                 if not _knows(other, view.version, to_ms):
                     what = f"person {other.who} was not told version {view.version} of {tale.call}"

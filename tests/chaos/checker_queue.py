@@ -74,7 +74,7 @@ def _follow(who: int, story: Story, readings: Readings, mode: Mode) -> Iterator[
                         entry,
                     )
                 elif entry.type == "ok":
-                    yield from _joined(place, entry, sent, story, mode)
+                    yield from _joined(place, entry, sent, story, readings, mode)
             elif ask.type == "queue.leave":
                 place.leaving = False
                 if entry.type == "ok":
@@ -107,7 +107,9 @@ def _follow(who: int, story: Story, readings: Readings, mode: Mode) -> Iterator[
         yield Violation("places", f"person {who} waits for ever", lines(place.since))
 
 
-def _joined(place: _Place, entry: Entry, sent: Entry, story: Story, mode: Mode) -> Iterator[Violation]:
+def _joined(
+    place: _Place, entry: Entry, sent: Entry, story: Story, readings: Readings, mode: Mode
+) -> Iterator[Violation]:
     ticket, intent = entry.body["ticket_id"], sent.body["intent"]
     known = place.ticket not in ("", "?")
     if known and ticket != place.ticket and intent == place.intent:
@@ -117,7 +119,12 @@ def _joined(place: _Place, entry: Entry, sent: Entry, story: Story, mode: Mode) 
         )
         made_ms = since if place.made_ms is None else min(since, place.made_ms)
         was_kept = story.longest_absence(sent.who, made_ms, entry.at_ms) < _PLACE_KEPT_MS
-        if was_kept and not mode.lost(since, entry.at_ms) and not place.leaving and not is_on_its_way:
+        excused = mode.lost(since, entry.at_ms) or place.leaving or is_on_its_way
+        # Too slow to show somebody a match before it was given up: that is said elsewhere, where nobody was away.
+        excused = excused or (
+            mode.was_away(since, entry.at_ms) and _met(sent.who, since, entry, story, readings)
+        )
+        if was_kept and not excused:
             what = f"the place {place.ticket} went without a word"
             yield Violation("places", what, lines(place.since, sent, entry))
     if place.ticket != ticket:
@@ -146,11 +153,15 @@ def _began_anew(
     place.maybe += 1
     if gone_ms >= _PLACE_KEPT_MS or mode.was_away(since.at_ms, entry.at_ms):
         return
+    if not _met(who, since.at_ms, entry, story, readings):
+        yield Violation("places", f"the place {before} is not there after a new session", lines(since, entry))
+
+
+def _met(who: int, since_ms: float, entry: Entry, story: Story, readings: Readings) -> bool:
+    """Whether by history somebody was matched about then, told of it or not."""
     user = readings.users[who]
-    met = any(
+    return any(
         user in call.users.values()
-        and since.at_ms - 1000 <= story.local_ms(call.created_at) <= entry.at_ms + 1000
+        and since_ms - 1000 <= story.local_ms(call.created_at) <= entry.at_ms + 1000
         for call in readings.calls
     )
-    if not met:
-        yield Violation("places", f"the place {before} is not there after a new session", lines(since, entry))

@@ -281,6 +281,13 @@ class Mode:
     def was_away(self, from_ms: float, to_ms: float) -> bool:
         return _meets(self.away, from_ms, to_ms) or self.lost(from_ms, to_ms)
 
+    def calm_from(self, at_ms: float, for_ms: float) -> float:
+        """The first moment from `at_ms` on after which nothing is excused for so long."""
+        for since, until in sorted((*self.away, *self.lossy)):
+            if since <= at_ms + for_ms and until >= at_ms:
+                at_ms = until + 1
+        return at_ms
+
     def lost(self, from_ms: float, to_ms: float) -> bool:
         return _meets(self.lossy, from_ms, to_ms)
 

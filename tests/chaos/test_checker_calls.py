@@ -38,6 +38,14 @@ class TestCalls:
 
         assert "shown" in rules(tape)
 
+    def test_a_match_that_is_told_twice_is_found(self) -> None:
+        """In one session; another session is shown it anew."""
+        tape = on_the_phone()
+        tape.matched(0)
+        tape.comes_to_its_end()
+
+        assert rules(tape) == {"shown"}
+
     def test_two_calls_at_once_in_history_are_found(self) -> None:
         """Also where nobody was told of both."""
         readings = kept()
@@ -231,3 +239,15 @@ class TestCalls:
 
         readings = kept_otherwise(reason="hangup", duration_ms=100, ended_at=SERVER_MS + 200, connected=False)
         assert rules(tape, readings) == {"ends"}
+
+    def test_an_end_that_is_never_told_is_found_also_after_something_was_away(self) -> None:
+        """What excuses lateness is over, and she is still there."""
+        tape = on_the_phone()
+        tape.hears(1, "call.ended", call_id=CALL, reason="hangup", duration_ms=100, requeued=False)
+        away = Mode(away=[(0, 2000)])
+        tape.wait(9000)
+        tape.begins(0)
+
+        readings = kept_otherwise(reason="hangup", duration_ms=100, ended_at=SERVER_MS + 200, connected=False)
+        assert "ends" in rules(tape, readings, away)
+        assert "ends" not in rules(tape, readings, Mode(away=[(0, 9000)]))

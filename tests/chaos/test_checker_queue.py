@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+
+from tests.chaos.checker import Mode
 from tests.chaos.checker_tape import CALL, SERVER_MS, Tape, evening, kept, kept_otherwise, rules
 
 
@@ -68,6 +71,31 @@ class TestTheQueue:
         tape.done(0, "queue.leave")
 
         assert rules(tape) == {"places"}
+
+    @pytest.mark.parametrize("matched", [True, False])
+    def test_a_place_may_have_gone_with_a_match_that_nobody_came_to_show(self, matched: bool) -> None:
+        """By history there was one, which was given up; where nobody was away it has to be shown all the same."""
+        tape = evening()
+        tape.joins(0, "ticket-2")
+        begun = tape.now
+        tape.joins(0, "ticket-3")
+        tape.done(0, "queue.leave")
+        away = Mode(away=[(0, tape.at_ms)])
+        unseen = replace(
+            kept().calls[0],
+            id="call-2",
+            created_at=begun,
+            users={"a": "user-0", "b": "user-9"},
+            reason="no_answer",
+            live_at=None,
+            ended_at=begun,
+            duration_ms=0,
+            connected=False,
+        )
+        readings = replace(kept(), calls=[*kept().calls, unseen] if matched else kept().calls)
+
+        assert ("places" in rules(tape, readings, away)) is not matched
+        assert "places" in rules(tape, readings)
 
     def test_a_place_that_another_session_does_not_find_is_found(self) -> None:
         """The device takes over what it was doing."""
