@@ -176,13 +176,13 @@ class CallService:
         be done twice. A call that goes on, with another session of the device, is left alone. Raises: Unavailable.
         """
         call = self._local.get(call_id) or await self._loaded(call_id)
-        if call is None:
+        seat = None if call is None else call.stored.call.seat_of(live.user_id)
+        if call is None or seat is None:
             await self._aftermath.forget(live.user_id, call_id)
             return None
-        seat = call.stored.call.seat_of(live.user_id)
-        if seat is None or not call.stored.call.seat(seat).freed:
-            return None
         record = call.stored.call.seat(seat)
+        if not record.freed:
+            return None
         await self._aftermath.settle(call, [ReturnTicket(seat) if record.requeued else ReleaseTicket(seat)])
         if not record.requeued or record.device_id != live.device_id:
             return None
