@@ -16,7 +16,7 @@ from matchmaker.knowledge import Knowledge
 from matchmaker.matches import Match, seated
 from matchmaker.outlook import MatchedLately
 from matchmaker.pairing import Pair
-from matchmaker.ports import Arrived, ClaimReply, PoolEvent
+from matchmaker.pools import Arrived, ClaimReply, PoolEvent
 from matchmaker.worker_ports import WorkerPorts
 
 CLAIMS_AT_ONCE = 64

@@ -17,17 +17,8 @@ from base.policy import IntentPolicy
 from matchmaker.bitsets import BitsetIndex
 from matchmaker.packed import packed
 from matchmaker.pairing import Pair
-from matchmaker.ports import (
-    Arrived,
-    Departed,
-    Lease,
-    Paused,
-    PoolEvent,
-    QueueStore,
-    StoredTicket,
-    TicketState,
-    ticket_of,
-)
+from matchmaker.pools import Arrived, Departed, Lease, Paused, PoolEvent, StoredTicket, TicketState, ticket_of
+from matchmaker.queue_store import QueueStore
 from matchmaker.room import WaitingRoom
 from matchmaker.scoring import rules_of
 

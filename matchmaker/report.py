@@ -8,7 +8,8 @@ import msgspec
 from base.clock import ServerClock
 from base.policy import Gender, IntentPolicy
 from matchmaker.outlook import Spread, waiting_since
-from matchmaker.ports import Depths, OutlookSource
+from matchmaker.pools import Depths
+from matchmaker.queue_store import OutlookSource
 from matchmaker.scoring import Rule
 
 

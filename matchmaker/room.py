@@ -16,7 +16,7 @@ from base.wheel import TimerWheel
 from matchmaker.index import Index
 from matchmaker.matches import Seat
 from matchmaker.pairing import Pair, Pairing
-from matchmaker.ports import Arrived, Departed, Paused, PoolEvent, ticket_of
+from matchmaker.pools import Arrived, Departed, Paused, PoolEvent, ticket_of
 from matchmaker.scoring import Rule, Rules, rejects, tier_after
 from matchmaker.table import Entry
 from matchmaker.ticket import Ticket

@@ -14,7 +14,7 @@ import structlog
 
 from base.clock import Clock
 from base.errors import Unavailable
-from matchmaker.ports import QueueStore
+from matchmaker.queue_store import QueueStore
 from matchmaker.spread import spread
 
 ENROL_S: Final = 0.5

@@ -16,7 +16,7 @@ from base.policy import IntentPolicy
 from matchmaker.claims import Claims
 from matchmaker.knowledge import EventsMissed, Knowledge
 from matchmaker.outlook import outlook_of
-from matchmaker.ports import Lease
+from matchmaker.pools import Lease
 from matchmaker.preparation import Prepared
 from matchmaker.reviews import REVIEW_TICK_S, Reviews
 from matchmaker.room import WHEEL_MS

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from base.errors import Unavailable
 from base.ids import NodeId
 from matchmaker.activity import Queued
-from matchmaker.ports import Left
+from matchmaker.pools import Left
 from matchmaker.room import WaitingRoom
 from matchmaker.ticket import Ticket
 from matchmaker.worker_ports import WorkerPorts

@@ -14,7 +14,7 @@ import structlog
 from base.errors import Unavailable
 from base.policy import IntentPolicy
 from matchmaker.knowledge import EventsMissed
-from matchmaker.ports import Lease
+from matchmaker.pools import Lease
 from matchmaker.preparation import Preparation
 from matchmaker.roster import Roster
 from matchmaker.tenure import LEASE_MS, PoolLost, StoreSuspect, Tenure

@@ -6,7 +6,9 @@ from base.clock import Clock
 from base.ids import IdFactory
 from matchmaker.lobby import Lobby
 from matchmaker.metrics import MatchmakerMetrics
-from matchmaker.ports import Activities, Announcer, CallStages, NodeLiveness, QueueStore, StoreHealth
+from matchmaker.ports import Announcer, CallStages, NodeLiveness, StoreHealth
+from matchmaker.queue_store import QueueStore
+from matchmaker.slots import Activities
 
 
 @dataclass(frozen=True, slots=True)
