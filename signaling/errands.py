@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from base.errors import ErrorCode, MinuetError
 from signaling.lines import Line
@@ -73,9 +73,11 @@ class Errands:
 
     async def _command(self, live: "LiveSession", request: Request) -> None:
         call_id = getattr(request.message, "call_id", live.call_id)
+        # For every line that is logged meanwhile. Nothing to take back: a line of errands is done in a task of its own, whose
+        # context ends with it.
+        bind_contextvars(session_id=live.id, call_id=call_id, message_type=request.message.TYPE)
         try:
-            with bound_contextvars(session_id=live.id, call_id=call_id, message_type=request.message.TYPE):
-                data = await self._shell.dispatcher.handle(live, request)
+            data = await self._shell.dispatcher.handle(live, request)
         except MinuetError as error:
             if not live.is_over:
                 live.refuse(request.id, error)

@@ -39,13 +39,15 @@ _SHARE = 8
 
 _STORED, _SAME, _LATE = b"stored", b"same", b"late"
 
-_STAGES = {
-    State.PROPOSED: CallStage.SETTING_UP,
-    State.CONNECTING: CallStage.SETTING_UP,
-    State.LIVE: CallStage.LIVE,
-    State.RECONNECTING: CallStage.LIVE,
-    State.DECIDING: CallStage.LIVE,
-    State.ENDED: CallStage.ENDED,
+# What the owners of pools ask about every match once a second until it is live: most are told by their state alone.
+_ABSENT = CallOutcome(CallStage.ABSENT)
+_OUTCOMES = {
+    state.encode(): CallOutcome(stage)
+    for stage, states in {
+        CallStage.SETTING_UP: (State.PROPOSED, State.CONNECTING),
+        CallStage.LIVE: (State.LIVE, State.RECONNECTING, State.DECIDING),
+    }.items()
+    for state in states
 }
 
 
@@ -178,12 +180,18 @@ class RedisCallStore:
         return counts
 
     async def stage(self, call_id: CallId) -> CallOutcome:
+        with unavailable_when_away():
+            state: Any = await self._redis.hget(self._keys.call(call_id), "state")
+        if state is None:
+            return _ABSENT
+        if (outcome := _OUTCOMES.get(state)) is not None:
+            return outcome
         stored = await self.load(call_id)
         if stored is None:
-            return CallOutcome(CallStage.ABSENT)
+            return _ABSENT
         call = stored.call
         if call.state is not State.ENDED:
-            return CallOutcome(_STAGES[call.state])
+            return _OUTCOMES[call.state.encode()]
         returns = frozenset(seat for seat in SEATS if call.seat(seat).requeued)
         # Whoever declines is the one who does not go back.
         declined = frozenset(SEATS) - returns if call.reason is EndReason.DECLINED else frozenset()
