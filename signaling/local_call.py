@@ -58,7 +58,7 @@ class LocalCall:
         self._timed: Call | None = None
         self._timer_at: int | None = None
         self.ways: dict[Hashable, Way] = {}
-        """By whoever relays; each holds for one view only."""
+        """By the session that relays, or, of what comes from another node, by its sender's seat. Each holds for one view."""
         self.lock = asyncio.Lock()
         """Commands of this node on this call run one at a time; other nodes are met at the commit."""
         self.negotiations = self._fresh_negotiations()

@@ -4,7 +4,7 @@ Decides by this node's view of the call whether they may pass; the recipient's n
 of it is synchronous and in memory: between two sockets of one node nothing waits for Redis.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -129,7 +129,9 @@ class Relays:
         by = call.view.seat(sender)
         # One that went after a recipient who has come here: it was judged, and counted, when its sender sent it.
         was_judged_here = self._router.here(by.node_id, by.session_id) is not None
-        way = self._way(call, sender, is_first=False)
+        way = call.ways.get(sender)
+        if way is None or way.view is not call.view:
+            way = self._keep_way(call, sender, sender, is_first=False)
         try:
             if was_judged_here:
                 self._pass_again(call, way, message)
@@ -179,15 +181,15 @@ class Relays:
         if call.view.seat(seat).device_id != live.device_id:
             raise MinuetError(code=ErrorCode.WRONG_DEVICE)
         check_relay(call.view, seat)
-        way = self._way(call, seat, is_first=True)
-        if any(known.view is not call.view for known in call.ways.values()):
-            call.ways.clear()
-        call.ways[live] = way
-        return call, way
+        return call, self._keep_way(call, live, seat, is_first=True)
 
-    def _way(self, call: LocalCall, seat: Seat, *, is_first: bool) -> Way:
+    def _keep_way(self, call: LocalCall, key: Hashable, seat: Seat, *, is_first: bool) -> Way:
+        """The way from a seat, known from now on to whoever asks for the key."""
         view, peer = call.view, other(seat)
-        return Way(
+        for known in tuple(call.ways):
+            if call.ways[known].view is not view:
+                del call.ways[known]
+        way = call.ways[key] = Way(
             view=view,
             seat=seat,
             peer=peer,
@@ -196,6 +198,7 @@ class Relays:
             rule=self._relayed_only if view.policy.hides_addresses else self._any_address,
             is_first=is_first,
         )
+        return way
 
     def _charge(self, call: LocalCall, way: Way, message: DescriptionMessage) -> None:
         # On the sender's node only: what arrives from another has been counted there.
