@@ -29,7 +29,9 @@ class Mark:
     history: str
     """The server's name for the history of its data: another after each restart and each takeover by a replica."""
     restoring_ms: int = 0
-    """For so long everybody is asked to hold back, by a node that noticed a loss: for those that started after it."""
+    """For so long everybody is asked to hold back, by a node that noticed a loss: for those that started after it.
+
+    Also where a node finds nothing there, not even an epoch, though others are at work: they have yet to notice."""
 
 
 class Continuity:

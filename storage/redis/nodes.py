@@ -13,12 +13,13 @@ from redis.asyncio import Redis
 
 from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
-from presence.continuity import Mark
+from presence.continuity import RESTORING_MS, Mark
 from presence.nodes import LEASE_TTL_MS, RENEW_EVERY_MS, Incarnation, NodeInfo, NodeStats, Renewal, UserState
 from presence.sessions import LostSession
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
 from storage.redis.cluster import ClusterRedis
 from storage.redis.keys import CALL_PARTITIONS, Keys
+from storage.redis.multiplexed import pack
 from storage.redis.shards import one_key_each
 from storage.redis.slots import SlotMap
 
@@ -90,10 +91,26 @@ class RedisNodes:
     async def _mark_of(self, part: int) -> Mark:
         # A primary that does not answer must not keep the lease, which may be another's, from being renewed.
         async with asyncio.timeout(MARK_TIMEOUT_S):
-            epoch, history, restoring_ms = await self._mark(
+            epoch, history, restoring_ms, is_new = await self._mark(
                 keys=[self._keys.epoch(part), self._keys.restoring(part)], args=[token_hex(8)]
             )
+            if is_new and await self._somebody_listens():
+                # Empty, and not fresh: others are there, who have yet to notice. Whoever comes next is told, too.
+                restoring_ms = RESTORING_MS
+                await self._redis.set(self._keys.restoring(part), 1, px=RESTORING_MS)
         return Mark(str(part), epoch.decode(), history.decode(), restoring_ms)
+
+    async def _somebody_listens(self) -> bool:
+        """Whether any node has its inbox open: subscriptions outlive a flush, and soon come back after a restart."""
+        inboxes = self._keys.node_inbox("*")
+        if not isinstance(self._redis, ClusterRedis):
+            return bool(await self._redis.pubsub_channels(inboxes))
+        asked = pack(("PUBSUB", "SHARDCHANNELS", inboxes))
+        primaries = self._redis.topology.map.primaries
+        answers = await asyncio.gather(
+            *(self._redis.ask_node(primary, asked) for primary in primaries), return_exceptions=True
+        )
+        return any(answer for answer in answers if isinstance(answer, list))
 
     async def _hold(self, mode: str, node: Incarnation, stats: NodeStats) -> Renewal:
         keys = self._keys

@@ -1,16 +1,20 @@
 """Stores on the real server, and sessions to put into them."""
 
+import asyncio
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from base.clock import SystemClock
+from base.clock import ServerClock, SystemClock
 from base.ids import DeviceId, IdFactory, NodeId, SessionId, UserId
+from presence.metrics import BusMetrics
 from presence.nodes import Incarnation
 from presence.sessions import Registration
+from storage.redis.bus import RedisBus
 from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
 from storage.redis.presence import RedisSessions
@@ -77,3 +81,24 @@ def registration(new_id: Callable[[], str]) -> MakeRegistration:
         )
 
     return make
+
+
+@pytest.fixture
+async def listening(
+    redis: Redis, keys: Keys, nodes: RedisNodes
+) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+    """Opens the inbox of another node, and returns when the server has heard of it."""
+    running: list[asyncio.Task[None]] = []
+
+    async def listen(node_id: str) -> None:
+        bus = RedisBus(redis, keys, ServerClock(SystemClock()), BusMetrics(CollectorRegistry()))
+        running.append(asyncio.create_task(bus.run()))
+        running.append(asyncio.create_task(bus.listen(NodeId(node_id), lambda _frame: None)))
+        async with asyncio.timeout(20):
+            while not await nodes._somebody_listens():
+                await asyncio.sleep(0.01)
+
+    yield listen
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

@@ -1,13 +1,13 @@
 """What each part of the store says of itself, so that a loss is noticed. Contract of `presence.ports.LeaseStore.marks`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from redis.asyncio import Redis
 
 from minuet.embedded import EmbeddedValkey
-from presence.continuity import Continuity, Mark
+from presence.continuity import RESTORING_MS, Continuity, Mark
 from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
@@ -51,6 +51,30 @@ async def test_newcomers_are_asked_to_hold_back(nodes: RedisNodes, redis: Redis,
 
     assert all(0 < mark.restoring_ms <= 300 for mark in during)
     assert all(mark.restoring_ms == 0 for mark in await nodes.marks())
+
+
+async def test_who_finds_an_empty_store_where_others_listen_holds_back(
+    nodes: RedisNodes, redis: Redis, keys: Keys, listening: Callable[[str], Awaitable[None]]
+) -> None:
+    """The others have not noticed yet that it was emptied: a newcomer that took it for fresh would grant what is taken."""
+    await nodes.marks()
+    await listening("01890000-0000-7000-8000-00000000000a")
+    await redis.flushdb()
+    newcomer, next_one = Continuity(), Continuity()
+    newcomer.heard(await RedisNodes(redis, keys).marks(), 0)
+    next_one.heard(await RedisNodes(redis, keys).marks(), 0)
+
+    assert newcomer.restoring_ms(0) == RESTORING_MS
+    assert 0 < next_one.restoring_ms(0) <= RESTORING_MS
+
+
+async def test_who_finds_an_empty_store_and_nobody_else_begins_at_once(redis: Redis, keys: Keys) -> None:
+    """The first node of all waits for nobody."""
+    await redis.flushdb()
+    continuity = Continuity()
+    continuity.heard(await RedisNodes(redis, keys).marks(), 0)
+
+    assert continuity.restoring_ms(0) == 0
 
 
 @pytest.mark.parametrize("method", ["marks", "ask_to_hold_back"])
