@@ -271,6 +271,11 @@ class CallService:
         if call is not None and seat is not None:
             await self._commits.decide_quietly(call, events.SeatDetached(seat, session_id))
 
+    async def put_back(self, call_id: CallId) -> bool:
+        """As `reassert_all`, of one call; whether it was missing. Raises: Unavailable."""
+        call = self._local.get(call_id)
+        return call is not None and self._vouches_for(call) and await self._commits.reassert(call)
+
     async def reassert_all(self) -> int:
         """Puts back what the store has lost of the calls that are this node's to know, spread over half a second.
 

@@ -42,6 +42,10 @@ class Calls(Protocol):
         """Puts back their records; how many were missing."""
         ...
 
+    async def put_back(self, call_id: CallId) -> bool:
+        """Puts back one; whether it was missing."""
+        ...
+
     async def attach(self, call_id: CallId, live: LiveSession) -> object:
         """The device is here."""
         ...
@@ -80,28 +84,38 @@ class Restoration:
         async with asyncio.TaskGroup() as tasks:
             # Beside the rest: a database that is slow, or away, must not keep people from having their places back.
             tasks.create_task(self._blocks())
-            tasks.create_task(self._put_back())
+            # Apart as well: they may be on a primary that is away, and nobody else's row is to wait for that.
+            tasks.create_task(self._insist("call", self._calls.reassert_all))
+            tasks.create_task(self._sessions())
 
     async def _blocks(self) -> None:
         if self.blocks is not None:
             self.count("blocks", await self.blocks([live.user_id for live in self._hub]))
 
-    async def _put_back(self) -> None:
-        # The records first: what a slot names is looked at by whoever may not do something because of it.
-        await self._insist("call", self._calls.reassert_all)
+    async def _sessions(self) -> None:
         left: Sequence[LiveSession] = tuple(self._hub)
         attempt = 0
         while left:
-            failed: list[LiveSession] = []
-            for start in range(0, len(left), AT_ONCE):
-                share = left[start : start + AT_ONCE]
-                done = await asyncio.gather(*map(self._session, share))
-                failed += [live for live, is_done in zip(share, done, strict=True) if not is_done]
-            left = failed
+            left = await self._tried(left)
             if left:
                 logger.warning("sessions could not be put back yet", number=len(left))
                 await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
                 attempt += 1
+
+    async def _tried(self, sessions: Sequence[LiveSession]) -> list[LiveSession]:
+        """Those that could not be put back."""
+        ahead, failed = iter(sessions), list[LiveSession]()
+
+        async def work() -> None:
+            # Whoever waits for a part of the store that is away holds up nobody but those behind it.
+            for live in ahead:
+                if not await self._session(live):
+                    failed.append(live)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(AT_ONCE, len(sessions))):
+                tasks.create_task(work())
+        return failed
 
     async def _insist(self, kind: str, work: Callable[[], Awaitable[int]]) -> None:
         attempt = 0
@@ -122,6 +136,9 @@ class Restoration:
         try:
             if await self._rows.register_again(live, blocks_later=True):
                 done["session"] += 1
+                if live.call_id is not None:
+                    # The record first: what a slot names is looked at by whoever may not do something because of it.
+                    done["call"] += await self._calls.put_back(live.call_id)
                 done["activity"] += await self._activity(live)
                 done["ticket"] += await self._tickets.restore(live)
         except Unavailable:
