@@ -5,7 +5,7 @@
 
 The parts are those of a hub: frame parser, codec, session, limits, pair check, negotiation, gate, outbox. The transports
 do nothing. Beside them in the same run the least that a relay of JSON can do: parse the frame, decode, number, encode,
-frame. Time is that of this process' CPU, the lowest of several repeats.
+frame. Time is that of this process' CPU, the lowest of several repeats and of their slices.
 """
 
 import argparse
@@ -47,6 +47,8 @@ from signaling.session_shell import SessionShell
 _NODE: Final = NodeId("bench")
 _NOW_MS: Final = 1_700_000_000_000
 _MANY: Final = Rate(1e9, 1e9)
+_SLICE: Final = 400
+"""Messages: milliseconds, in which nobody may have disturbed us."""
 LIMITS: Final = SessionLimits(messages=_MANY, candidates=_MANY)
 POLICY: Final = IntentPolicy(call_seconds=86_400.0, max_offers=1000, offers_s=0.001, signaling_bytes=10**12)
 
@@ -257,12 +259,16 @@ class Plain:
 
 
 def cpu_us(work: Work) -> float:
-    """CPU microseconds per message."""
+    """CPU microseconds per message, of the slice that cost least: others who use the machine only ever add."""
     todo = [(receiver.data_received, data) for receiver, data in work]
-    began = time.process_time()
-    for take, data in todo:
-        take(data)
-    return (time.process_time() - began) / len(todo) * 1e6
+    lowest = inf
+    for start in range(0, len(todo), _SLICE):
+        piece = todo[start : start + _SLICE]
+        began = time.process_time()
+        for take, data in piece:
+            take(data)
+        lowest = min(lowest, (time.process_time() - began) / len(piece))
+    return lowest * 1e6
 
 
 def main() -> None:
