@@ -5,9 +5,10 @@ slots; one server answers for many of them at once, by a script that says nothin
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from storage.redis.client import load_script
 from storage.redis.cluster import ClusterRedis
@@ -47,8 +48,17 @@ class SortedPartitions:
         for start in range(0, len(self._keys), _AT_ONCE):
             end = start + _AT_ONCE
             shares = (limits,) if isinstance(limits, int) else limits[start:end]
-            reply: Any = await self._script(keys=self._keys[start:end], args=[latest, *shares])
+            reply: Any = await self._look(self._keys[start:end], [latest, *shares])
             for number, members in zip(reply[::2], reply[1::2], strict=True):
                 pairs = zip(members[::2], members[1::2], strict=True)
                 found[start + number - 1] = [(member, float(score)) for member, score in pairs]
         return found
+
+    async def _look(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        """The script as one that only reads: any other waits while writes are paused, and so would its loading."""
+        # The library has no types for it.
+        ask: Any = cast("Any", self._redis).execute_command
+        try:
+            return await ask("EVALSHA_RO", self._script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await ask("EVAL_RO", self._script.script, len(keys), *keys, *args)

@@ -1,4 +1,5 @@
--- The first members of sorted sets that stand in many partitions, for a server that has all of these.
+-- The first members of sorted sets that stand in many partitions, for a server that has all of these. Run as one that
+-- writes nothing, so that it is answered while writes are paused, as during a failover.
 --
 -- KEYS     the sorted sets
 -- ARGV[1]  up to which score, or '+inf'
