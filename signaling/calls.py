@@ -38,6 +38,7 @@ from signaling.metrics import CallMetrics
 from signaling.node_frames import CallCommitted, CallHeard
 from signaling.ports import CallStore, StoredCall
 from signaling.protocol.messages.call import CallState
+from signaling.recent_restrictions import RecentRestrictions
 from signaling.router import Router
 
 logger = structlog.get_logger(__name__)
@@ -73,6 +74,9 @@ class CallService:
         self._refusals: dict[CallId, Counter[tuple[Seat, ErrorCode]]] = {}
         self._commits = Commits(store, local, router, aftermath, clock, metrics)
         self._commits.retime = self.retime
+        self._restrictions = RecentRestrictions(self._commits.say_again, clock.monotonic_ms)
+        self._commits.restricted = self._restrictions.note
+        self.restrict_again = self._restrictions.say_again
         self.expire_offers: Callable[[LocalCall, int], None] = lambda _call, _now: None
         """Told when offers may have run out; set by whoever relays."""
         self.restoring: Callable[[], int] = lambda: 0
@@ -134,8 +138,12 @@ class CallService:
             seat = self.seat_in(call, live.user_id)
             is_new = call.view.seat(seat).session_id != live.id
             await self._commits.decide(
-                call, events.SeatAttached(seat, live.id, self._router.node_id, live.device_id)
+                call,
+                events.SeatAttached(seat, live.id, self._router.node_id, live.device_id),
+                still=lambda: not live.is_over,
             )
+            if live.is_over:
+                return None
             call = self._local.keep(call.stored)
             if is_new and call.negotiations.is_open and call.view.state in RELAYING:
                 # The other side waits for an answer to something that the new session never saw, and has to hear that
@@ -166,7 +174,8 @@ class CallService:
         if live.is_over or (record.session_id, record.node_id) == (live.id, self._router.node_id):
             return
         attached = events.SeatAttached(seat, live.id, self._router.node_id, live.device_id)
-        await self._decide_about(call, attached)
+        # Another node may have the session by the time that this is stored: then it has said so itself.
+        await self._decide_about(call, attached, still=lambda: not live.is_over)
         self._aftermath.end_for(call, seat, live)
 
     async def place_after(self, call_id: CallId, live: LiveSession) -> Queued | None:
@@ -376,9 +385,11 @@ class CallService:
         call = self._local.get(call_id) or await self._loaded(call_id)
         return None if call is None or call.view.seat_of(live.user_id) is None else call
 
-    async def _decide_about(self, call: LocalCall, event: events.Event) -> None:
+    async def _decide_about(
+        self, call: LocalCall, event: events.Event, still: Callable[[], bool] = lambda: True
+    ) -> None:
         try:
-            await self._commits.decide(call, event)
+            await self._commits.decide(call, event, still=still)
         except Unavailable:
             raise
         except MinuetError as error:

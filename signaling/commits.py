@@ -65,6 +65,8 @@ class Commits:
         """Set, and another from then on, when the store has taken something: whoever waits for it need not wait longer."""
         self.doubt: Callable[[], None] = lambda: None
         """Told when a record is missing that must be there: the store has lost something."""
+        self.restricted: Callable[[LocalCall], None] = lambda _call: None
+        """Told when the store has something that was taken away in a call."""
         self.retime: Callable[[LocalCall], None] = lambda _call: None
         """Told when a call's earliest timer may be another; set by whoever fires timers."""
 
@@ -81,8 +83,17 @@ class Commits:
             raise RuntimeError("calls are not being served")
         self._tasks.create_task(_logged(work))
 
-    async def decide(self, call: LocalCall, event: events.Event, *, told_at: int | None = None) -> Decision:
+    async def decide(
+        self,
+        call: LocalCall,
+        event: events.Event,
+        *,
+        told_at: int | None = None,
+        still: Callable[[], bool] = lambda: True,
+    ) -> Decision:
         """Decides about an event, commits and tells; `told_at` says when its own sessions were told already.
+
+        Where somebody's commit comes first it is decided anew, unless the event is not `still` true by then.
 
         Raises: CallRefused, MinuetError `not_a_participant` where the record is gone, Unavailable.
         """
@@ -90,7 +101,7 @@ class Commits:
         bound = told_at is None and self._is_ours(call) and call.bind(event, self._clock.now_ms())
         try:
             async with call.lock:
-                return await self._decide_alone(call, event, told_at)
+                return await self._decide_alone(call, event, told_at, still)
         finally:
             if bound:
                 self._unbind(call, event)
@@ -147,10 +158,24 @@ class Commits:
                 self._heard_from_store(call, fresh)
             await self._uphold(call)
 
+    async def say_again(self, call: LocalCall) -> None:
+        """As `verify`, of a call that this node acted on and need not have. Raises: Unavailable."""
+        async with call.lock:
+            fresh = await self._store.load(call.id)
+            if fresh is None:
+                await self._put_back(call)
+            elif fresh.rev != call.stored.rev:
+                call.take(fresh, self._clock.now_ms(), from_store=True)
+                await self._uphold(call, is_ours=True)
+
     # How it goes on inside.
 
-    async def _decide_alone(self, call: LocalCall, event: events.Event, told_at: int | None) -> Decision:
+    async def _decide_alone(
+        self, call: LocalCall, event: events.Event, told_at: int | None, still: Callable[[], bool]
+    ) -> Decision:
         for _ in range(_ATTEMPTS):
+            if not still():
+                return Decision(call.stored.call)
             if call.lost is not None:
                 await self._uphold_before(call, event)
             before = call.stored
@@ -174,6 +199,8 @@ class Commits:
                     await self._reload(call)
                     continue
                 self._wake_payers()
+                if confirm:
+                    self.restricted(call)
             except Unavailable:
                 # What takes nothing away waits for the store; what does holds from now on, stored or not.
                 if told_at is not None or narrowed is before.call or not self._is_ours(call):
@@ -232,11 +259,11 @@ class Commits:
 
     # What the store has lost.
 
-    async def _uphold(self, call: LocalCall) -> None:
+    async def _uphold(self, call: LocalCall, *, is_ours: bool = False) -> None:
         """Commits again what was told here and is not in the record any more. Raises: Unavailable."""
         for _ in range(_ATTEMPTS):
             lost, before = call.lost, call.stored
-            if lost is None or not self._is_ours(call):
+            if lost is None or not (is_ours or self._is_ours(call)):
                 return
             whole = reconcile(lost.call, before.call, self._clock.now_ms())
             untold = self.telling.concerned(before.call, whole)

@@ -213,8 +213,8 @@ async def test_a_call_that_another_session_of_the_device_took_stays_hers(
     assert call is not None
     decide = evening.node.calls._commits.decide
 
-    async def and_another_comes(of: LocalCall, event: events.Event) -> Decision:
-        decided = await decide(of, event)
+    async def and_another_comes(of: LocalCall, event: events.Event, **how: Any) -> Decision:
+        decided = await decide(of, event, **how)
         monkeypatch.undo()
         newer = SessionId("her-newest-session")
         await decide(of, events.SeatAttached("a", newer, evening.node.id, evening.her.device_id))

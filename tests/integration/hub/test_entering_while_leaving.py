@@ -14,7 +14,9 @@ from base.ids import CallId, NodeId, SessionId, UserId
 from matchmaker.matches import Match, seated
 from signaling.arrivals import Arrivals
 from signaling.call import events
-from signaling.call.record import SeatRecord
+from signaling.call.record import Call, SeatRecord
+from signaling.call.rules import receive
+from signaling.ports import StoredCall
 from signaling.rows import Rows
 from storage.redis.client import connect
 from tests.integration.hub.town import HeldBus, Listener, Node
@@ -138,6 +140,31 @@ async def test_who_has_left_is_not_seated_here(evening: Evening, monkeypatch: py
     await evening.arrivals.announced(match)
 
     assert (evening.her_seat.node_id, evening.her_seat.attached) == (ELSEWHERE, True)
+
+
+async def test_who_goes_while_they_are_being_seated_stays_where_they_went(
+    evening: Evening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other node's commit comes first; what is decided anew here is not that she is here."""
+    match = await evening.matched()
+    evening.her.id = SessionId("her-newer-session")
+    commit = evening.node.store.commit
+
+    async def and_goes(before: StoredCall, call: Call, **how: Any) -> StoredCall | None:
+        if not evening.her.is_over:
+            evening.her.is_over = True
+            there = events.SeatAttached("a", evening.her.id, ELSEWHERE, evening.her.device_id)
+            theirs = receive(before.call, there, evening.node.clock.now_ms()).call
+            assert await commit(before, theirs) is not None
+        return await commit(before, call, **how)
+
+    call = await evening.node.calls.open(match, evening.scene.policies["friends"])
+    assert call is not None
+    monkeypatch.setattr(evening.node.store, "commit", and_goes)
+
+    await evening.node.calls.sit_down(call, "a", evening.her)  # type: ignore[arg-type]
+
+    assert (evening.her_seat.session_id, evening.her_seat.node_id) == (evening.her.id, ELSEWHERE)
 
 
 async def test_that_she_left_is_noted_where_she_is(evening: Evening) -> None:
