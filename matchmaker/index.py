@@ -39,7 +39,8 @@ class Index(Protocol):
     ) -> list[int]:
         """The first `limit` by rank that are compatible with `ticket` at `tier`, and in `regions` if that is given.
 
-        `ticket` itself need not be in the index and is never among them.
+        Where few of thousands are, there may be fewer; the first of all is always among them. `ticket` itself need not
+        be in the index and never is.
         """
         ...
 

@@ -15,7 +15,6 @@ from base.clock import Clock
 from base.ids import TicketId
 from base.policy import IntentPolicy
 from matchmaker.bitsets import BitsetIndex
-from matchmaker.packed import packed
 from matchmaker.pairing import Pair
 from matchmaker.pools import Arrived, Departed, Lease, Paused, PoolEvent, StoredTicket, TicketState, ticket_of
 from matchmaker.queue_store import QueueStore
@@ -106,7 +105,7 @@ class Knowledge:
         async for part in self._queues.scan_in_parts(self._pool):
             for each in part:
                 # At once, while it is near: a ticket as it is read takes many times the memory.
-                ticket, _ = packed(each.ticket)
+                ticket = self.room.packed(each.ticket)
                 found[ticket.ticket_id] = StoredTicket(ticket, each.state, each.paused_at)
             # Whoever learns a large pool has a lease to renew meanwhile, or other pools to serve.
             await asyncio.sleep(0)

@@ -1,8 +1,8 @@
-"""Packed users: a set of people as a few bytes each, for those of whom a hundred thousand wait at once.
+"""Packed tickets: as small as they can be kept where a hundred thousand wait at once.
 
-A set of forty names takes five kilobytes in more than forty places of the memory; this takes half of one, in two. It
-knows names by their hashes in this process, 64 bits of them: two people in 10^18 are taken for one another, and do not
-meet. Refuses to be stored.
+What many have alike they share. Whom they exclude is packed: a set of forty names takes five kilobytes in more than
+forty places of the memory, its hashes half of one in two. They are those of this process, of 64 bits: two people in
+10^18 are taken for one another, and do not meet. Refuses to be stored.
 """
 
 import sys
@@ -13,8 +13,11 @@ from typing import Final
 import msgspec
 
 from base.ids import UserId
-from matchmaker.ticket import Ticket
+from base.policy import Gender
+from matchmaker.ticket import Ticket, Wants
 
+_ALIKE_AT_MOST: Final = 4_096
+_NOBODY: Final[frozenset[UserId]] = frozenset()
 _LOWEST_BYTE: Final = 0 if sys.byteorder == "little" else 7
 
 
@@ -61,10 +64,42 @@ def mark_of(user_id: UserId) -> int:
     return hash(user_id) & 255
 
 
-def packed(ticket: Ticket) -> tuple[Ticket, PackedUsers]:
-    """The ticket with its exclusions packed, and these."""
-    excluded: Iterable[UserId] = ticket.exclusions
-    if isinstance(excluded, PackedUsers):
-        return ticket, excluded
-    users = PackedUsers(excluded)
-    return msgspec.structs.replace(ticket, exclusions=users), users
+class Packer:
+    """Packs tickets, and lets them share what many have alike; for one pool."""
+
+    __slots__ = ("_sets", "_texts")
+
+    def __init__(self) -> None:
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
+        self._texts: dict[str, str] = {}
+
+    def pack(self, ticket: Ticket) -> tuple[Ticket, PackedUsers]:
+        """The ticket with its exclusions packed, and these; nothing else of it is changed."""
+        excluded: Iterable[UserId] = ticket.exclusions
+        if isinstance(excluded, PackedUsers):
+            return ticket, excluded
+        users, wants = PackedUsers(excluded), ticket.wants
+        if len(self._sets) + len(self._texts) > _ALIKE_AT_MOST:
+            # Whoever is packed keeps theirs; those who come share among themselves.
+            self._sets.clear()
+            self._texts.clear()
+        # A set takes 200 bytes however small it is, and the collector's time.
+        alike, same = self._sets.setdefault, self._texts.setdefault
+        sides: dict[frozenset[Gender], frozenset[Gender]] = self._sets  # type: ignore[assignment]  # texts, too
+        shared = msgspec.structs.replace(
+            ticket,
+            intent=same(ticket.intent, ticket.intent),
+            node_id=same(ticket.node_id, ticket.node_id),
+            languages=alike(ticket.languages, ticket.languages),
+            region=None if ticket.region is None else same(ticket.region, ticket.region),
+            wants=Wants(
+                sides.setdefault(wants.sides, wants.sides),
+                wants.age_min,
+                wants.age_max,
+                alike(wants.languages, wants.languages),
+                alike(wants.regions, wants.regions),
+            ),
+            exclusions=users,
+            met=ticket.met or _NOBODY,
+        )
+        return shared, users

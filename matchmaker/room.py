@@ -115,6 +115,10 @@ class WaitingRoom:
                 self._take_out(ticket_id)
         return None
 
+    def packed(self, ticket: Ticket) -> Ticket:
+        """A ticket as it is kept, many times smaller than as it was read."""
+        return self._table.packer.pack(ticket)[0]
+
     def learn(self, ticket: Ticket, now_ms: int) -> None:
         """Lets a ticket be found that waited before this room was there; not tried before all of them are `learnt`."""
         entry = Entry(ticket, tier_after(self._policy, now_ms - ticket.queued_at))

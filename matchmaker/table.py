@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from base.ids import TicketId, UserId
 from matchmaker.ages import within
-from matchmaker.packed import mark_of, packed
+from matchmaker.packed import Packer, mark_of
 from matchmaker.ticket import Ticket
 
 MOST_PASSES: Final = 255
@@ -59,6 +59,7 @@ class Table:
         "leaves_at",
         "marks",
         "met",
+        "packer",
         "passed",
         "tickets",
         "tiers",
@@ -69,6 +70,7 @@ class Table:
     def __init__(self) -> None:
         self._rows: dict[TicketId, int] = {}
         self._free: list[int] = []
+        self.packer = Packer()
         self._kinds: dict[tuple[str | None, frozenset[str], bool], Kind] = {}
         self.tickets: list[Ticket] = []
         self.users: list[UserId] = []
@@ -94,7 +96,7 @@ class Table:
             raise ValueError(f"ticket {ticket.ticket_id} waits already")
         row = self._free.pop() if self._free else self._one_more()
         self._rows[ticket.ticket_id] = row
-        self.tickets[row], exclusions = packed(ticket)
+        self.tickets[row], exclusions = self.packer.pack(ticket)
         self.users[row] = ticket.user_id
         self.marks[row] = exclusions.marks
         self.kinds[row] = self.kind_of(ticket)

@@ -170,6 +170,35 @@ TestIndex = IndexMachine.TestCase
 TestIndex.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 
 
+@given(
+    crowd=st.lists(tickets, max_size=40),
+    asking=tickets,
+    tier=st.integers(0, 4),
+    limit=st.sampled_from([1, 3, 16]),
+)
+def test_whoever_asks_for_what_is_rare_has_fewer_to_choose_from_and_never_nobody(
+    crowd, asking, tier, limit
+) -> None:
+    """Where few of those whose turn it is fit, no more are looked for; the first who fits is found however far behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (page, bitsets):
+            patch.setattr(module, "SLOTS", 4)
+        patch.setattr(bitsets, "ENOUGH", 8)
+        index, model = BitsetIndex(ODD), ScanIndex(ODD)
+        for number, about in enumerate(crowd):
+            ticket = ticket_of("", ticket_id=TicketId(f"{number:05}"), queued_at=number, **about)
+            index.add(ticket, number % 5)
+            model.add(ticket, number % 5)
+        ticket = ticket_of("", ticket_id=TicketId("asking"), **asking)
+        found = ranks_in(index, index.candidates(ticket, tier, limit))
+        fitting = ranks_in(model, model.candidates(ticket, tier, len(crowd)))
+    among_the_first = [rank for rank in fitting if rank[0] < 8]
+
+    assert found[:1] == fitting[:1]
+    assert found == [rank for rank in fitting if rank in set(found)]
+    assert len(found) >= min(limit, len(among_the_first))
+
+
 @given(ages=ranges, age=st.integers(0, 127))
 def test_an_age_is_in_a_range_exactly_when_they_share_a_node(ages: list[int], age: int) -> None:
     """And they share one at most."""
