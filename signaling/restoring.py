@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -25,6 +25,8 @@ from signaling.rows import Rows, caller_of
 from signaling.tickets import Tickets
 
 logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 AT_ONCE: Final = 64
 JITTER_S: Final = 0.3
@@ -44,6 +46,10 @@ class Calls(Protocol):
 
     async def put_back(self, call_id: CallId) -> bool:
         """Puts back one; whether it was missing."""
+        ...
+
+    async def restrict_again(self) -> None:
+        """Has the store hear again of what this process has taken away of late in calls of others."""
         ...
 
     async def attach(self, call_id: CallId, live: LiveSession) -> object:
@@ -85,7 +91,8 @@ class Restoration:
             # Beside the rest: a database that is slow, or away, must not keep people from having their places back.
             tasks.create_task(self._blocks())
             # Apart as well: they may be on a primary that is away, and nobody else's row is to wait for that.
-            tasks.create_task(self._insist("call", self._calls.reassert_all))
+            tasks.create_task(self._all_calls())
+            tasks.create_task(self._insist(self._calls.restrict_again))
             tasks.create_task(self._sessions())
 
     async def _blocks(self) -> None:
@@ -117,16 +124,17 @@ class Restoration:
                 tasks.create_task(work())
         return failed
 
-    async def _insist(self, kind: str, work: Callable[[], Awaitable[int]]) -> None:
+    async def _all_calls(self) -> None:
+        self.count("call", await self._insist(self._calls.reassert_all))
+
+    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
         attempt = 0
         while True:
             try:
-                self.count(kind, await work())
+                return await work()
             except Unavailable:
                 await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
                 attempt += 1
-            else:
-                return
 
     async def _session(self, live: LiveSession) -> bool:
         """Puts back one session and what its user does; False where that has to be tried again."""

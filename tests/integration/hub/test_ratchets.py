@@ -126,6 +126,30 @@ async def test_a_revocation_that_the_store_forgot_is_stored_again_before_anythin
     assert town.hers.metrics.upheld._value.get() == 1
 
 
+async def test_what_a_node_with_neither_of_them_took_away_is_said_again_after_a_loss(town: Forgetful) -> None:
+    """Over REST; the store acknowledges and forgets before either's own node has heard: only that one node knows."""
+    third = Node("node-3", "a", town.redis, town.bus)
+    serving = asyncio.create_task(third.calls.run())
+    await asyncio.sleep(0)
+    await third.calls.act(town.call_id, SHE, events.VideoRevoked)
+    was_off = off(await town.stored())
+    town.bus.way.clear()
+    await town.forget_last(0)
+    forgotten = off(await town.stored())
+    for node in town.nodes:
+        await node.calls.reassert_all()
+    still_forgotten = off(await town.stored())
+
+    await third.calls.restrict_again()
+
+    assert (was_off, forgotten, still_forgotten) == (True, False, False)
+    assert off(await town.until(off))
+    await town.deliver()
+    assert all(off(town.call_at(node).view) for node in town.nodes)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
 async def test_another_node_that_goes_on_without_it_is_put_right(town: Forgetful) -> None:
     """His node missed the revocation and commits on what the store still has; hers hears of that and takes it back again."""
     await town.hers.calls.act(town.call_id, SHE, events.VideoRevoked)

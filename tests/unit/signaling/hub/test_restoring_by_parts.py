@@ -35,6 +35,9 @@ class World:
         self.done.append("all calls")
         return 1
 
+    async def restrict_again(self) -> None:
+        self.done.append("restrictions")
+
     async def put_back(self, call_id: CallId) -> bool:
         if self.is_away:
             raise Unavailable
@@ -73,6 +76,7 @@ async def test_a_part_that_is_away_delays_only_who_needs_it(world: World) -> Non
     world.is_away = False
     await asyncio.wait_for(running, 10)
 
+    assert "restrictions" in while_away
     assert "the call" not in while_away
     assert "ticket of somebody in a call" not in while_away
     assert not is_done_while_away

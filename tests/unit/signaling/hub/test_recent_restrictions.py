@@ -1,0 +1,78 @@
+"""How long a process remembers what it took away, and what it does with it after a loss."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from base.clock import ManualClock
+from base.errors import Unavailable
+from signaling.recent_restrictions import MOST, REMEMBERED_MS, RecentRestrictions
+
+
+class Store:
+    """Notes which calls are held against it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.away: set[str] = set()
+
+    async def verify(self, call: Any) -> None:
+        self.asked.append(call.id)
+        if call.id in self.away:
+            raise Unavailable
+
+
+def call(name: str) -> Any:
+    return SimpleNamespace(id=name)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def recent(store: Store, clock: ManualClock) -> RecentRestrictions:
+    return RecentRestrictions(store.verify, clock.monotonic_ms)
+
+
+async def test_only_what_is_recent_is_said_again(
+    recent: RecentRestrictions, store: Store, clock: ManualClock
+) -> None:
+    """Whatever is older has reached a replica, or both nodes, long ago; again restricted is recent again."""
+    recent.note(call("old"))
+    recent.note(call("again"))
+    clock.advance(REMEMBERED_MS / 1000 - 1)
+    recent.note(call("again"))
+    clock.advance(2)
+    recent.note(call("new"))
+    await recent.say_again()
+
+    assert store.asked == ["again", "new"]
+
+
+async def test_all_are_tried_though_one_part_of_the_store_is_away(
+    recent: RecentRestrictions, store: Store
+) -> None:
+    """And the caller hears of it, to try again."""
+    store.away = {"one"}
+    for name in ("one", "two"):
+        recent.note(call(name))
+
+    with pytest.raises(Unavailable):
+        await recent.say_again()
+    assert store.asked == ["one", "two"]
+
+
+async def test_what_is_remembered_is_bounded(recent: RecentRestrictions) -> None:
+    """The oldest go first."""
+    for number in range(MOST + 5):
+        recent.note(call(str(number)))
+
+    assert len(recent) == MOST
