@@ -1,7 +1,6 @@
 """Alerts and the dashboard ask for what is served, and lead to a section that says what to do."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 from base.errors import CloseCode, ErrorCode
 from minuet.reference.metrics import GROUPS, LABELS, Described, metrics_of
 from tests.fixtures.promql import Kind, NotPromql, Query, Selector, parse
+from tests.fixtures.tools import find_tool
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -264,12 +264,9 @@ def test_the_guides_name_only_metrics_that_there_are() -> None:
 
 
 def test_rules_fire_when_they_should_and_not_else() -> None:
-    """By Prometheus' own tool, where it is installed."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    """By Prometheus' own tool."""
     done = subprocess.run(
-        [promtool, "test", "rules", "alerts_test.yml"],
+        [find_tool("promtool"), "test", "rules", "alerts_test.yml"],
         cwd=ROOT / "tests" / "fixtures" / "prometheus",
         capture_output=True,
         text=True,
