@@ -23,7 +23,7 @@ from tests.integration.hub.test_calls_over_the_hub import negotiate, talk
 CONFIG = """
 [intents.dating]
 proposed_s = 20.0
-call_seconds = 8.0
+call_seconds = 14.0
 decide_after_s = 1.0
 deciding_s = 20.0
 paused_s = 20.0
