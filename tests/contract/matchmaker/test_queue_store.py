@@ -535,8 +535,8 @@ async def test_whom_a_ticket_met_in_vain_is_remembered_when_it_is_put_again(queu
 async def test_a_ticket_remembers_only_so_many(queues: RedisQueues, redis: Redis, keys: Keys) -> None:
     """The oldest are forgotten, whole ids at a time; it does not grow for ever."""
     await queues.put(ANN)
-    token = (await owner(queues)).token
     for number in range(80):
+        token = (await owner(queues)).token
         other = ticket_of(f"01a1fd75-8e9d-7439-b49c-0000000000{number:02}", side=Gender.MALE)
         await queues.put(other)
         match = match_of(ANN, other, f"call-{number}")

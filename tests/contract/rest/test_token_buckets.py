@@ -39,12 +39,12 @@ async def test_a_bucket_gives_what_it_holds_and_then_says_when_to_come_back(
 async def test_tokens_come_back_evenly(limiter: RedisRateLimiter) -> None:
     """Not all at once at the end of a window, and never more than the bucket holds."""
     for _ in range(10):
-        await limiter.take("http", "ada", capacity=10, window_ms=1_000)
-    refused = await limiter.take("http", "ada", capacity=10, window_ms=1_000)
-    await asyncio.sleep(0.25)
-    again = [await limiter.take("http", "ada", capacity=10, window_ms=1_000) for _ in range(5)]
-    await asyncio.sleep(1.2)
-    full = await limiter.take("http", "ada", capacity=10, window_ms=1_000)
+        await limiter.take("http", "ada", capacity=10, window_ms=2_500)
+    refused = await limiter.take("http", "ada", capacity=10, window_ms=2_500)
+    await asyncio.sleep(0.625)
+    again = [await limiter.take("http", "ada", capacity=10, window_ms=2_500) for _ in range(5)]
+    await asyncio.sleep(2.7)
+    full = await limiter.take("http", "ada", capacity=10, window_ms=2_500)
 
     assert not refused.allowed
     assert [bucket.allowed for bucket in again].count(True) in {2, 3}

@@ -66,7 +66,7 @@ def log(redis: Redis, keys: Keys) -> RedisSafetyLog:
 
 @pytest.fixture
 def pending(redis: Redis, keys: Keys) -> RedisPendingRecords:
-    return RedisPendingRecords(redis, keys, claim_after_ms=100)
+    return RedisPendingRecords(redis, keys, claim_after_ms=500)
 
 
 @pytest.fixture

@@ -258,7 +258,7 @@ async def test_a_block_that_was_taken_back_is_not_brought_back_by_a_second_writi
     await database.execute("UPDATE safety.blocks SET removed_at = now()")
     await redis.delete(keys.blocks(ann))
     await redis.delete(keys.blocks(bob))
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.6)
     await record_all(recorder, pending)
 
     assert await safety.blocks(ann) == set()
