@@ -166,7 +166,9 @@ class End(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return False
         option = (socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        self._transport.get_extra_info("socket").setsockopt(*option)
+        # uvloop knows of some transports only later that their descriptor is gone, and says so by ValueError.
+        with contextlib.suppress(ValueError):
+            self._transport.get_extra_info("socket").setsockopt(*option)
         self._transport.abort()
         return True
 

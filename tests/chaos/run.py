@@ -139,7 +139,11 @@ async def _live(plan: Plan, scene: Scene, report: Report) -> None:
         await asyncio.sleep(plan.calm_s)
     if not await swarm.settle():
         report.failures.append("some people could not come home")
-    final = await read_final(swarm, deployment.database_url, deployment.redis_url, PREFIX)
+    try:
+        final = await read_final(swarm, deployment.database_url, deployment.redis_url, PREFIX)
+    except Exception as error:  # the report is to say what was done until then
+        report.failures.append(f"what was left could not be read: {error!r}\n{traceback.format_exc()}")
+        return
     report.counts = swarm.counts()
     if report.counts["calls live"] < plan.least_calls:
         report.failures.append(f"only {report.counts['calls live']} calls went live, of {plan.least_calls}")
