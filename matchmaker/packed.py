@@ -27,7 +27,7 @@ class PackedUsers:
     __slots__ = ("_hashes", "marks")
 
     def __init__(self, users: Iterable[UserId]) -> None:
-        self._hashes = array("q", [hash(user_id) for user_id in users]).tobytes()
+        self._hashes = array("q", list(map(hash, users))).tobytes()
         self.marks = self._hashes[_LOWEST_BYTE::8]
         """The `mark_of` each: whoever's is not among these is not in the set."""
 
