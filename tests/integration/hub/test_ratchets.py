@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from base.errors import MinuetError, Unavailable
@@ -18,7 +18,7 @@ from base.ids import UserId
 from base.policy import IntentPolicy
 from signaling import calls
 from signaling.call import events
-from signaling.call.record import Call, ConsentKind
+from signaling.call.record import Call, ConsentEvent, ConsentKind
 from signaling.call.states import RELAYING, SEATS, Seat, State
 from signaling.node_frames import CallCommitted
 from signaling.ports import StoredCall
@@ -306,9 +306,12 @@ class Witness:
     revoked_at: dict[str, int] = field(default_factory=dict)
     over: bool = False
 
-    def listen(self, approved_at: int, now: int) -> None:
+    def listen(self, town: Forgetful, approved_at: int) -> None:
+        """`approved_at`: when she last said yes; all times in ms since the epoch."""
         news, self.heard = self.node.person.heard[self.heard :], len(self.node.person.heard)
-        knew = dict(self.revoked_at)
+        knew, now = dict(self.revoked_at), self.node.clock.now_ms()
+        # When it was taken away, not when that was heard: a node may learn late of a no that was followed by a yes.
+        events = town.call_at(self.node).view.events
         for type_, data in news:
             flags: dict[str, bool] | None = data.get("video_allowed")
             if type_ == "call.state" and data["state"] in ("deciding", "ended"):
@@ -319,7 +322,9 @@ class Witness:
                 if allowed and not self.allowed[seat]:
                     assert approved_at > knew.get(seat, -1), "nobody has given that anew"
                 if not allowed and self.allowed[seat]:
-                    self.revoked_at[seat] = now
+                    self.revoked_at[seat] = max(
+                        (event.at for event in events if event.sender == seat and is_no(event)), default=now
+                    )
                 self.allowed[seat] = allowed
 
     def check(self, town: Forgetful) -> None:
@@ -329,6 +334,10 @@ class Witness:
             return
         for seat in SEATS:
             assert self.allowed[seat] or not call.allowance(seat).send_video
+
+
+def is_no(event: ConsentEvent) -> bool:
+    return event.kind is ConsentKind.VIDEO_REVOKED
 
 
 whose = st.sampled_from([0, 1])
@@ -382,13 +391,13 @@ async def play(redis_url: str, script: list[tuple[str, int]]) -> None:
     witnesses = [Witness(node, node.seat) for node in town.nodes]
     approved_at = -1
     try:
-        for step, (what, number) in enumerate(script):
+        for what, number in script:
             if await happens(town, what, number):
-                approved_at = step
+                approved_at = town.hers.clock.now_ms()
             # Two things that people do lie more than a millisecond apart.
             await asyncio.sleep(0.003)
             for witness in witnesses:
-                witness.listen(approved_at, step)
+                witness.listen(town, approved_at)
                 witness.check(town)
             await town.remember()
         for _ in range(3):
@@ -397,7 +406,7 @@ async def play(redis_url: str, script: list[tuple[str, int]]) -> None:
             await asyncio.sleep(0.02)
         record = await town.stored()
         for witness in witnesses:
-            witness.listen(approved_at, len(script))
+            witness.listen(town, approved_at)
             witness.check(town)
             assert not witness.over or record.state not in RELAYING
             for seat in SEATS:
@@ -406,6 +415,7 @@ async def play(redis_url: str, script: list[tuple[str, int]]) -> None:
         await torn_down(town, serving)
 
 
+@example(script=[("she revokes", 1), ("she allows", 1), ("she revokes", 1), ("forgets", 2), ("reload", 0)])
 @settings(
     max_examples=40,
     deadline=None,
