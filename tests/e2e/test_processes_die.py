@@ -24,6 +24,8 @@ CALL_S = 8.0
 DECIDING_S = 2.0
 CONFIG = f"""
 [intents.dating]
+proposed_s = 60
+connecting_s = 60
 call_seconds = {CALL_S}
 decide_after_s = 0
 deciding_s = {DECIDING_S}
@@ -84,7 +86,11 @@ async def pool_owner(http: aiohttp.ClientSession, deployment: Deployment, intent
 
 async def test_a_killed_recorder_loses_and_doubles_nothing(deploy: Deploy, people: People) -> None:
     """The worker dies while calls end; its successor brings each of them into history, once."""
-    deployment = await deploy("serve", "matchmaker", "worker", config=CONFIG)
+    # Calls that end when they are hung up, however long the others take to begin.
+    config = CONFIG.replace(f"call_seconds = {CALL_S}", "call_seconds = 120").replace(
+        f"deciding_s = {DECIDING_S}", "deciding_s = 60"
+    )
+    deployment = await deploy("serve", "matchmaker", "worker", config=config)
     pairs = [await pair_up(people, deployment.url) for _ in range(8)]
     for pair in pairs:
         await pair.talk()
