@@ -33,10 +33,16 @@ def wishes(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
     for call in readings.calls:
         tales = [tale for tale in story.calls().get(call.id, ()) if tale.role]
         wished = {
-            tale.role for tale in tales for ask in tale.asks if ask.type == "connect.request" and not ask.code
+            tale.role
+            for tale in tales
+            for ask in tale.asks
+            if ask.type == "connect.request" and ask.may_be_done
         }
         asked = [
-            ask.sent for tale in tales for ask in tale.asks if ask.type == "connect.request" and not ask.code
+            ask.sent
+            for tale in tales
+            for ask in tale.asks
+            if ask.type == "connect.request" and ask.may_be_done
         ]
         enough = "controller" in wished or len({entry.who for entry in asked}) == 2
         if call.connected and len(tales) == 2 and not enough:

@@ -81,7 +81,7 @@ def clock_moves(story: Story, _readings: Readings, mode: Mode) -> Iterator[Viola
 
 
 def _wants_more(ask: Ask) -> bool:
-    if ask.code:
+    if not ask.may_be_done:
         return False
     return ask.type == "call.extend" or (ask.type == "call.extend.reply" and ask.sent.body["accept"])
 

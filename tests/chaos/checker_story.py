@@ -33,6 +33,11 @@ class Ask:
         return self.reply is not None and self.reply.type == "ok"
 
     @property
+    def may_be_done(self) -> bool:
+        """Whether it may have been done: also where nobody answered, or only that nobody could say."""
+        return self.reply is None or self.done or bool(self.reply.body["retryable"])
+
+    @property
     def code(self) -> str:
         """How it was refused; empty where it was not."""
         return str(self.reply.body["code"]) if self.reply is not None and self.reply.type == "error" else ""

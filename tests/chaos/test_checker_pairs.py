@@ -95,6 +95,18 @@ class TestTheClock:
 
         assert "clock" in rules(tape, kept_otherwise(duration_ms=11_900, ended_at=SERVER_MS + 12_100))
 
+    def test_a_yes_of_which_nobody_could_say_whether_it_was_stored_may_count(self) -> None:
+        """`unavailable` is no refusal: the store may have taken it."""
+        tape = on_the_phone()
+        tape.done(1, "call.extend", call_id=CALL)
+        tape.refused(0, "call.extend.reply", "unavailable", retryable=True, call_id=CALL, accept=True)
+        tape.both_told(6, "live", **LATER)
+        for who in (0, 1):
+            tape.hears(who, "call.ended", call_id=CALL, reason="hangup", duration_ms=10, requeued=False)
+
+        readings = kept_otherwise(reason="hangup", duration_ms=10, ended_at=SERVER_MS + 110, connected=False)
+        assert "clock" not in rules(tape, readings)
+
     def test_more_time_than_was_agreed_to_is_found(self) -> None:
         """One agreement is one extension."""
         tape = on_the_phone()
