@@ -169,6 +169,8 @@ class Arrivals:
         self._hub.wake(live)
         now_ms = self._clock.now_ms()
         live.push_all((match_found(call.view, seat, now_ms), call_state(call.view, seat, now_ms)))
+        # Its end may be known here, and not told yet, when the next match comes: then it is told first.
+        call.shown[seat] = call.view
         await self._calls.sit_down(call, seat, live)
         if not live.is_attached and not live.is_over:
             await self._calls.detach(call.id, live)

@@ -167,6 +167,27 @@ async def test_who_goes_while_they_are_being_seated_stays_where_they_went(
     assert (evening.her_seat.session_id, evening.her_seat.node_id) == (evening.her.id, ELSEWHERE)
 
 
+async def test_an_end_that_is_known_here_and_not_told_yet_is_told_before_the_next_match(
+    evening: Evening,
+) -> None:
+    """This node has stored the end and is slow to tell; the pool's owner has returned her place, and she is matched anew."""
+    match = await evening.matched()
+    await evening.arrivals.announced(match)
+    call = evening.node.local.get(CALL)
+    assert call is not None
+    evening.node.router._hub.session = lambda _session: evening.her  # type: ignore[method-assign,return-value]
+    evening.her.run_soon = lambda work: work.close()  # type: ignore[attr-defined]
+    ended = receive(call.stored.call, events.Declined("b"), evening.node.clock.now_ms()).call
+    stored = await evening.node.store.commit(call.stored, ended)
+    assert stored is not None
+    evening.node.local.keep(stored)
+
+    await evening.node.calls.catch_up(CALL)
+
+    assert [end["requeued"] for end in evening.her.of("call.ended")] == [True]
+    assert evening.her.call_id is None
+
+
 async def test_that_she_left_is_noted_where_she_is(evening: Evening) -> None:
     """Here she is away; of a session that went to another node, and lost a socket here at last, nothing is noted."""
     match = await evening.matched()
