@@ -30,14 +30,17 @@ ON CONFLICT (call_id, number) DO NOTHING
 """
 ENTRY_COLUMNS = 9
 
-# Locks the calls that are there, those without entries as well: two recorders must not both go on from the same end.
+# Those without entries as well: two recorders must not both go on from the same end.
+LOCK_CALLS = """
+SELECT id FROM calls.calls WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
+"""
+
+# A statement of its own: one that waited for a lock would still see the entries as they were before it waited.
 SELECT_ENTRIES = """
-SELECT c.id, e.number, e.at, e.kind, e.by_seat, e.sender_seat, e.detail, e.count, e.hash
-FROM calls.calls c
-LEFT JOIN calls.consent_events e ON e.call_id = c.id
-WHERE c.id = ANY ($1::uuid[])
-ORDER BY c.id, e.number
-FOR UPDATE OF c
+SELECT call_id, number, at, kind, by_seat, sender_seat, detail, count, hash
+FROM calls.consent_events
+WHERE call_id = ANY ($1::uuid[])
+ORDER BY call_id, number
 """
 
 # One statement, so that a log which grows at this moment is seen whole.
@@ -75,13 +78,10 @@ async def sealed_logs(
 
     Also which of the calls are there, and locked; who writes another at the same moment may have sealed it otherwise.
     """
-    rows = await connection.fetch(SELECT_ENTRIES, [call.call_id for call in calls])
-    kept = {call_id: list(of_call) for call_id, of_call in groupby(rows, key=itemgetter("id"))}
-    found = {
-        str(call_id): [row for row in of_call if row["number"] is not None]
-        for call_id, of_call in kept.items()
-    }
-    return {call.call_id: _sealed(call, found.get(call.call_id, ())) for call in calls}, set(kept)
+    locked = {row["id"] for row in await connection.fetch(LOCK_CALLS, [call.call_id for call in calls])}
+    rows = await connection.fetch(SELECT_ENTRIES, locked) if locked else []
+    kept = {str(call_id): list(of_call) for call_id, of_call in groupby(rows, key=itemgetter("call_id"))}
+    return {call.call_id: _sealed(call, kept.get(call.call_id, ())) for call in calls}, locked
 
 
 def entry_rows(call_id: str, log: SealedLog) -> Iterable[tuple[Any, ...]]:

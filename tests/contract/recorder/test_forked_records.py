@@ -14,6 +14,7 @@ from signaling.call.record import Call, ConsentEvent, ConsentKind
 from signaling.call.states import State
 from storage.postgres.calls import PostgresCallArchive
 from storage.postgres.consent import PostgresConsentAudit
+from storage.postgres.pool import transaction
 from tests.contract.calls.call_records import ended, moved
 from tests.contract.recorder.archive_rows import add_pair, count
 
@@ -84,15 +85,27 @@ async def test_two_recorders_that_write_two_pasts_at_once_keep_both_logs_in_one_
     assert await count(database, "calls.participants") == 2
 
 
-async def test_two_recorders_at_once_do_not_mix_chains_where_the_first_has_none(
-    archive: PostgresCallArchive, database: asyncpg.Connection, pool: asyncpg.Pool
+@pytest.mark.parametrize("later_first", [False, True])
+@pytest.mark.parametrize("kept_lines", [0, 2])
+async def test_a_recorder_that_waits_for_another_goes_on_from_what_that_one_wrote(
+    archive: PostgresCallArchive,
+    database: asyncpg.Connection,
+    pool: asyncpg.Pool,
+    kept_lines: int,
+    later_first: bool,
 ) -> None:
-    """A row without a line of a log is a row all the same, and is waited for."""
+    """The call is in history already, with or without a line; the second waits for its row while the first writes."""
     early, late = await _forks(database)
-    bare = msgspec.structs.replace(early, events=(), consent_head=b"")
-    await archive.record([bare])
+    known = msgspec.structs.replace(early, events=(), consent_head=b"")
+    for line in early.events[:kept_lines]:
+        known = consent.with_event(known, line)
+    await archive.record([known])
+    one, other = (late, early) if later_first else (early, late)
 
-    await asyncio.gather(archive.record([late]), archive.record([early]))
+    async with asyncio.TaskGroup() as tasks, transaction(pool) as connection:
+        await archive._record(connection, [one], ())
+        tasks.create_task(archive.record([other]))
+        await _waiting(database, 1)
 
     assert await _checks_out(pool, early) == BOTH
 
