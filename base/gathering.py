@@ -33,23 +33,22 @@ class Gathering(Generic[_Key, _Answer]):
         self._at_once = at_once
         self._of_at_most = of_at_most
         self._asked: deque[tuple[_Key, asyncio.Future[_Answer | None]]] = deque()
-        self._readers: set[asyncio.Task[None]] = set()
-        self._began_at = 0.0
-        """When the last read began, by the loop's clock."""
+        self._readers: dict[asyncio.Task[None] | None, float] = {}
+        """Each with when its read began, by the loop's clock."""
 
     def ask(self, key: _Key) -> "asyncio.Future[_Answer | None]":
         """What a read says that begins from now on; None where it says nothing of the key. Raises: what `read` raises."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_Answer | None] = loop.create_future()
         self._asked.append((key, answer))
-        if not self._readers or self._is_slow(loop.time()):
+        now = loop.time()
+        if len(self._readers) < self._at_once and self._all_are_slow(now):
             # Begins in the next turn of the loop, with all who ask in this one.
-            self._began_at = loop.time()
-            self._readers.add(loop.create_task(self._answer_all()))
+            self._readers[loop.create_task(self._answer_all())] = now
         return answer
 
-    def _is_slow(self, now: float) -> bool:
-        return now - self._began_at > PATIENCE_S and len(self._readers) < self._at_once
+    def _all_are_slow(self, now: float) -> bool:
+        return all(now - began_at > PATIENCE_S for began_at in self._readers.values())
 
     async def _answer_all(self) -> None:
         me = asyncio.current_task()
@@ -59,11 +58,11 @@ class Gathering(Generic[_Key, _Answer]):
                 # Whoever has given up waiting is not asked about.
                 share = [(key, answer) for key, answer in share if not answer.done()]
                 if share:
-                    self._began_at = asyncio.get_running_loop().time()
+                    self._readers[me] = asyncio.get_running_loop().time()
                     await self._answer(share)
         finally:
             # At once, not when the task is told to be done: whoever asks in between would wait for a reader that has left.
-            self._readers = {reader for reader in self._readers if reader is not me}
+            self._readers.pop(me, None)
 
     async def _answer(self, share: Sequence[tuple[_Key, "asyncio.Future[_Answer | None]"]]) -> None:
         try:

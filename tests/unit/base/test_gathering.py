@@ -157,3 +157,22 @@ async def test_nobody_waits_for_a_read_that_was_called_off() -> None:
     await turns()
 
     assert asked.cancelled()
+
+
+async def test_a_read_that_hangs_holds_up_one_question_only() -> None:
+    """Also those who ask soon after another read, beside it, is over."""
+    hangs = asyncio.Event()
+
+    async def read(keys: Sequence[str]) -> Mapping[str, str]:
+        if "ann" in keys:
+            await hangs.wait()
+        return {key: key.upper() for key in keys}
+
+    gathering = Gathering(read)
+    first = gathering.ask("ann")
+    await asyncio.sleep(PATIENCE_S * 2)
+    async with asyncio.timeout(5):
+        others = [await gathering.ask(name) for name in ("bob", "eve", "kim")]
+    hangs.set()
+
+    assert [await first, *others] == ["ANN", "BOB", "EVE", "KIM"]
