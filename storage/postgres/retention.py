@@ -56,7 +56,8 @@ SELECT count(*) FROM gone
 PURGE_FEEDBACK = """
 WITH due AS (
     SELECT f.call_id, f.user_id FROM calls.feedback f
-    WHERE f.given_at < $1 ORDER BY f.given_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    WHERE f.given_at < $1 AND NOT EXISTS (SELECT FROM calls.calls c WHERE c.id = f.call_id)
+    ORDER BY f.given_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM calls.feedback f USING due
     WHERE f.call_id = due.call_id AND f.user_id = due.user_id RETURNING 1

@@ -7,8 +7,6 @@
 local stored = tonumber(redis.call('HGET', KEYS[1], 'revoked_before') or 0)
 local before = math.max(stored, tonumber(ARGV[1]))
 redis.call('HSET', KEYS[1], 'revoked_before', string.format('%.0f', before))
-if redis.call('TTL', KEYS[1]) < 0 then
-  -- Nobody of that user was here lately. Longer than any access token lives; a session that begins makes it longer.
-  redis.call('EXPIRE', KEYS[1], 90 * 86400)
-end
+-- As presence_register.lua has it, and longer than any access token lives.
+redis.call('EXPIRE', KEYS[1], 90 * 86400)
 return before

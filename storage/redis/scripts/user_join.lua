@@ -41,6 +41,7 @@ if pause == 0 and (not held or held == ARGV[3]) then
     since = string.format('%.0f', now)
   end
   redis.call('HSET', KEYS[1], 'activity', ARGV[1], 'device', ARGV[2], 'queued_at', since)
+  redis.call('EXPIRE', KEYS[1], 90 * 86400) -- as presence_register.lua has it
   if slot[6] then
     redis.call('HDEL', KEYS[1], 'returned')
   end

@@ -139,8 +139,10 @@ async def test_two_workers_that_purge_at_once_share_the_calls(
     assert await count(database, "calls.participants") == 0
 
 
-async def test_feedback_goes_by_its_own_age(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
-    """Also where its call was never written."""
+async def test_feedback_of_no_call_goes_by_its_own_age(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    """Its call is gone, or was never written."""
     author = await add_user(database, "Ada", "female")
     for at in (OLD, OLD - 1, YOUNG):
         await database.execute(
@@ -153,6 +155,28 @@ async def test_feedback_goes_by_its_own_age(pool: asyncpg.Pool, database: asyncp
 
     assert [await feedback.purge_expired(NOW, 1) for _ in range(3)] == [1, 1, 0]
     assert await count(database, "calls.feedback") == 1
+
+
+async def test_feedback_stays_as_long_as_its_call(
+    archive: PostgresCallArchive, pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    """Here for an open report."""
+    call = ended(*await add_pair(database), at=OLD)
+    await archive.record([call])
+    await database.execute(
+        "INSERT INTO calls.feedback (call_id, user_id, rating, given_at, changed_at) VALUES ($1, $2, 1, $3, $3)",
+        call.call_id,
+        call.a.user_id,
+        moment(OLD),
+    )
+    about_it = await report(pool, call)
+    logs = PostgresConsentLogs(pool, kept_ms=DAY_MS)
+    purges = (logs, of(pool, PURGE_CALLS), of(pool, PURGE_FEEDBACK))
+    held = [await each.purge_expired(NOW, 10) for each in purges]
+    await resolve(database, about_it, OLD)
+
+    assert held == [0, 0, 0]
+    assert [await each.purge_expired(NOW, 10) for each in purges] == [1, 1, 1]
 
 
 async def test_reports_count_from_when_they_were_resolved(
