@@ -64,7 +64,7 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=_MAX_ID)]
 _AnyId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
 _LETTERS_OF_IDS = "0123456789abcdef-"
 # Raised by a reader for what goes the long way.
-_NOT_TAKEN = (msgspec.DecodeError, UnicodeDecodeError)
+_NOT_TAKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 # A message with an unknown field goes the long way, on which the field is counted.
@@ -130,23 +130,23 @@ class Codec(Protocol):
         ...
 
 
-def _readers_by(decoder: Callable[[Any], Any]) -> dict[bytes, _Reader]:
-    kinds = (b"of", b"an", b"ca")
-    return {kind: decoder(request).decode for kind, request in zip(kinds, _RELAYED, strict=True)}
+def _readers_by(decoder: Callable[[Any], Any], *beginnings: bytes) -> dict[bytes, _Reader]:
+    return {begins: decoder(request).decode for begins, request in zip(beginnings, _RELAYED, strict=True)}
 
 
 class _Reading:
     """How both encodings are read."""
 
-    # By the two letters at which the types part, where a client writes the type first; elsewhere nothing is lost but time.
+    # By how a request begins, as far as the types' two letters that part them, where a client writes the type first;
+    # elsewhere nothing is lost but time.
     _readers: ClassVar[dict[bytes, _Reader]]
-    _kind_at: ClassVar[slice]
+    _begins_at: ClassVar[slice]
 
     def decode(self, payload: bytes) -> object:
         raise NotImplementedError
 
     def read(self, payload: bytes) -> Request:
-        quick = self._readers.get(payload[self._kind_at])
+        quick = self._readers.get(payload[self._begins_at])
         if quick is not None:
             try:
                 request = quick(payload)
@@ -164,8 +164,10 @@ class JsonCodec(_Reading):
     subprotocol = "minuet.v1.json"
     binary = False
     encode = staticmethod(msgspec.json.Encoder().encode)
-    _readers = _readers_by(msgspec.json.Decoder)
-    _kind_at = slice(len('{"type":"call.'), len('{"type":"call.') + 2)
+    _readers = _readers_by(
+        msgspec.json.Decoder, b'{"type":"call.of', b'{"type":"call.an', b'{"type":"call.ca'
+    )
+    _begins_at = slice(0, len('{"type":"call.of'))
 
     def decode(self, payload: bytes) -> object:
         try:
@@ -194,8 +196,11 @@ class MsgpackCodec(_Reading):
     subprotocol = "minuet.v1.msgpack"
     binary = True
     encode = staticmethod(msgspec.msgpack.Encoder().encode)
-    _readers = _readers_by(msgspec.msgpack.Decoder)
-    _kind_at = slice(len("..type.call."), len("..type.call.") + 2)
+    # After the map's size; the byte ahead of each type is its length.
+    _readers = _readers_by(
+        msgspec.msgpack.Decoder, b"\xa4type\xaacall.of", b"\xa4type\xabcall.an", b"\xa4type\xafcall.ca"
+    )
+    _begins_at = slice(1, 1 + len(b"\xa4type\xaacall.of"))
 
     def decode(self, payload: bytes) -> object:
         try:

@@ -247,6 +247,34 @@ def test_deep_nesting_is_refused(codec: Codec) -> None:
         parse_request(codec.decode(deep))
 
 
+@pytest.mark.parametrize("levels", [1_000, 20_000])
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+def test_deep_nesting_in_what_is_relayed_is_refused(codec: Codec, levels: int) -> None:
+    """Also behind a beginning that goes the short way."""
+    if codec is JSON:
+        deep = b'{"type":"call.offer","x":' + b"[" * levels
+    else:
+        deep = b"\x82\xa4type\xaacall.offer\xa1x" + b"\x91" * levels
+
+    with pytest.raises(InvalidMessage):
+        codec.read(deep)
+
+
+@pytest.mark.parametrize("name", ["tyUe", "Type", "x"])
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+def test_a_request_without_a_type_is_not_taken_for_a_relay(codec: Codec, name: str) -> None:
+    """Though everything else is that of one."""
+    data = {"call_id": CALL, "negotiation": 1, "sdp": "v=0"}
+    whole = codec.encode({"type": "call.offer", "id": 1, "data": data})
+    nameless = codec.encode({name: "call.offer", "id": 1, "data": data})
+    without = codec.encode({"id": 1, "data": data})
+
+    assert codec.read(whole).message.TYPE == "call.offer"
+    for payload in (nameless, without):
+        with pytest.raises(InvalidMessage, match="`type` is missing"):
+            codec.read(payload)
+
+
 def test_unknown_fields_are_named_and_ignored() -> None:
     """So that old and new apps work together; development servers refuse them."""
     request = parse_request(
