@@ -62,8 +62,12 @@ class Regaining:
             await self._tickets.keep(live)
         if live.call_id is not None:
             await self._calls.attach(live.call_id, live)
+            if live.call_id is not None and _has_gone(live):
+                await self._calls.detach(live.call_id, live)
         elif live.ticket is not None:
             await self._tickets.resume(live)
+            if _has_gone(live):
+                await self._tickets.pause(live)
 
     async def settle_in(self, live: LiveSession, *, moved: bool) -> None:
         """As `come_back`; where the store is away, as soon as that is back. `moved`: it comes from another node."""
@@ -114,3 +118,8 @@ class Regaining:
         place = await self._calls.place_after(call_id, live)
         if place is not None:
             await self._tickets.adopt(live, place)
+
+
+def _has_gone(live: LiveSession) -> bool:
+    """Whether its socket went while the store was told that it is here: what was told of its going came first."""
+    return not live.is_attached and not live.is_over
