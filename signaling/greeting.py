@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from base.errors import CloseCode, MinuetError
 from signaling.connection import DEAF, Connection
+from signaling.live_session import LiveSession
 from signaling.protocol.codec import CODECS, Codec
 from signaling.protocol.messages import session as wire
 from signaling.upgrade import ConnectionInfo
@@ -74,10 +75,16 @@ class Greeting:
         self._patience.cancel()
         self._begin(self, request.message)
 
-    def hand_over(self) -> list[tuple[bytes, bool]]:
-        """The messages that came while the session was being opened, for the session to take now."""
+    def pass_on(self, live: LiveSession) -> None:
+        """Gives the session what came while it was being opened, as long as it takes anything.
+
+        Before it hears anything that comes now: that has a higher number, and what comes behind it passes for a repeat.
+        """
         waiting, self._waiting = self._waiting, []
-        return waiting
+        for payload, binary in waiting:
+            if live.is_over or not live.is_attached:
+                return
+            live.message_received(payload, binary)
 
     def refuse(self, code: CloseCode, error: MinuetError) -> None:
         """Answers `error`, then closes."""

@@ -68,9 +68,8 @@ class Opening:
             logger.exception("session did not open", device_id=first.device_id)
             self._refuse(greeting, CloseCode.INTERNAL, MinuetError())
         else:
-            if live is not None and not live.is_over:
-                for payload, binary in greeting.hand_over():
-                    live.message_received(payload, binary)
+            if live is not None:
+                greeting.pass_on(live)
 
     async def _session_for(
         self, greeting: Greeting, first: FirstMessage, identity: Identity

@@ -108,6 +108,7 @@ class Returning:
         live.push_reply(self._welcome.resumed(live, first.last_seq), greeting.request_id)
         live.replay(first.last_seq)
         self._hub.wake(live)
+        greeting.pass_on(live)
 
 
 def _can_go_on(live: LiveSession, greeting: Greeting, last_seq: int) -> bool:
