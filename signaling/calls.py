@@ -305,7 +305,10 @@ class CallService:
                 except Unavailable as error:
                     # The others may be on another primary; and what is tried again must not meet this try.
                     away = error
-                    return False
+                except Exception:
+                    # One record must not keep all others from being put back.
+                    logger.exception("call could not be put back", call_id=call.id)
+                return False
 
         answers = await asyncio.gather(*map(reassert, filter(self._vouches_for, self._local)))
         if away is not None:

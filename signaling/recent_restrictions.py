@@ -10,9 +10,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import structlog
+
 from base.errors import Unavailable
 from base.ids import CallId
 from signaling.local_call import LocalCall
+
+logger = structlog.get_logger(__name__)
 
 REMEMBERED_MS: Final = 30_000
 """Longer than a cluster takes to notice that a primary is gone, and for a replica to take over."""
@@ -47,6 +51,9 @@ class RecentRestrictions:
             except Unavailable as error:
                 # The others may be on another primary.
                 away = error
+            except Exception:
+                # Nor must one record keep the others from being said again.
+                logger.exception("what was taken away could not be said again", call_id=call.id)
         if away is not None:
             raise away
 

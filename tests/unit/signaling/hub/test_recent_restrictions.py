@@ -16,11 +16,14 @@ class Store:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.away: set[str] = set()
+        self.unreadable: set[str] = set()
 
     async def verify(self, call: Any) -> None:
         self.asked.append(call.id)
         if call.id in self.away:
             raise Unavailable
+        if call.id in self.unreadable:
+            raise ValueError("a record of a newer release")
 
 
 def call(name: str) -> Any:
@@ -76,3 +79,15 @@ async def test_what_is_remembered_is_bounded(recent: RecentRestrictions) -> None
         recent.note(call(str(number)))
 
     assert len(recent) == MOST
+
+
+async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_said(
+    recent: RecentRestrictions, store: Store
+) -> None:
+    """Nor is it tried again and again: it will not get better."""
+    store.unreadable = {"one"}
+    for name in ("one", "two"):
+        recent.note(call(name))
+    await recent.say_again()
+
+    assert store.asked == ["one", "two"]
