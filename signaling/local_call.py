@@ -119,6 +119,7 @@ class LocalCall:
         if narrowed is self.view:
             return False
         self.view = narrowed
+        self.ways.clear()
         self.bound.append(event)
         return True
 
@@ -189,6 +190,8 @@ class LocalCall:
         for event in (*self.owed, *self.bound):
             view = restrict(view, event, now_ms)
         self.view = view
+        # Nor do they keep sessions that have left.
+        self.ways.clear()
 
     def _understood(self, stored: StoredCall) -> StoredCall:
         """The record as this node takes it, where it says nothing of addresses.

@@ -280,6 +280,37 @@ async def test_a_try_that_failed_is_over_before_the_next_one(
     assert begun == 3 * 201, "none is passed over: those of another primary may be put back"
 
 
+async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_put_back(
+    town: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer release may have written it; and the lease does not begin anew for it again and again."""
+    known = town.call_at(town.hers).stored
+    newer = msgspec.structs.replace(known.call, call_id=new_id())
+    town.hers.local.keep(replace(known, call=newer))
+    restore = town.hers.store.restore
+
+    async def unreadable(stored: StoredCall) -> StoredCall | None:
+        if stored.call.call_id == newer.call_id:
+            raise msgspec.ValidationError("a state of tomorrow")
+        return await restore(stored)
+
+    monkeypatch.setattr(town.hers.store, "restore", unreadable)
+    await town.redis.flushdb()
+
+    assert await town.hers.calls.reassert_all() == 1
+    assert await town.hers.store.load(town.call_id) is not None
+
+
+async def test_a_view_that_changes_keeps_no_session_that_relayed(town: Forgetful) -> None:
+    """Sessions have outboxes, and calls are kept for an hour."""
+    call = town.call_at(town.hers)
+    relayed: Any = object()
+    call.ways[relayed] = relayed
+    await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+
+    assert call.ways == {}
+
+
 async def test_while_the_store_is_put_right_nothing_is_permitted(town: Forgetful) -> None:
     """`unavailable`, with how long it takes; what only takes away goes on."""
     town.hers.calls.restoring = lambda: 1_234
