@@ -54,7 +54,11 @@ class Server:
             ours = door.dup()
             # Inherited by every socket that is accepted: the kernel looks after peers that have vanished.
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._listening[number] = await loop.create_server(self._make, sock=ours, backlog=_BACKLOG)
+            server = await loop.create_server(self._make, sock=ours, backlog=_BACKLOG)
+            if number in self._listening:
+                self._listening[number] = server
+            else:
+                server.close()  # left meanwhile
 
     async def leave(self, number: int) -> None:
         """Leaves that socket to others again; who was accepted is served on."""
