@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from tests.fixtures.deployment import Deployment, People
+from tests.fixtures.waiting import until
 from tests.integration.chat.couples import Couple, asked, connect, device_of, hears_nothing, refused, rest
 from tests.integration.hub.test_calls_over_the_hub import meet, talk
 
@@ -133,6 +134,8 @@ async def test_a_block_in_the_middle_of_a_chat_ends_it_at_once(
     await couple.her.wait_for("connection.ended")
 
     assert code == "not_connected"
+    # It holds at once, and is listed when a worker has written it.
+    await until(lambda: asked(people, house.url, couple.her, "GET /blocks"))
     (listed,) = await asked(people, house.url, couple.her, "GET /blocks")
     assert (listed["block_id"], listed["peer"]) == (answer["block_id"], {"first_name": "Bob"})
     assert await asked(people, house.url, couple.him, "GET /blocks") == []
