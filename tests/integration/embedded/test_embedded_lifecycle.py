@@ -98,13 +98,14 @@ def test_no_server_outlives_a_parent_that_was_killed(tmp_path: Path, guard: str)
     with program(tmp_path, guard) as process:
         servers = hear(process)
         pids = [servers["valkey"], servers["postgres"], *children_of(servers["postgres"])]
-        names = [name_of(pid) for pid in pids]
+        # PostgreSQL has children that come and go by themselves.
+        alive = [pid for pid in pids if name_of(pid)]
         process.kill()
         process.wait()
-        all_gone = gone(pids, within_s=30)
+        all_gone = gone(alive, within_s=30)
 
-        assert len(pids) > 2
-        assert all(names)
+        assert len(alive) > 2
+        assert alive[:2] == pids[:2]
         assert all_gone
 
 
