@@ -84,7 +84,7 @@ def request_counter(metrics: RestMetrics, route: str, method: str) -> Callable[[
             counter = by_status[status] = metrics.requests.labels(route, method, int(status))
         counter.inc()
         seconds.observe(0)
-        log.info("request", route=route, method=method, status=status, ms=0)
+        log.info("request", route=route, method=method, status=int(status), ms=0)
 
     return answered
 
