@@ -191,5 +191,6 @@ async def test_many_at_once_ask_for_replicas_once(redis_url: str, monkeypatch: p
     await asyncio.sleep(0.6)
     await asyncio.gather(*(known.run(script, ["key"], []) for _ in range(20)))
 
-    assert await looks() - before == 2, "this one's own, and one more"
+    # This one's own, one more, and a few of other processes on the same server.
+    assert 2 <= await looks() - before < 10
     await redis.aclose()
