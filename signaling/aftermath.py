@@ -175,6 +175,7 @@ class Aftermath:
         call = local.as_told(self._clock.now_ms())
         if live.call_id != call.call_id or not call.seat(seat).freed:
             return
+        call = _as_newer(local.shown.get(seat), call, seat)
         local.shown[seat] = call
         live.push_all((call_state(call, seat, self._clock.now_ms()), call_ended(call, seat)))
         self._move(live, call, seat)
@@ -224,6 +225,7 @@ class Aftermath:
         if live.call_id != call.call_id:
             # It was never told of the call, or has left it, as it does when it is told the end.
             return False
+        call = _as_newer(known, call, seat)
         if known is not None and call.version <= known.version:
             return False
         local.shown[seat] = call
@@ -358,6 +360,17 @@ class Aftermath:
 
 def _may_not_be_matched(live: LiveSession) -> bool:
     return live.away or not live.is_attached
+
+
+def _as_newer(known: Call | None, call: Call, seat: Seat) -> Call:
+    """The end of the call for a seat, always newer than what the seat knows.
+
+    What was told while it waited for the store has a number that another change, stored first, has taken too.
+    """
+    if known is None or known.seat(seat).freed or not call.seat(seat).freed:
+        return call
+    least = known.version - known.seat(seat).hidden + 1 + call.seat(seat).hidden
+    return msgspec.structs.replace(call, version=max(call.version, least))
 
 
 def seat_ref(call: Call, seat: Seat) -> SeatRef:
