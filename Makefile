@@ -36,7 +36,8 @@ run: $(RUN)  ## start everything here; Ctrl-C stops it
 
 # Most tests wait, for leases, timers and processes, so several run beside each other; a file's stay together, in one
 # process that has its own Valkey and PostgreSQL. Those marked `alone` follow one by one, unless the first were
-# interrupted. With ARGS it is one plain run of what they say. PROCESSES=1 for a machine with little memory.
+# interrupted; then few failures get a second try, with nothing beside them (docs/decisions/0016-a-second-try-alone.md).
+# With ARGS it is one plain run of what they say. PROCESSES=1 for a machine with little memory.
 PROCESSES ?= 3
 PYTEST := $(BIN)/python -m pytest
 .PHONY: test
@@ -46,7 +47,8 @@ ifdef ARGS
 else
 	@$(PYTEST) -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m 'not alone'; beside=$$?; \
 	[ $$beside -le 1 ] || exit $$beside; \
-	$(PYTEST) -m alone && exit $$beside
+	$(PYTEST) -m alone || exit $$?; \
+	[ $$beside -eq 0 ] || exec $(PYTEST) -m 'not alone' --second-try
 endif
 
 .PHONY: check

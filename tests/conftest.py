@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.fixtures.stores",
     "tests.fixtures.tools",
     "tests.fixtures.deployment",
+    "tests.fixtures.second_try",
 ]
 
 
