@@ -38,12 +38,20 @@ class InvalidSettings(Exception):
 class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """REST requests per minute and caller, by tier; 0 means no limit."""
 
-    anonymous: Annotated[int, msgspec.Meta(ge=0, description="Per address, without a token.")] = 10
-    user: Annotated[int, msgspec.Meta(ge=0, description="Per signed-in user.")] = 100
-    moderator: Annotated[int, msgspec.Meta(ge=0, description="Per moderator.")] = 200
-    admin: Annotated[int, msgspec.Meta(ge=0, description="Per administrator.")] = 0
+    anonymous: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0, description="REST requests a minute of one address, without a token. 0: no limit."
+        ),
+    ] = 10
+    user: Annotated[int, msgspec.Meta(ge=0, description="The same of one signed-in user.")] = 100
+    moderator: Annotated[int, msgspec.Meta(ge=0, description="The same of one moderator.")] = 200
+    admin: Annotated[int, msgspec.Meta(ge=0, description="The same of one administrator.")] = 0
     auth: Annotated[
-        int, msgspec.Meta(ge=0, description="Sign-in, registration and refresh, per address.")
+        int,
+        msgspec.Meta(
+            ge=0, description="The same of one address, each for sign-in, registration and refresh."
+        ),
     ] = 10
 
 
