@@ -81,6 +81,7 @@ export function mayReconnect(code) {
  * @property {number} [age_max]
  * @property {string[]} [languages]
  * @property {string[]} [regions]
+ * @property {number} [patience_s] for how long this person means to wait, where that is known
  */
 
 /**
