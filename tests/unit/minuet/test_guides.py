@@ -105,13 +105,14 @@ def test_what_operations_names_is_there(word: str) -> None:
 
 def test_every_link_between_the_guides_leads_somewhere() -> None:
     """To a file that is there, and to a heading in it."""
-    broken = []
-    for page, target in links():
+    found, broken = [*links()], []
+    for page, target in found:
         path, _, anchor = target.partition("#")
         there = page if not path else (page.parent / path).resolve()
         if not there.exists() or (anchor and anchor not in anchors(there)):
             broken.append((page.name, target))
 
+    assert {page.name for page, _ in found} >= {"README.md", "operations.md", "consent.md"}
     assert broken == []
 
 
