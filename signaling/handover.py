@@ -101,11 +101,15 @@ class Handovers:
     def expecting(self, session_id: SessionId) -> Iterator[None]:
         """Holds what arrives for a session while its row is being set to this node: others may find it there, and write to
         it here, before this node hears of it. What `take` does not get is nobody's."""
-        self._expected.setdefault(session_id, [])
+        self._expected[session_id] = []
         try:
             yield
         finally:
             self._expected.pop(session_id, None)
+
+    def expects(self, session_id: SessionId) -> bool:
+        """Whether the row of a session is being set to this node; nobody else is to do the same meanwhile."""
+        return session_id in self._expected
 
     async def take(
         self, session_id: SessionId, generation: int, holder: NodeId, land: Land

@@ -128,6 +128,9 @@ class Resuming:
             # where its client has left again: else nobody could find it.
             went_to = self._handovers.went_to(live.id)
             return None if went_to is None else await self._take(claim, went_to, ours, land)
+        return self._found_here(live, ours)
+
+    def _found_here(self, live: LiveSession, ours: int) -> Found:
         live.generation = max(live.generation, ours)
         self._handovers.kept(live.id, ours)
         return Found(live, Outcome.HERE)
@@ -141,6 +144,9 @@ class Resuming:
         if live is not None:
             # Another node has claimed it, and has not got it yet.
             return await self._keep(live, claim, row.generation, land)
+        if self._handovers.expects(claim.session_id):
+            # The client's last attempt is not through yet: the row may name this node, and the session be on its way.
+            return None
         holder = row.node_id
         if holder == self._router.node_id and not self._handovers.awaits(claim.session_id):
             # It may have left while the row was being set.
@@ -157,6 +163,10 @@ class Resuming:
             ours = await self._registry.reassert(self._registration(claim), row.generation)
             if ours is None:
                 return None
+            live = self._hub.session(claim.session_id)
+            if live is not None:
+                # It came meanwhile, for the client's last attempt.
+                return self._found_here(live, ours)
             return await self._take(claim, holder, ours, land)
 
     async def _take(self, claim: Claim, holder: NodeId, ours: int, land: Land) -> Found | Outcome:

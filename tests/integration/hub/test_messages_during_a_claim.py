@@ -4,7 +4,8 @@ Two hubs in one process over a real store, and a bus that delivers in the next t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -165,3 +166,84 @@ async def test_a_message_that_follows_the_row_before_its_node_knows_arrives(
     assert isinstance(found, Found)
     assert found.outcome is Outcome.ELSEWHERE
     assert [frame for frame in found.live.session.outbox.waiting() if b"ended" in frame]
+
+
+@dataclass
+class Move:
+    """A session on the first of two hubs, whose device comes to the second."""
+
+    first: House
+    second: House
+    identity: Identity
+
+    def coming(self) -> "asyncio.Task[Found | Outcome]":
+        claim = Claim(self.identity, SESSION, DEVICE, lambda: False)
+        return asyncio.create_task(self.second.resuming.bring(claim, self.second.land(self.identity)))
+
+    async def is_in_step(self) -> bool:
+        """Whether the session is where its row says, under the row's generation."""
+        row, live = await self.second.registry.where(USER, DEVICE), self.second.hub.session(SESSION)
+        return row is not None and live is not None and row.generation == live.generation
+
+
+@pytest.fixture
+async def move(redis_url: str) -> AsyncIterator[Move]:
+    redis = connect(redis_url)
+    houses: dict[str, House] = {}
+    first, second = House("node-1", redis, houses), House("node-2", redis, houses)
+    now_ms = first.clock.now_ms()
+    identity = Identity(USER, Role.USER, Gender.FEMALE, "family", now_ms, now_ms + 900_000)
+    registered = await first.registry.register(
+        Registration(USER, DEVICE, SESSION, first.router.node_id, now_ms)
+    )
+    first.session(identity, registered.generation)
+    async with asyncio.timeout(10):
+        yield Move(first, second, identity)
+    await redis.aclose()
+
+
+async def test_a_session_that_lands_while_its_client_comes_again_is_the_one_of_both(move: Move) -> None:
+    """The second socket has set the row anew when the session comes that the first one asked for."""
+    is_on_its_way = asyncio.Event()
+    held: list[bytes] = []
+    receive = move.first.receive
+
+    def hold(frame: bytes) -> None:
+        held.append(frame)
+        is_on_its_way.set()
+
+    move.first.receive = hold  # type: ignore[assignment,method-assign]
+    earlier = move.coming()
+    await is_on_its_way.wait()
+
+    async def landed() -> None:
+        receive(held.pop())
+        await earlier
+
+    move.second.registry.between = landed
+    later = await move.coming()
+
+    assert isinstance(later, Found)
+    assert await move.is_in_step()
+    assert not move.second.handovers.knows_of(SESSION)
+
+
+async def test_a_claim_that_is_still_being_answered_is_not_taken_for_a_session_that_is_gone(
+    move: Move,
+) -> None:
+    """The row names this node already: whoever comes again in that moment must not be given another session."""
+    is_claimed, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def answered_late() -> None:
+        is_claimed.set()
+        await may_go_on.wait()
+
+    move.second.registry.between = answered_late
+    earlier = move.coming()
+    await is_claimed.wait()
+    later = await move.coming()
+    may_go_on.set()
+
+    assert later is Outcome.NEWER
+    assert isinstance(await earlier, Found)
+    assert await move.is_in_step()
