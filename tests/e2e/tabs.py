@@ -16,8 +16,10 @@ from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Viewpor
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 # Two cores draw two pages and mix two fake voices here, often beside other tests.
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 POLL_S = 0.1
+# Also where a test does not say how long: the 5 s of playwright are those of a machine that does nothing else.
+expect.set_options(timeout=PATIENCE_MS)
 
 HERE = Path(__file__).parent
 AXE = HERE / "vendor" / "axe.min.js"
@@ -200,6 +202,15 @@ class Tab:
     async def sees(self, frames: int = 5) -> None:
         """Returns once that many more pictures of the other were decoded."""
         await self.until(VIDEO_CAME, (await self.stats())["video"]["frames"] + frames)
+
+    async def hears_and_sees_nothing(self) -> None:
+        """Returns once the other's voice goes on and no picture comes any more; some may still have been on their way."""
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            while True:
+                before = (await self.stats())["video"]["frames"]
+                await self.hears()
+                if (await self.stats())["video"]["frames"] == before:
+                    return
 
     async def until(self, script: str, argument: Any = None) -> None:
         """Returns once the function answers something true. Raises: AssertionError with what happened instead.

@@ -19,18 +19,14 @@ from playwright.async_api import Browser, WebSocket
 from base.ids import CallId
 from minuet.embedded.coturn import EmbeddedCoturn
 from tests.e2e.tabs import LEO, MAYA, PATIENCE_MS, Persona, Tab
+from tests.e2e.unhurried import UNHURRIED
 from tests.fixtures.deployment import Deployment, Lasting
 from tests.fixtures.turn import running_coturn, turn_settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 # `ip_privacy` is left to its default. Hanging up ends the call at once.
-CONFIG = """
-[intents.dating]
-connecting_s = 60
-reconnecting_s = 60
-decide_after_s = 600
-"""
+CONFIG = UNHURRIED
 
 CHEAT = """
 const Honest = RTCPeerConnection;
@@ -114,8 +110,8 @@ async def visit(chromium: Browser, url: str, persona: Persona, witness: str = ""
 async def test_neither_learns_the_others_address_and_the_relay_ends_with_the_call(
     chromium: Browser, deployment: Deployment, coturn: EmbeddedCoturn
 ) -> None:
-    """Voice flows between two relays; of all that either received, no address is another than a relay's; and 10 s after
-    the end coturn holds nothing of the call, though he goes on holding his connection."""
+    """Voice flows between two relays; of all that either received, no address is another than a relay's; and after the
+    end coturn soon holds nothing of the call, though he goes on holding his connection."""
     her, to_her = await visit(chromium, deployment.url, MAYA)
     him, to_him = await visit(chromium, deployment.url, LEO, witness=CHEAT)
     await her.start()
@@ -133,7 +129,8 @@ async def test_neither_learns_the_others_address_and_the_relay_ends_with_the_cal
     async def is_gone() -> bool:
         return (await coturn.admin.sessions(to_her.call_id)).session_ids == ()
 
-    async with asyncio.timeout(10):
+    # By itself coturn would keep it for as long as he does.
+    async with asyncio.timeout(PATIENCE_MS / 1000):
         while not await is_gone():
             await asyncio.sleep(0.1)
     # Counted when coturn has been asked again.
@@ -142,8 +139,9 @@ async def test_neither_learns_the_others_address_and_the_relay_ends_with_the_cal
             await asyncio.sleep(0.1)
     his_pc = await him.page.evaluate("() => window.__kept.map(({ signalingState }) => signalingState)")
 
-    assert len(pairs) == 1
-    assert over_relays(pairs, coturn)
+    # A browser may have found a better one in between.
+    assert pairs
+    assert all(over_relays([pair], coturn) for pair in pairs)
     assert len(during.session_ids) >= 2
     assert "host" in {kind for *_, kind, _ in Wire.candidates(to_him.sent)}, "he did not even try"
     for wire in (to_her, to_him):

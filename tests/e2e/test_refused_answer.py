@@ -12,15 +12,10 @@ import pytest
 from playwright.async_api import WebSocket
 
 from tests.e2e.tabs import LEO, MAYA, SHOWS_NO_PICTURE, OpenTab, Persona, Tab, allow_video, meet
+from tests.e2e.unhurried import UNHURRIED
 from tests.fixtures.deployment import Deployment, Lasting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-CONFIG = """
-[intents.dating]
-connecting_s = 60
-revoke_window_s = 30
-"""
 
 # Once, and only what is sent: the connection itself knows of nothing. What it would be is `inactive` or `recvonly`.
 CHANGED_ANSWER = """
@@ -43,7 +38,7 @@ NEW_CONNECTION = "() => window.__minuet.pc !== window.__changedWith"
 
 @pytest.fixture(scope="module")
 def deployment(lasting: Lasting) -> Iterator[Deployment]:
-    with lasting("serve", "matchmaker", "worker", config=CONFIG, MINUET_ALLOWED_ORIGINS="*") as deployment:
+    with lasting("serve", "matchmaker", "worker", config=UNHURRIED, MINUET_ALLOWED_ORIGINS="*") as deployment:
         yield deployment
 
 

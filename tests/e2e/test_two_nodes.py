@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,19 +12,12 @@ import pytest_asyncio
 
 from tests.e2e.balancer import Balancer
 from tests.e2e.tabs import LEO, MAYA, OpenTab, Tab, meet
+from tests.e2e.unhurried import UNHURRIED
 from tests.e2e.waiting import until
 from tests.fixtures.deployment import Deployment, Lasting, Process
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-WINDOW_S = 15
-CONFIG = f"""
-[intents.dating]
-call_seconds = 120
-connecting_s = 60
-decide_after_s = 600
-reconnecting_s = {WINDOW_S}
-"""
 # From here on what a page sees of its call is written down, and its peer connection is marked.
 WATCH = """
 () => {
@@ -57,7 +49,7 @@ HEARD_OF_IT = "() => window.__seen.states.includes('reconnecting')"
 @pytest.fixture
 def deployment(lasting: Lasting) -> Iterator[Deployment]:
     with lasting(
-        "serve", "serve", "matchmaker", "worker", config=CONFIG, MINUET_ALLOWED_ORIGINS="*"
+        "serve", "serve", "matchmaker", "worker", config=UNHURRIED, MINUET_ALLOWED_ORIGINS="*"
     ) as deployment:
         yield deployment
 
@@ -97,12 +89,10 @@ async def test_a_call_goes_on_when_the_node_of_one_of_the_two_is_killed(couple: 
     """kill -9: he reads that she reconnects, she comes back on the other node, and they hear each other as before."""
     her, him = couple.her, couple.him
     before = await seen(her)
-    killed_at = time.time()
     os.kill(couple.her_node.pid, signal.SIGKILL)
     await him.until(HEARD_OF_IT)
     await her.until(BACK)
     await asyncio.gather(her.in_state("live"), him.in_state("live"))
-    gone_s = time.time() - killed_at
     await asyncio.gather(her.hears(), him.hears())
     hers, his = await asyncio.gather(seen(her), seen(him))
     await her.press("hangup")
@@ -110,7 +100,6 @@ async def test_a_call_goes_on_when_the_node_of_one_of_the_two_is_killed(couple: 
         await tab.shows("ended")
     histories = [await history(tab) for tab in (her, him)]
 
-    assert gone_s < WINDOW_S
     assert hers["sessions"][0] != hers["sessions"][-1], "what the dead node had is lost, and that is said"
     assert his["sessions"] == [his["sessions"][0]]
     assert (hers["endsAt"], his["endsAt"]) == (before["endsAt"], before["endsAt"]), "the clock ran on"

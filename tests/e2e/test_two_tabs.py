@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, ViewportSize, expect
 
 from loadtests.swarm.client import Client, register
+from minuet.embedded.server import free_port
 from tests.e2e.tabs import (
     DESKTOP,
     LEO,
@@ -26,21 +26,22 @@ from tests.e2e.tabs import (
     allow_video,
     meet,
 )
+from tests.e2e.unhurried import UNHURRIED
 from tests.e2e.waiting import until
 from tests.fixtures.deployment import Deployment, Lasting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-# Long enough that the marks at 30 and 10 s pass, and both can decide at the end.
-FRIENDS_S = 33.0
-CONFIG = f"""
-[intents.dating]
-connecting_s = 60
-revoke_window_s = 30
+# The one call that runs to its end: long enough for all that is done in it, and that the marks at 30 and 10 s pass.
+FRIENDS_S = 48.0
+CONFIG = f"""{UNHURRIED}
 [intents.friends]
 call_seconds = {FRIENDS_S}
-connecting_s = 60
-revoke_window_s = 30
+proposed_s = 120
+connecting_s = 120
+video_request_s = 120
+deciding_s = 120
+revoke_window_s = 60
 """
 
 SMALL_PHONE: ViewportSize = {"width": 320, "height": 568}
@@ -67,8 +68,8 @@ async def stranger(deployment: Deployment) -> AsyncIterator[Client]:
 @pytest.fixture
 def own_origin(lasting: Lasting) -> Iterator[str]:
     """The origin of a hub that lets in nobody but its own page; its port has to be known before it starts."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    # Of no range from which others get theirs: until the hub is there, it could be taken for any connection that is made.
+    port = free_port()
     origin = f"http://127.0.0.1:{port}"
     with lasting("serve", MINUET_PORT=str(port), MINUET_ALLOWED_ORIGINS=origin):
         yield origin
@@ -113,9 +114,7 @@ async def test_two_strangers_talk_see_each_other_and_stay_in_touch(open_tab: Ope
     await her.press("video")
     await asyncio.gather(her.until(SHOWS_NO_PICTURE), him.until(SHOWS_NO_PICTURE))
     for tab in (her, him):
-        before = (await tab.stats())["video"]["frames"]
-        await tab.hears()
-        assert (await tab.stats())["video"]["frames"] == before, "video has stopped, the voice goes on"
+        await tab.hears_and_sees_nothing()
         assert await tab.page.evaluate("window.__minuet.client.media.camera") is None
         await tab.in_state("live")
     await asyncio.gather(her.photo("7-revoked"), him.photo("7-revoked"))
@@ -142,13 +141,18 @@ CLOCK = "[window.__minuet.call.endsAt, document.getElementById('clock').textCont
 
 async def clock_is_right(tab: Tab) -> None:
     """Asserts that what is shown is what is left by the server's clock, which on one machine is ours."""
-    before = time.time()
-    ends_at, shown = await tab.page.evaluate(CLOCK)
-    after = time.time()
-    assert re.fullmatch(r"\d+:\d\d", shown), shown
-    minutes, seconds = shown.split(":")
-    left = int(minutes) * 60 + int(seconds)
-    assert ends_at / 1000 - after - 1.5 <= left <= ends_at / 1000 - before + 1.5
+
+    async def look() -> bool | None:
+        before = time.time()
+        ends_at, shown = await tab.page.evaluate(CLOCK)
+        after = time.time()
+        assert re.fullmatch(r"\d+:\d\d", shown), shown
+        minutes, seconds = shown.split(":")
+        left = int(minutes) * 60 + int(seconds)
+        return ends_at / 1000 - after - 1.5 <= left <= ends_at / 1000 - before + 1.5 or None
+
+    # A page that got no processor has not drawn for a while; one whose clock is wrong is never right.
+    await until(look, timeout_s=PATIENCE_MS / 1000)
 
 
 async def history(tab: Tab) -> Any:
@@ -158,7 +162,7 @@ async def history(tab: Tab) -> Any:
         rows = await tab.rest("/history/interactions")
         return rows or None
 
-    rows = await until(look, timeout_s=20)
+    rows = await until(look, timeout_s=PATIENCE_MS / 1000)
     assert len(rows) == 1
     return rows[0]
 
@@ -266,7 +270,7 @@ async def test_hanging_up_ends_it_for_both(open_tab: OpenTab) -> None:
     await her.photo("more-time")
     await her.press("ask-extend-yes")
     for tab in (her, him):
-        await tab.until("(endsAt) => window.__minuet.call.endsAt === endsAt", ends_at + 180_000)
+        await tab.until("(endsAt) => window.__minuet.call.endsAt === endsAt", ends_at + 900_000)
     await him.photo("small-phone")
     await expect(him.at("hangup")).to_be_in_viewport(ratio=1)
     await her.press("mute")
@@ -278,7 +282,7 @@ async def test_hanging_up_ends_it_for_both(open_tab: OpenTab) -> None:
     await him.says("ended-text", "Maya hung up.")
     await him.toasts("Maya is asked for more time")
     for tab in (her, him):
-        await expect(tab.at("toast")).to_have_count(0, timeout=1_000)
+        assert await tab.at("toast").count() == 0, "what passes goes with its screen"
     await asyncio.gather(her.photo("hung-up"), him.photo("hung-up"))
     await him.press("again")
     await him.shows("searching")
