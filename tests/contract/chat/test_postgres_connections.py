@@ -337,16 +337,3 @@ async def test_a_long_talk_goes_in_shares_before_its_connection(
 
     assert left == [(1, 4), (1, 1), (0, 0)]
     assert shares == [4, 3, 2]
-
-
-async def test_every_foreign_key_of_chat_has_an_index(database: asyncpg.Connection) -> None:
-    """Else deleting an account would read the tables from end to end."""
-    unindexed = await database.fetch("""
-        SELECT c.conname FROM pg_constraint c
-        WHERE c.contype = 'f' AND c.connamespace = 'chat'::regnamespace AND NOT EXISTS (
-            SELECT FROM pg_index i
-            WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1] AND i.indpred IS NULL
-        )
-    """)
-
-    assert unindexed == []

@@ -170,19 +170,6 @@ async def test_a_report_outlives_the_accounts_in_it(
     assert await database.fetchval("SELECT count(*) FROM safety.blocks") == 0
 
 
-async def test_every_foreign_key_of_the_schema_has_an_index(database: asyncpg.Connection) -> None:
-    """Else deleting an account would read both tables from end to end."""
-    unindexed = await database.fetch("""
-        SELECT c.conname FROM pg_constraint c
-        WHERE c.contype = 'f' AND c.connamespace = 'safety'::regnamespace AND NOT EXISTS (
-            SELECT FROM pg_index i
-            WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1] AND i.indpred IS NULL
-        )
-    """)
-
-    assert unindexed == []
-
-
 async def test_without_a_database_everything_is_unavailable(make: Make) -> None:
     """An outage reaches callers as the one error that they handle, and refuses no record."""
     pool = await open_pool("postgresql://nobody@127.0.0.1:1/none", timeout_s=0.3)
