@@ -26,6 +26,7 @@ from tests.fixtures.waiting import until
 from tests.unit.matchmaker.people import Somebody
 
 NODE = NodeId("node-1")
+ANN, BOB = UserId("ann"), UserId("bob")
 
 
 @dataclass
