@@ -30,24 +30,29 @@ class DueCalls(Protocol):
     async def due(self, *, overdue_ms: int, limit: int) -> list[CallId]: ...
 
 
-class Sweeper(Protocol):
-    """What is done for calls."""
+class OverdueCalls(Protocol):
+    """Calls whose timers nobody fires."""
 
     async def sweep(self, call_id: CallId) -> None:
         """Fires what is due in a call. Raises: MinuetError, Unavailable."""
         ...
 
-    async def tell_again(self, limit: int) -> int:
-        """Tells nodes of changes that they have not acknowledged; of how many. Raises: Unavailable."""
+
+class UntoldChanges(Protocol):
+    """Changes that nodes have not acknowledged."""
+
+    async def sweep(self, limit: int) -> int:
+        """Tells them again; of how many. Raises: Unavailable."""
         ...
 
 
 class Sweep:
     """Looks for what was left undone until cancelled."""
 
-    def __init__(self, store: DueCalls, calls: Sweeper) -> None:
+    def __init__(self, store: DueCalls, calls: OverdueCalls, changes: UntoldChanges) -> None:
         self._store = store
         self._calls = calls
+        self._changes = changes
 
     async def run(self) -> None:
         for number in count():
@@ -55,7 +60,7 @@ class Sweep:
             # Each by itself: a call that cannot be swept must not keep nodes from hearing of the others.
             await self._try(self.sweep_once())
             if number % TELLS_EVERY == 0:
-                await self._try(self._calls.tell_again(AT_ONCE))
+                await self._try(self._changes.sweep(AT_ONCE))
 
     async def _try(self, work: Awaitable[int]) -> None:
         try:

@@ -28,6 +28,7 @@ from signaling.local_call import LocalCall
 from signaling.node_frames import MatchAnnounced
 from signaling.router import Router
 from signaling.rows import Rows, caller_of
+from signaling.seating import Seating
 
 logger = structlog.get_logger(__name__)
 
@@ -47,6 +48,7 @@ class Arrivals:
         policies: Mapping[str, IntentPolicy],
         clock: ServerClock,
         rows: Rows,
+        seating: Seating,
     ) -> None:
         self._hub = hub
         self._router = router
@@ -55,6 +57,7 @@ class Arrivals:
         self._policies = policies
         self._clock = clock
         self._rows = rows
+        self._seating = seating
         self._known: dict[str, dict[CallId, set[Seat]]] = {}
         """Matches that are known here and not acknowledged yet, by their pools."""
         self._something = asyncio.Event()
@@ -118,7 +121,7 @@ class Arrivals:
             return
         if live.call_id == match.call_id:
             await self._accept(match, seat, live)
-            await self._calls.sit_down(call, seat, live)
+            await self._seating.sit_down(call, seat, live)
             return
         if live.call_id is not None:
             # The call that it is still in here has ended, and sent it back: it hears of that first.
@@ -163,7 +166,7 @@ class Arrivals:
             return
         if live.call_id == call.id:
             # Announced again while the slot was asked: whoever was quicker has told it.
-            await self._calls.sit_down(call, seat, live)
+            await self._seating.sit_down(call, seat, live)
             return
         live.enter_call(call.id)
         self._hub.wake(live)
@@ -171,9 +174,9 @@ class Arrivals:
         live.push_all((match_found(call.view, seat, now_ms), call_state(call.view, seat, now_ms)))
         # Its end may be known here, and not told yet, when the next match comes: then it is told first.
         call.shown[seat] = call.view
-        await self._calls.sit_down(call, seat, live)
+        await self._seating.sit_down(call, seat, live)
         if not live.is_attached and not live.is_over:
-            await self._calls.detach(call.id, live)
+            await self._seating.detach(call.id, live)
 
     async def _decide(self, call: LocalCall, event: events.Event) -> None:
         try:

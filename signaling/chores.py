@@ -1,6 +1,6 @@
-"""What is done on behalf of sessions and waits for something: each in a task of its own, all in one group.
+"""What is done on behalf of sessions, or of calls, and waits for something: each in a task of its own, all in one group.
 
-Decides that a failure is that of one session alone. Refuses to know what is done.
+Decides that a failure is that of one session or call alone. Refuses to know what is done.
 """
 
 import asyncio
@@ -13,9 +13,10 @@ logger = structlog.get_logger(__name__)
 
 
 class Chores:
-    """The work of all sessions of this node that is under way."""
+    """The work of all sessions, or calls, of this node that is under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, whose: str = "session") -> None:
+        self._whose = whose
         self._tasks: asyncio.TaskGroup | None = None
         self.number = 0
         """How many pieces of work are under way."""
@@ -31,15 +32,15 @@ class Chores:
         """Begins in the next turn of the loop. Raises: RuntimeError before `run`."""
         if self._tasks is None:
             work.close()
-            raise RuntimeError("sessions are not being served")
+            raise RuntimeError(f"no {self._whose} is being served")
         self.number += 1
         self._tasks.create_task(self._do(work))
 
     async def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        # One session's failure must not end the task group that serves all of them.
         try:
             await work
         except Exception:
-            logger.exception("work of a session failed")
+            # Broad, since the failure of one must not end the task group that serves all of them.
+            logger.exception("work failed", whose=self._whose)
         finally:
             self.number -= 1

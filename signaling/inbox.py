@@ -66,7 +66,7 @@ class Inbox:
                 case CallCommitted():
                     self._calls.committed(frame)
                 case CallHeard():
-                    self._calls.acknowledged(frame)
+                    self._calls.telling.acknowledged(frame)
                 case Relayed():
                     self._relays.arrived(frame)
                 case SessionTaken(session_id, generation):

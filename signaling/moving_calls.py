@@ -95,4 +95,4 @@ class MovingCalls:
             logger.debug("restriction was settled elsewhere", call_id=call.id, code=error.code)
         finally:
             call.release(event, self._clock.now_ms())
-            self._calls.retime(call)
+            self._calls.watch.retime(call)

@@ -17,10 +17,10 @@ from base.errors import Unavailable
 from base.ids import CallId, UserId
 from matchmaker.lobby import Lobby
 from signaling.aftermath import seat_ref
-from signaling.call.states import State
+from signaling.call.record import Call
+from signaling.call.states import Seat
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
-from signaling.local_call import LocalCalls
 from signaling.rows import Rows, caller_of
 from signaling.tickets import Tickets
 
@@ -37,8 +37,8 @@ Count = Callable[[str, int], None]
 """Counts what was put back: of which kind, how many."""
 
 
-class Calls(Protocol):
-    """The calls that this node knows. Raises: Unavailable."""
+class Vouching(Protocol):
+    """The calls that this node answers for. Raises: Unavailable."""
 
     async def reassert_all(self) -> int:
         """Puts back their records; how many were missing."""
@@ -50,6 +50,14 @@ class Calls(Protocol):
 
     async def restrict_again(self) -> None:
         """Has the store hear again of what this process has taken away of late in calls of others."""
+        ...
+
+
+class Seats(Protocol):
+    """Where the devices of calls are. Raises: Unavailable."""
+
+    def seat_of(self, live: LiveSession) -> tuple[Call, Seat] | None:
+        """The call that a session sits in, as this node knows it, and where; None where that is over for it."""
         ...
 
     async def attach(self, call_id: CallId, live: LiveSession) -> object:
@@ -70,15 +78,15 @@ class Restoration:
         rows: Rows,
         tickets: Tickets,
         lobby: Lobby,
-        local: LocalCalls,
-        calls: Calls,
+        vouching: Vouching,
+        seats: Seats,
     ) -> None:
         self._hub = hub
         self._rows = rows
         self._tickets = tickets
         self._lobby = lobby
-        self._local = local
-        self._calls = calls
+        self._vouching = vouching
+        self._seats = seats
         self.blocks: Callable[[Sequence[UserId]], Awaitable[int]] | None = None
         """Brings back the blocks of a crowd, or sees to it later; of how many. Raises nothing. Set by whoever knows them."""
         self.count: Count = lambda _kind, _number: None
@@ -92,7 +100,7 @@ class Restoration:
             tasks.create_task(self._blocks())
             # Apart as well: they may be on a primary that is away, and nobody else's row is to wait for that.
             tasks.create_task(self._all_calls())
-            tasks.create_task(self._insist(self._calls.restrict_again))
+            tasks.create_task(self._insist(self._vouching.restrict_again))
             tasks.create_task(self._sessions())
 
     async def _blocks(self) -> None:
@@ -125,7 +133,7 @@ class Restoration:
         return failed
 
     async def _all_calls(self) -> None:
-        self.count("call", await self._insist(self._calls.reassert_all))
+        self.count("call", await self._insist(self._vouching.reassert_all))
 
     async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
         attempt = 0
@@ -146,7 +154,7 @@ class Restoration:
                 done["session"] += 1
                 if live.call_id is not None:
                     # The record first: what a slot names is looked at by whoever may not do something because of it.
-                    done["call"] += await self._calls.put_back(live.call_id)
+                    done["call"] += await self._vouching.put_back(live.call_id)
                 done["activity"] += await self._activity(live)
                 done["ticket"] += await self._tickets.restore(live)
         except Unavailable:
@@ -160,17 +168,14 @@ class Restoration:
 
     async def _activity(self, live: LiveSession) -> bool:
         """Whether the user's slot names the call that the session is in."""
-        call = None if live.call_id is None else self._local.get(CallId(live.call_id))
-        seat = None if call is None else call.view.seat_of(live.user_id)
-        if call is None or seat is None:
+        if (sits := self._seats.seat_of(live)) is None:
             return False
-        record = call.view.seat(seat)
-        if call.view.state is State.ENDED or record.freed or record.session_id != live.id:
-            return False
-        stays = await self._lobby.stay_in_call(seat_ref(call.view, seat), caller_of(live), record.queued_at)
+        call, seat = sits
+        record = call.seat(seat)
+        stays = await self._lobby.stay_in_call(seat_ref(call, seat), caller_of(live), record.queued_at)
         if stays and record.node_id != self._rows.node_id:
             # The node is another incarnation since: the call has to know where the device is, also one that is away.
-            await self._calls.attach(call.id, live)
+            await self._seats.attach(call.call_id, live)
             if not live.is_attached:
-                await self._calls.detach(call.id, live)
+                await self._seats.detach(call.call_id, live)
         return stays

@@ -89,8 +89,10 @@ class HubSide:
         self.control.acted = revocations.seconds.observe
         revocations.unread.set_function(self.control.unread_s)
         authentication = Authentication(self.authenticator, self.control, clock)
-        relays = Relays(node.local, node.router, clock, node.call_metrics, node.calls, relay_ranges(settings))
-        node.calls.expire_offers = relays.expire
+        relays = Relays(
+            node.local, node.router, clock, node.call_metrics, node.calls.watch, relay_ranges(settings)
+        )
+        node.calls.watch.expire_offers = relays.expire
         safety = Safety(
             RedisSafetyLog(foundation.redis, foundation.keys),
             PostgresSafety(foundation.database),
@@ -126,7 +128,7 @@ class HubSide:
             relays,
             authentication,
             Commands(
-                queue=QueueCommands(node.lobby, node.calls, directory, presence, rows, clock),
+                queue=QueueCommands(node.lobby, node.seating, directory, presence, rows, clock),
                 calls=self.commands,
                 ice=self.ice_servers,
                 safety=self.safety,
@@ -161,12 +163,14 @@ class HubSide:
                 unread=chat.service.unread,
             ),
         )
-        arrivals = Arrivals(node.hub, node.router, node.calls, node.lobby, settings.intents, clock, rows)
-        restoration = Restoration(node.hub, rows, tickets, node.lobby, node.local, node.calls)
+        arrivals = Arrivals(
+            node.hub, node.router, node.calls, node.lobby, settings.intents, clock, rows, node.seating
+        )
+        restoration = Restoration(node.hub, rows, tickets, node.lobby, node.calls.vouching, node.seating)
         restoration.count = lambda kind, number: node.presence_metrics.put_back.labels(kind).inc(number)
         restoration.random = foundation.random
         restoration.blocks = safety.restore_blocks_of
-        node.calls.doubt = node.lease.doubt
+        node.calls.upholding.doubt = node.lease.doubt
         node.calls.restoring = node.lobby.restoring_ms = node.lease.restoring_ms
         self.control.rebuilt = partial(restoration.count, "revocation")
         # First, and without waiting: from then on nobody is let in by what the store says of sign-outs.

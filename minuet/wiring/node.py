@@ -25,6 +25,7 @@ from signaling.hub import Hub
 from signaling.local_call import LocalCalls
 from signaling.metrics import CallMetrics, LiveCollector, SessionMetrics
 from signaling.router import Router
+from signaling.seating import Seating
 from storage.postgres.accounts import PostgresAccounts
 from storage.redis.activities import RedisActivities
 from storage.redis.bus import RedisBus
@@ -90,7 +91,8 @@ class Node:
         self.local = LocalCalls(clock, settings.intents)
         aftermath = Aftermath(self.hub, self.router, self.lobby, clock, self.ice)
         self.calls = CallService(stores.calls, self.local, self.router, aftermath, clock, self.call_metrics)
-        self.receive: Callable[[bytes], None] = self.calls.receive
+        self.seating = Seating(self.calls, self.local, self.router, aftermath, clock)
+        self.receive: Callable[[bytes], None] = self.calls.telling.receive
         """Takes the frames that other processes send to this one; where there are no sessions, few mean anything."""
         self.returned: Callable[[], Awaitable[None]] = _nothing_to_do
         """Told when the process goes on as another incarnation; repeated while it raises."""
@@ -140,7 +142,7 @@ class Node:
     async def lost(self, user_id: UserId, device_id: DeviceId, session_id: SessionId) -> None:
         """A session died with its node: its call waits for the device. Raises: Unavailable."""
         del device_id  # the call's record knows it
-        await self.calls.lost(user_id, session_id, await self.stores.activities.read(user_id))
+        await self.seating.lost(user_id, session_id, await self.stores.activities.read(user_id))
 
     def _listen(self, node_id: NodeId) -> None:
         if self._listening is not None:

@@ -212,7 +212,7 @@ def _start_jobs(
         running.start(recorder.run())
         running.start(made.run())
         running.start(safety_recorder.run())
-        running.start(Sweep(stores.calls, node.calls).run())
+        running.start(Sweep(stores.calls, node.calls, node.calls.telling).run())
         expired = kept_for_a_time(foundation.settings, foundation.database, stores.accounts)
         running.start(Purge(expired, foundation.clock, PurgeMetrics(foundation.registry)).run())
         reaper = Reaper(stores.nodes, node.lost, node.presence_metrics, node.lease.settled)

@@ -46,8 +46,8 @@ class SessionSide:
         hub, metrics, clock = node.hub, node.session_metrics, foundation.clock
         policy, rows, tickets = services.policy, services.rows, services.tickets
         chores = Chores()
-        leaving = Leaving(node.router, services.registry, tickets, node.calls)
-        regaining = Regaining(node.router, services.registry, tickets, node.calls, services.authentication)
+        leaving = Leaving(node.router, services.registry, tickets, node.seating)
+        regaining = Regaining(node.router, services.registry, tickets, node.seating, services.authentication)
         self.departures = Departures(hub, node.router, node.lobby, leaving, services.handovers, chores)
         shell = SessionShell(
             clock,

@@ -8,13 +8,11 @@ from base.errors import ErrorCode, MinuetError, Unavailable
 from matchmaker.lobby import Joined, JoinRequest, Lobby
 from matchmaker.ports import Caller
 from matchmaker.ticket import Person
-from signaling.call import events
-from signaling.call.states import State
-from signaling.calls import CallService
 from signaling.dispatch.presence import PresenceCommands
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.queue import QueueJoin
 from signaling.rows import Rows
+from signaling.seating import Seating
 
 _OWED_MS: Final = 500
 
@@ -31,7 +29,7 @@ class QueueCommands:
     def __init__(
         self,
         lobby: Lobby,
-        calls: CallService,
+        seating: Seating,
         directory: Directory,
         presence: PresenceCommands,
         rows: Rows,
@@ -39,7 +37,7 @@ class QueueCommands:
     ) -> None:
         self._lobby = lobby
         self._presence = presence
-        self._calls = calls
+        self._seating = seating
         self._directory = directory
         self._rows = rows
         self._clock = clock
@@ -49,9 +47,9 @@ class QueueCommands:
         person = await self._directory.person(live.user_id)
         # Who asks to meet somebody is here; and nobody is matched who is away.
         await self._presence.come_back(live)
-        await self._decide_nothing_more(live)
+        await self._seating.stand_up(live)
         # Told to be back in the queue a moment ago: that place is the one to keep.
-        await self._calls.settled(live)
+        await self._seating.settled(live)
 
         def join(caller: Caller) -> Awaitable[Joined]:
             return self._lobby.join(
@@ -70,7 +68,7 @@ class QueueCommands:
         try:
             joined = await self._rows.act(live, join)
         except MinuetError as error:
-            if error.code is ErrorCode.IN_CALL and self._calls.owes_release(live.user_id):
+            if error.code is ErrorCode.IN_CALL and self._seating.owes_release(live.user_id):
                 # The store was away when it ended, and is about to hear of it.
                 raise Unavailable(retry_after_ms=_OWED_MS) from error
             raise
@@ -90,24 +88,10 @@ class QueueCommands:
     async def leave(self, live: LiveSession) -> Mapping[str, Any]:
         """Stops waiting; nothing to leave is fine. Raises: as `Lobby.leave`."""
         # Told to be back in the queue a moment ago: that place is the one to leave.
-        await self._calls.settled(live)
+        await self._seating.settled(live)
         await self._lobby.leave(live.user_id, live.device_id, live.ticket)
         live.ticket = None
         return {}
-
-    async def _decide_nothing_more(self, live: LiveSession) -> None:
-        call_id = live.call_id
-        if call_id is None:
-            return
-        try:
-            call, _ = await self._calls.participant(call_id, live.user_id)
-            if call.state is State.DECIDING:
-                await self._calls.act(call_id, live.user_id, events.QueueJoined, device_id=live.device_id)
-        except Unavailable:
-            raise
-        except MinuetError:
-            # The call is gone or over; the lobby has the last word on whether its user may queue.
-            live.leave_call(call_id)
 
 
 def _is_over(live: LiveSession) -> bool:

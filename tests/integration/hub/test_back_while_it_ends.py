@@ -63,7 +63,7 @@ class Evening:
         tickets = Tickets(
             self.node.router._hub, self.node.router, lobby, self.scene.policies, self.node.clock, rows
         )
-        self.regaining = Regaining(self.node.router, None, tickets, self.node.calls, None)  # type: ignore[arg-type]
+        self.regaining = Regaining(self.node.router, None, tickets, self.node.seating, None)  # type: ignore[arg-type]
 
     async def proposed(self) -> Match:
         """She has said yes; nobody knows what he will say."""
@@ -211,7 +211,7 @@ async def test_a_call_that_another_session_of_the_device_took_stays_hers(
     await evening.proposed()
     call = evening.node.local.get(CALL)
     assert call is not None
-    decide = evening.node.calls._commits.decide
+    decide = evening.node.calls.decide
 
     async def and_another_comes(of: LocalCall, event: events.Event, **how: Any) -> Decision:
         decided = await decide(of, event, **how)
@@ -220,7 +220,7 @@ async def test_a_call_that_another_session_of_the_device_took_stays_hers(
         await decide(of, events.SeatAttached("a", newer, evening.node.id, evening.her.device_id))
         return decided
 
-    monkeypatch.setattr(evening.node.calls._commits, "decide", and_another_comes)
+    monkeypatch.setattr(evening.node.calls, "decide", and_another_comes)
 
     view = await evening.come_back()
 

@@ -58,6 +58,7 @@ class Evening:
             self.scene.policies,
             node.clock,
             rows,
+            node.seating,
         )
 
     async def matched(self) -> Match:
@@ -111,13 +112,13 @@ async def test_who_leaves_while_they_are_shown_the_call_is_not_called_away(
 ) -> None:
     """She is on another node by then, with a socket: that she has none here means nothing."""
     match = await evening.matched()
-    sit_down = evening.node.calls.sit_down
+    sit_down = evening.node.seating.sit_down
 
     async def and_goes(*who: Any) -> None:
         await sit_down(*who)
         await evening.goes_elsewhere()
 
-    monkeypatch.setattr(evening.node.calls, "sit_down", and_goes)
+    monkeypatch.setattr(evening.node.seating, "sit_down", and_goes)
 
     await evening.arrivals.announced(match)
 
@@ -162,7 +163,7 @@ async def test_who_goes_while_they_are_being_seated_stays_where_they_went(
     assert call is not None
     monkeypatch.setattr(evening.node.store, "commit", and_goes)
 
-    await evening.node.calls.sit_down(call, "a", evening.her)  # type: ignore[arg-type]
+    await evening.node.seating.sit_down(call, "a", evening.her)  # type: ignore[arg-type]
 
     assert (evening.her_seat.session_id, evening.her_seat.node_id) == (evening.her.id, ELSEWHERE)
 
@@ -192,10 +193,10 @@ async def test_that_she_left_is_noted_where_she_is(evening: Evening) -> None:
     """Here she is away; of a session that went to another node, and lost a socket here at last, nothing is noted."""
     match = await evening.matched()
     await evening.arrivals.announced(match)
-    await evening.node.calls.detach(CALL, evening.her)  # type: ignore[arg-type]
+    await evening.node.seating.detach(CALL, evening.her)  # type: ignore[arg-type]
     was_away = not evening.her_seat.attached
     await evening.goes_elsewhere()
-    await evening.node.calls.detach(CALL, evening.her)  # type: ignore[arg-type]
+    await evening.node.seating.detach(CALL, evening.her)  # type: ignore[arg-type]
 
     assert was_away
     assert evening.her_seat.attached

@@ -34,7 +34,7 @@ async def test_the_end_is_told_to_a_session_that_the_record_does_not_name(town: 
     third, call = await shown_elsewhere(town)
     await town.hers.calls.act(town.call_id, UserId("she"), events.HungUp)
 
-    await third.calls.sit_down(call, "b", third.person)  # type: ignore[arg-type]
+    await third.seating.sit_down(call, "b", third.person)  # type: ignore[arg-type]
 
     [ended] = third.person.of("call.ended")
     assert (ended["reason"], ended["requeued"]) == ("cancelled", True)
@@ -46,7 +46,7 @@ async def test_a_call_that_goes_on_names_the_session_from_then_on(town: Town) ->
     """What happens next is told to the new session by her node."""
     third, call = await shown_elsewhere(town)
 
-    await third.calls.sit_down(call, "b", third.person)  # type: ignore[arg-type]
+    await third.seating.sit_down(call, "b", third.person)  # type: ignore[arg-type]
     stored = await third.store.load(town.call_id)
 
     assert stored is not None
@@ -64,8 +64,8 @@ async def test_a_session_sits_down_later_where_the_store_is_away(
     with monkeypatch.context() as away:
         away.setattr(third.store, "commit", _unavailable)
         with pytest.raises(Unavailable):
-            await third.calls.sit_down(call, "b", third.person)  # type: ignore[arg-type]
-    await third.calls.sit_down(call, "b", third.person)  # type: ignore[arg-type]
+            await third.seating.sit_down(call, "b", third.person)  # type: ignore[arg-type]
+    await third.seating.sit_down(call, "b", third.person)  # type: ignore[arg-type]
     stored = await third.store.load(town.call_id)
 
     assert stored is not None

@@ -19,7 +19,7 @@ async def test_an_open_offer_runs_out_only_while_the_call_goes_on(redis_url: str
     serving = [asyncio.create_task(node.calls.run()) for node in (town.hers, town.his)]
     await asyncio.sleep(0)
     for node in (town.hers, town.his):
-        node.calls.expire_offers = node.relays.expire
+        node.calls.watch.expire_offers = node.relays.expire
     await town.connecting_call(IntentPolicy(negotiation_s=0.4))
     await town.go_live()
 

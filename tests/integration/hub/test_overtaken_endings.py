@@ -41,7 +41,7 @@ async def test_whoever_was_told_a_pause_hears_the_end_that_was_stored_instead(
     town: Town, arrives_first: bool
 ) -> None:
     """She hangs up while her node is cut off, and is asked to decide; he blocks her elsewhere, which ends it at once."""
-    cut = town.hers.calls._store = town.hers.calls._commits._store = CutOff(town.redis, Keys())
+    cut = town.hers.calls._store = town.hers.calls.upholding._store = CutOff(town.redis, Keys())
     cut.is_cut = True
     await town.hers.calls.act(town.call_id, SHE, events.HungUp)
     await town.his.calls.act(town.call_id, HE, events.Blocked)

@@ -42,11 +42,10 @@ class Elsewhere:
     """Another node on the same store, without the call."""
 
     def __init__(self, house: House) -> None:
-        here = house.calls
         self.store = OutOfReach(house.redis, Keys())
         self.clock = ManualClock()
         calls = CallService(
-            self.store, LocalCalls(house.clock), here._router, here._aftermath, house.clock, here._metrics
+            self.store, LocalCalls(house.clock), house.router, house.aftermath, house.clock, house.metrics
         )
         self.calls = calls
         self.owed = OwedCommands(calls, self.clock)

@@ -72,7 +72,7 @@ class House:
         registry = CollectorRegistry()
         self.store = Interruptible(self.redis, keys)
         hub = Hub(clock, SessionMetrics(registry))
-        router = Router(NODE, hub, NoBus())
+        self.router = router = Router(NODE, hub, NoBus())
         lobby = Lobby(
             RedisQueues(self.redis, keys),
             RedisActivities(self.redis, keys),
@@ -82,8 +82,9 @@ class House:
             MatchmakerMetrics(registry),
         )
         self.local = LocalCalls(clock)
-        aftermath = Aftermath(hub, router, lobby, clock, IceServers())
-        self.calls = CallService(self.store, self.local, router, aftermath, clock, CallMetrics(registry))
+        self.aftermath = aftermath = Aftermath(hub, router, lobby, clock, IceServers())
+        self.metrics = CallMetrics(registry)
+        self.calls = CallService(self.store, self.local, router, aftermath, clock, self.metrics)
         self.clock = clock
 
     async def live_call(self) -> LocalCall:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from base.errors import MinuetError, Unavailable
 from base.ids import UserId
 from base.policy import IntentPolicy
-from signaling import calls
+from signaling import vouching
 from signaling.call import events
 from signaling.call.record import Call, ConsentEvent, ConsentKind
 from signaling.call.states import RELAYING, SEATS, Seat, State
@@ -73,7 +73,7 @@ class Forgetful(Town):
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes put back what they know without spreading it over time."""
-    monkeypatch.setattr(calls, "_REASSERTED_WITHIN_S", 0.0)
+    monkeypatch.setattr(vouching, "_WITHIN_S", 0.0)
 
 
 async def built(redis_url: str) -> tuple[Forgetful, list[asyncio.Task[None]]]:
@@ -137,10 +137,10 @@ async def test_what_a_node_with_neither_of_them_took_away_is_said_again_after_a_
     await town.forget_last(0)
     forgotten = off(await town.stored())
     for node in town.nodes:
-        await node.calls.reassert_all()
+        await node.calls.vouching.reassert_all()
     still_forgotten = off(await town.stored())
 
-    await third.calls.restrict_again()
+    await third.calls.vouching.restrict_again()
 
     assert (was_off, forgotten, still_forgotten) == (True, False, False)
     assert off(await town.until(off))
@@ -176,7 +176,7 @@ async def test_what_was_given_anew_is_not_taken_back(town: Forgetful) -> None:
     await town.hers.calls.act(town.call_id, SHE, lambda seat: events.VideoApproved(seat, "both"))
     await town.deliver()
     for node in town.nodes:
-        await node.calls.reassert_all()
+        await node.calls.vouching.reassert_all()
 
     assert not off(await town.stored())
     assert all(town.call_at(node).allowance("a").send_video for node in town.nodes)
@@ -204,7 +204,7 @@ async def test_a_record_that_is_gone_is_put_back(town: Forgetful) -> None:
     """With its timer, its count and its rev: the next change goes on from it, as if nothing had been."""
     await town.redis.flushdb()
     doubts: list[None] = []
-    town.hers.calls.doubt = lambda: doubts.append(None)
+    town.hers.calls.upholding.doubt = lambda: doubts.append(None)
 
     reply = await town.hers.calls.act(town.call_id, SHE, events.ExtensionRequested)
 
@@ -223,7 +223,7 @@ async def test_nodes_that_put_back_different_records_end_with_one(town: Forgetfu
         town.bus.way.clear()
         town.forget()
         await town.redis.flushdb()
-        missing = [await town.nodes[each].calls.reassert_all() for each in (first, second)]
+        missing = [await town.nodes[each].calls.vouching.reassert_all() for each in (first, second)]
         await town.until(off)
         await town.deliver()
 
@@ -247,9 +247,9 @@ async def test_a_node_without_its_seat_vouches_for_nothing(town: Forgetful) -> N
     town.hers.router._hub.listener = None
     await town.redis.flushdb()
 
-    assert await town.hers.calls.reassert_all() == 0
+    assert await town.hers.calls.vouching.reassert_all() == 0
     assert await town.hers.store.load(town.call_id) is None
-    assert await town.his.calls.reassert_all() == 1
+    assert await town.his.calls.vouching.reassert_all() == 1
 
 
 async def test_a_try_that_failed_is_over_before_the_next_one(
@@ -275,7 +275,7 @@ async def test_a_try_that_failed_is_over_before_the_next_one(
     monkeypatch.setattr(town.hers.store, "restore", away)
     for _ in range(3):
         with pytest.raises(Unavailable):
-            await town.hers.calls.reassert_all()
+            await town.hers.calls.vouching.reassert_all()
         assert under_way == 0
     assert begun == 3 * 201, "none is passed over: those of another primary may be put back"
 
@@ -297,7 +297,7 @@ async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_put_back(
     monkeypatch.setattr(town.hers.store, "restore", unreadable)
     await town.redis.flushdb()
 
-    assert await town.hers.calls.reassert_all() == 1
+    assert await town.hers.calls.vouching.reassert_all() == 1
     assert await town.hers.store.load(town.call_id) is not None
 
 
@@ -406,7 +406,7 @@ async def happens(town: Forgetful, what: str, number: int) -> bool:
         case "reload":
             await town.nodes[number].calls.catch_up(town.call_id)
         case "reassert":
-            await town.nodes[number].calls.reassert_all()
+            await town.nodes[number].calls.vouching.reassert_all()
         case act:
             who, event = acts[act]
             try:
@@ -433,7 +433,7 @@ async def play(redis_url: str, script: list[tuple[str, int]]) -> None:
             await town.remember()
         for _ in range(3):
             await town.deliver()
-            await asyncio.gather(*(node.calls.reassert_all() for node in town.nodes))
+            await asyncio.gather(*(node.calls.vouching.reassert_all() for node in town.nodes))
             await asyncio.sleep(0.02)
         record = await town.stored()
         for witness in witnesses:

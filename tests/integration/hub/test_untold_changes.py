@@ -52,7 +52,7 @@ class Place(Town):
         self.hers, self.his = Node("node-1", "a", self.redis, bus), Node("node-2", "b", self.redis, bus)
         self.worker = Node("node-3", "b", self.redis, bus)
         bus.nodes = {node.id: node.receive for node in (self.hers, self.his)}
-        bus.nodes[self.worker.id] = self.worker.calls.receive
+        bus.nodes[self.worker.id] = self.worker.calls.telling.receive
 
     async def deliver(self, *kinds: type[NodeFrame]) -> None:
         await asyncio.sleep(0.02)
@@ -172,7 +172,9 @@ async def test_a_worker_tells_what_a_dead_node_left_untold(place: Place) -> None
     await place.deliver()
     place.serving[place.hers.id].cancel()
     del place.bus.nodes[place.hers.id]
-    sweeping = asyncio.create_task(Sweep(place.worker.store, place.worker.calls).run())
+    sweeping = asyncio.create_task(
+        Sweep(place.worker.store, place.worker.calls, place.worker.calls.telling).run()
+    )
 
     waited_s = await place.until(lambda: place.his.person.of("video.revoked"))
     sweeping.cancel()
@@ -250,7 +252,7 @@ async def test_a_call_that_is_gone_is_told_to_nobody(place: Place) -> None:
     await place.redis.zadd(key, {f"{call_id} 3 {now_ms - 5_000} node-2": now_ms - 4_000})
     await place.redis.zadd(key, {"what a newer release wrote": now_ms - 4_000})
 
-    assert await place.worker.calls.tell_again(10) == 1
+    assert await place.worker.calls.telling.sweep(10) == 1
 
     async def cleared() -> bool:
         return bool(await place.redis.zrange(key, 0, -1) == [b"what a newer release wrote"])

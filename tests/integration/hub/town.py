@@ -31,6 +31,7 @@ from signaling.protocol.messages import call as wire
 from signaling.protocol.messages.family import ServerMessage
 from signaling.relays import Relays
 from signaling.router import Router
+from signaling.seating import Seating
 from signaling.turn import IceServers
 from storage.redis.activities import RedisActivities
 from storage.redis.calls import RedisCallStore
@@ -127,7 +128,8 @@ class Node:
         self.local = LocalCalls(clock)
         aftermath = Aftermath(hub, router, lobby, clock, IceServers())
         self.calls = CallService(self.store, self.local, router, aftermath, clock, self.metrics)
-        self.relays = Relays(self.local, router, clock, self.metrics, self.calls, RANGES)
+        self.seating = Seating(self.calls, self.local, router, aftermath, clock)
+        self.relays = Relays(self.local, router, clock, self.metrics, self.calls.watch, RANGES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._early = EarlyRelays(self.calls, self.local, self.relays, self._run_soon)
 
@@ -149,7 +151,7 @@ class Node:
             case CallCommitted() as frame:
                 self.calls.committed(frame)
             case CallHeard() as frame:
-                self.calls.acknowledged(frame)
+                self.calls.telling.acknowledged(frame)
             case frame:
                 raise AssertionError(f"not about a call: {frame}")
 

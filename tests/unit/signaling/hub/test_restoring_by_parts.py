@@ -15,7 +15,7 @@ from tests.unit.signaling.hub.test_live_session import Scene
 
 @dataclass
 class World:
-    """Hub, rows, tickets, lobby, calls and what is known of them at once; notes in which order it is asked."""
+    """Hub, rows, tickets, lobby, calls and their seats at once; notes in which order it is asked."""
 
     sessions: list[Any]
     is_away: bool = True
@@ -44,8 +44,9 @@ class World:
         self.done.append("the call")
         return True
 
-    def get(self, call_id: CallId) -> None:
-        self.done.append("activity")
+    def seat_of(self, live: Any) -> None:
+        if live.call_id:
+            self.done.append("activity")
 
     async def restore(self, live: Any) -> bool:
         self.done.append(f"ticket of {'somebody in a call' if live.call_id else 'somebody idle'}")

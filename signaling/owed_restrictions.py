@@ -1,0 +1,120 @@
+"""Restrictions that were told on this node and wait for the store: hanging up, revoking, blocking.
+
+Decides that each holds here at once, that what comes after a told end is decided by what was told, and that each is
+tried until the store has it. Refuses to know what a restriction is: `signaling.call.rules` does.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from base.clock import ServerClock
+from base.errors import MinuetError, Unavailable
+from signaling.aftermath import Aftermath
+from signaling.call.change import CallRefused, Decision
+from signaling.call.events import Event
+from signaling.call.rules import receive, restrict
+from signaling.call.states import RELAYING
+from signaling.learning import Learning
+from signaling.local_call import LocalCall
+
+logger = structlog.get_logger(__name__)
+
+_BACKOFF_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+Pay = Callable[[LocalCall, Event, int], Awaitable[object]]
+"""Commits a restriction that was told at this time (Unix ms). Raises: MinuetError, Unavailable."""
+
+
+class OwedRestrictions:
+    """What this node has told and owes the store."""
+
+    def __init__(
+        self,
+        learning: Learning,
+        aftermath: Aftermath,
+        clock: ServerClock,
+        pay: Pay,
+        run_soon: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._learning = learning
+        self._aftermath = aftermath
+        self._clock = clock
+        self._pay = pay
+        self._run_soon = run_soon
+        self._store_took = asyncio.Event()
+        """Set, and another from then on, when the store has taken something: whoever waits for it need not wait longer."""
+
+    def owe(self, call: LocalCall, event: Event, decision: Decision) -> Decision:
+        """Holds this node to a restriction at once, and commits it when the store is back."""
+        now_ms = self._clock.now_ms()
+        told = call.as_told(now_ms)
+        try:
+            # Upon what was told already: an end that is owed is not told again by a second one.
+            on_top = receive(told, event, now_ms)
+        except CallRefused:
+            return decision
+        if on_top.call is told:
+            return decision
+        logger.warning("restriction waits for the store", call_id=call.id, event_type=type(event).__name__)
+        shown = max((seen.version for seen in call.shown.values()), default=0)
+        as_next = msgspec.structs.replace(on_top.call, version=max(on_top.call.version, shown + 1))
+        self._aftermath.tell_only(call, as_next, on_top.effects)
+        call.owe(event, now_ms)
+        self._run_soon(self._insist(call, event, now_ms))
+        return on_top
+
+    def upon_owed_end(self, call: LocalCall, event: Event) -> Decision | None:
+        """What comes after an end of media that was told and waits for the store; None where none does.
+
+        It is decided by what was told, and owed in its turn: by the record the call still goes on, and whoever declines to
+        stay in touch would be told `ok` for nothing. Raises: CallRefused, Unavailable.
+        """
+        now_ms = self._clock.now_ms()
+        told = call.as_told(now_ms)
+        if told.state in RELAYING or call.stored.call.state not in RELAYING:
+            return None
+        on_top = receive(told, event, now_ms)
+        if on_top.call is told:
+            return on_top
+        if restrict(told, event, now_ms) is told:
+            raise Unavailable("the end of the call waits for the store")
+        return self.owe(call, event, on_top)
+
+    def store_took(self) -> None:
+        """The store has taken a commit: what is owed is worth another try."""
+        self._store_took.set()
+        self._store_took = asyncio.Event()
+
+    async def _insist(self, call: LocalCall, event: Event, told_at: int) -> None:
+        # For as long as the call is known here: what was told does not come undone because the store is away for long.
+        attempt = 0
+        while self._learning.is_kept(call):
+            await self._pause(attempt)
+            attempt += 1
+            if call.owed[0] is not event:
+                continue  # it may rest on what is owed before it
+            try:
+                await self._pay(call, event, told_at)
+            except Unavailable:
+                continue
+            except MinuetError:
+                pass  # decided otherwise meanwhile, by somebody whose commit came first
+            call.paid(event, self._clock.now_ms())
+            self._learning.retime(call)
+            self.store_took()  # the next one of this call may have its turn now
+            return
+        logger.error("restriction could not be stored", call_id=call.id, event_type=type(event).__name__)
+
+    async def _pause(self, attempt: int) -> None:
+        """Until another try, which is worth it as soon as the store has taken anything at all."""
+        try:
+            async with asyncio.timeout(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]):
+                await self._store_took.wait()
+                # Where it takes some and refuses others, this is how often the others try.
+                await asyncio.sleep(_BACKOFF_S[0] / 2)
+        except TimeoutError:
+            pass
