@@ -12,12 +12,13 @@ from redis.asyncio import Redis
 from base.clock import ServerClock, SystemClock
 from base.ids import DeviceId, IdFactory, NodeId, SessionId, UserId
 from presence.metrics import BusMetrics
-from presence.nodes import Incarnation
+from presence.nodes import LEASE_TTL_MS, Incarnation
 from presence.sessions import Registration
 from storage.redis.bus import RedisBus
 from storage.redis.keys import Keys
 from storage.redis.nodes import RedisNodes
 from storage.redis.presence import RedisSessions
+from tests.contract.presence.incarnations import LoseLease
 
 MakeRegistration = Callable[..., Registration]
 
@@ -102,3 +103,16 @@ async def listening(
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.fixture
+def lose_lease(redis: Redis, keys: Keys) -> LoseLease:
+    """Has a node's lease end as if its time were over, the list of nodes showing an old renewal."""
+
+    async def lose(node: Incarnation) -> None:
+        await redis.delete(keys.node_lease(node.node_id))
+        score = await redis.zscore(keys.nodes(), node.node_id)
+        if score is not None:
+            await redis.zadd(keys.nodes(), {node.node_id: score - LEASE_TTL_MS})
+
+    return lose
