@@ -1,19 +1,28 @@
 """A browser and its tabs, for tests that look at the demo page.
 
+deployment  a hub, a matchmaker and a worker for a module's tests, under a policy that waits; a module may have its own
 chromium    one headless browser for a module's tests, with a fake camera and a fake microphone
 open_tab    opens people's tabs at the module's `deployment`; at the end none of them may have misbehaved
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.e2e.tabs import OpenTab, Persona, Tab
+from tests.e2e.unhurried import UNHURRIED
 from tests.fixtures import browser
-from tests.fixtures.deployment import Deployment
+from tests.fixtures.deployment import Deployment, Lasting
 from tests.fixtures.tools import find_tool
+
+
+@pytest.fixture(scope="module")
+def deployment(lasting: Lasting) -> Iterator[Deployment]:
+    with lasting("serve", "matchmaker", "worker", config=UNHURRIED, MINUET_ALLOWED_ORIGINS="*") as deployment:
+        yield deployment
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

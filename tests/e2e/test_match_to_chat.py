@@ -1,7 +1,6 @@
 """From the first word to the last message: two tabs meet, see each other, stay in touch, and write to each other."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,19 +17,11 @@ from tests.e2e.tabs import (
     Tab,
     allow_video,
 )
-from tests.e2e.unhurried import UNHURRIED
-from tests.fixtures.deployment import Deployment, Lasting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 LAPTOP: ViewportSize = {"width": 1280, "height": 800}
 NARROW: ViewportSize = {"width": 360, "height": 740}
-
-
-@pytest.fixture(scope="module")
-def deployment(lasting: Lasting) -> Iterator[Deployment]:
-    with lasting("serve", "matchmaker", "worker", config=UNHURRIED, MINUET_ALLOWED_ORIGINS="*") as deployment:
-        yield deployment
 
 
 async def test_two_strangers_become_acquainted_and_write_to_each_other(open_tab: OpenTab) -> None:
