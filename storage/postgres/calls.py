@@ -107,7 +107,7 @@ class PostgresCallArchive:
     ) -> Recorded:
         await connection.execute(self.COMMIT_TO_DISK)
         logs, known = await consent.sealed_logs(connection, calls)
-        facts = (_call_row(call, logs[call.call_id]) for call in calls)
+        facts = (_call_row(call, logs.get(call.call_id)) for call in calls)
         rows = await connection.fetch(self.UPSERT_CALLS, *_columns(facts, 13))
         by_id = {UUID(call.call_id): call for call in calls}
         if by_id.keys() - known - {row["id"] for row in rows if row["is_new"]}:
@@ -150,10 +150,11 @@ class PostgresCallArchive:
     ) -> None:
         participants = (row for call in newer for row in _participant_rows(call))
         await connection.execute(self.UPSERT_PARTICIPANTS, *_columns(participants, 8))
-        entries = [row for call in calls for row in consent.entry_rows(call.call_id, logs[call.call_id])]
+        logged = [call for call in calls if call.call_id in logs]
+        entries = [row for call in logged for row in consent.entry_rows(call.call_id, logs[call.call_id])]
         if entries:
             await connection.execute(consent.INSERT_ENTRIES, *_columns(entries, consent.ENTRY_COLUMNS))
-        refusals = [row for call in calls for row in _refusal_rows(call)]
+        refusals = [row for call in logged for row in _refusal_rows(call)]
         if refusals:
             await connection.execute(self.UPSERT_REFUSALS, *_columns(refusals, 3))
 
@@ -263,7 +264,7 @@ def _ended_at(call: Call) -> int:
     return call.ended_at
 
 
-def _call_row(call: Call, log: consent.SealedLog) -> tuple[Any, ...]:
+def _call_row(call: Call, log: consent.SealedLog | None) -> tuple[Any, ...]:
     if call.reason is None:
         raise Refused("it has no end reason")
     return (
@@ -279,7 +280,7 @@ def _call_row(call: Call, log: consent.SealedLog) -> tuple[Any, ...]:
         call.connected,
         call.extensions,
         call.resets,
-        *log.seal,
+        *(consent.NO_SEAL if log is None else log.seal),
     )
 
 

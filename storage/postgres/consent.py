@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -32,7 +32,11 @@ ENTRY_COLUMNS = 9
 
 # Those without entries as well: two recorders must not both go on from the same end.
 LOCK_CALLS = """
-SELECT id FROM calls.calls WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
+SELECT id, consent_purged_at IS NOT NULL AS is_purged
+FROM calls.calls
+WHERE id = ANY ($1::uuid[])
+ORDER BY id
+FOR UPDATE
 """
 
 # A statement of its own: one that waited for a lock would still see the entries as they were before it waited.
@@ -71,17 +75,30 @@ class SealedLog:
         return len(self.entries), self.head
 
 
+NO_SEAL: Final = (None, None)
+"""Of a log that is kept no more."""
+
+
 async def sealed_logs(
     connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", calls: Sequence[Call]
 ) -> tuple[dict[str, SealedLog], set[UUID]]:
     """By call: its log as its record has it, or behind what is kept already, where that has another past.
 
-    Also which of the calls are there, and locked; who writes another at the same moment may have sealed it otherwise.
+    Not of those whose log was kept for long enough: what comes after that would stay for ever. Also which of the calls are
+    there, and locked; who writes another at the same moment may have sealed it otherwise.
     """
-    locked = {row["id"] for row in await connection.fetch(LOCK_CALLS, [call.call_id for call in calls])}
-    rows = await connection.fetch(SELECT_ENTRIES, locked) if locked else []
+    locked = {
+        row["id"]: row["is_purged"]
+        for row in await connection.fetch(LOCK_CALLS, [call.call_id for call in calls])
+    }
+    rows = await connection.fetch(SELECT_ENTRIES, list(locked)) if locked else []
     kept = {str(call_id): list(of_call) for call_id, of_call in groupby(rows, key=itemgetter("call_id"))}
-    return {call.call_id: _sealed(call, kept.get(call.call_id, ())) for call in calls}, locked
+    logs: dict[str, SealedLog] = {
+        call.call_id: _sealed(call, kept.get(call.call_id, ()))
+        for call in calls
+        if not locked.get(UUID(call.call_id), False)
+    }
+    return logs, set(locked)
 
 
 def entry_rows(call_id: str, log: SealedLog) -> Iterable[tuple[Any, ...]]:
