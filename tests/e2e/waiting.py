@@ -33,7 +33,7 @@ async def login(http: aiohttp.ClientSession, url: str, account: Message) -> str:
 
 
 async def history(
-    http: aiohttp.ClientSession, url: str, account: Message, *, at_least: int, timeout_s: float = 15.0
+    http: aiohttp.ClientSession, url: str, account: Message, *, at_least: int, timeout_s: float = 60.0
 ) -> list[dict[str, Any]]:
     """All finished calls of somebody, newest first, as soon as there are that many.
 

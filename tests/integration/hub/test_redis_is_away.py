@@ -9,9 +9,9 @@ import pytest
 from loadtests.swarm.client import Client, RequestRefused
 from minuet.embedded import EmbeddedValkey
 from tests.fixtures.deployment import Deploy, People
+from tests.fixtures.patience import SETTLED_S, ends_in_history, patiently, told
 from tests.fixtures.sdp import VOICE
 from tests.integration.bus.stalling_proxy import StallingProxy
-from tests.integration.hub.patience import SETTLED_S, ends_in_history, patiently, told
 from tests.integration.hub.test_calls_over_the_hub import meet, negotiate, talk
 
 CONFIG = """

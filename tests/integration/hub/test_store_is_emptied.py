@@ -16,8 +16,8 @@ from redis.asyncio import Redis
 from loadtests.swarm.client import Client, Message
 from minuet.embedded import EmbeddedValkey
 from tests.fixtures.deployment import Deploy, Deployment, People
+from tests.fixtures.patience import SETTLED_S, ends_in_history, patiently, told
 from tests.fixtures.sdp import VOICE
-from tests.integration.hub.patience import SETTLED_S, ends_in_history, patiently, told
 from tests.integration.hub.test_calls_over_the_hub import negotiate, talk
 
 CONFIG = """
