@@ -8,7 +8,8 @@ The hub is all of Minuet in one process, as `minuet serve --all-in-one` runs it:
 gate, limits, sequence numbers and metrics, the matchmaker and the worker beside them. Its pairs are people who queued,
 were matched, accepted and said that their media flows, and it answers each message with `ok`. The others check a token,
 write presence, pair by Redis lists, and pass on (`loadtests/peers`); what runs on Node is left out, with a note, until
-`make bench-peers` has installed it. `aiohttp-ok` is plain aiohttp with the hub's promises and without its checks: an `ok` to each
+`make bench-peers` has installed it. `c` only passes on, compiled where there is a C compiler: the machine's limit, and its connects and
+matches are nobody's measure. `aiohttp-ok` is plain aiohttp with the hub's promises and without its checks: an `ok` to each
 message, and an outbox.
 
 Each server runs on core 0, the clients on core 1, Valkey and PostgreSQL where there is room (Linux). What counts is the

@@ -26,7 +26,7 @@ class Goal:
 
 
 GOALS: Final = (
-    Goal(CPU[ICE], False, {"socket.io": 0.25, "ws": 0.65, "aiohttp": 0.60}),
+    Goal(CPU[ICE], False, {"socket.io": 0.25, "ws": 0.65, "aiohttp": 0.60, "c": 2.6}),
     Goal(CPU[SDP], False, {"socket.io": 0.25, "ws": 0.6, "aiohttp": 0.9}),
     Goal(P99, False, {"socket.io": 0.15, "ws": 0.75, "aiohttp": 1.1}),
     Goal(MEMORY, False, {"socket.io": 0.40, "ws": 0.9, "aiohttp": 0.3}),

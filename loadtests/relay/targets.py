@@ -2,7 +2,8 @@
 
 Each of the others does the same fair work: it checks the token's HMAC, writes presence in Redis when somebody comes, pairs people by
 Redis lists, and passes on what one of a pair sends, decoded, numbered and encoded again. Nothing more; one of them also makes
-the promises that Minuet makes to a client, an `ok` to each message and an outbox, to show what those cost anywhere.
+the promises that Minuet makes to a client, an `ok` to each message and an outbox, to show what those cost anywhere. And one, in C,
+does not even that much: it is the machine's limit.
 """
 
 import json
@@ -85,34 +86,20 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A relay of `loadtests/peers`."""
+    """A relay of `loadtests/peers`, in Python."""
 
     name: str
     command: tuple[str, ...]
     talk: type[PeerTalk] = PeerTalk
     handshake: bytes = HANDSHAKE
-    package: str | None = None
-    """Of npm, without which it does not run."""
     promises: bool = False
     """Whether it answers each message and keeps what it sends until it is acknowledged."""
 
     def missing(self) -> str | None:
-        if self.package is None:
-            return None
-        if shutil.which("node") is None:
-            return "Node is not installed"
-        if not (PEERS / "node_modules" / self.package).is_dir():
-            return "its packages are not installed: make bench-peers"
         return None
 
     def versions(self) -> str:
-        if self.package is None:
-            return f"aiohttp {version('aiohttp')}, redis-py {version('redis')}, orjson {version('orjson')}"
-        about = json.loads((PEERS / "node_modules" / self.package / "package.json").read_text())
-        node = subprocess.run(
-            ["node", "--version"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        return f"{self.package} {about['version']}, Node {node}"
+        return f"aiohttp {version('aiohttp')}, redis-py {version('redis')}, orjson {version('orjson')}"
 
     @contextmanager
     def running(self, world: World, keys: str) -> Iterator[ServerProcess]:
@@ -134,9 +121,58 @@ class Peer:
         return [self.talk(account, number % 2, meets=meets) for number, account in enumerate(people)]
 
     def collect(self, server: ServerProcess) -> None:
-        if self.package is not None:
-            os.kill(server.pid, signal.SIGUSR2)
-            time.sleep(_COLLECTING_S)
+        pass  # CPython counts references, and C frees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePeer(Peer):
+    """A relay on Node."""
+
+    package: str
+    """Of npm, without which it does not run."""
+
+    def missing(self) -> str | None:
+        if shutil.which("node") is None:
+            return "Node is not installed"
+        if not (PEERS / "node_modules" / self.package).is_dir():
+            return "its packages are not installed: make bench-peers"
+        return None
+
+    def versions(self) -> str:
+        about = json.loads((PEERS / "node_modules" / self.package / "package.json").read_text())
+        return f"{self.package} {about['version']}, Node {_first_line('node', '--version')}"
+
+    def collect(self, server: ServerProcess) -> None:
+        os.kill(server.pid, signal.SIGUSR2)
+        time.sleep(_COLLECTING_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledPeer(Peer):
+    """The machine's limit, compiled when it is first asked for."""
+
+    source: Path
+
+    def missing(self) -> str | None:
+        if sys.platform != "linux":
+            return "it needs Linux"
+        return None if shutil.which("cc") else "there is no C compiler"
+
+    def versions(self) -> str:
+        return _first_line("cc", "--version")
+
+    @contextmanager
+    def running(self, world: World, keys: str) -> Iterator[ServerProcess]:
+        program = Path(self.command[0])
+        if not program.exists() or program.stat().st_mtime < self.source.stat().st_mtime:
+            program.parent.mkdir(exist_ok=True)
+            subprocess.run(["cc", "-std=gnu11", "-O2", "-o", str(program), str(self.source)], check=True)
+        with running(self.command, SERVER_CORE, {}) as server:
+            yield server
+
+
+def _first_line(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def _node(name: str) -> tuple[str, ...]:
@@ -151,9 +187,12 @@ HUB: Final = Hub()
 _AIOHTTP: Final = (sys.executable, "-m", "loadtests.peers.aiohttp_server")
 AIOHTTP: Final = Peer("aiohttp + orjson", _AIOHTTP)
 AIOHTTP_OK: Final = Peer("the same with ok and outbox", _AIOHTTP, PromisedTalk, promises=True)
-WS: Final = Peer("Node ws + Redis", _node("ws_server.mjs"), package="ws")
-SOCKET_IO: Final = Peer(
+WS: Final = NodePeer("Node ws + Redis", _node("ws_server.mjs"), package="ws")
+SOCKET_IO: Final = NodePeer(
     "Socket.IO + Redis", _node("socketio_server.mjs"), SocketIoTalk, _SOCKET_IO, package="socket.io"
+)
+C: Final = CompiledPeer(
+    "C, no checks", (str(PEERS / "build" / "epoll_relay"),), source=PEERS / "epoll_relay.c"
 )
 ALL: Final[dict[str, Target]] = {
     "hub": HUB,
@@ -161,4 +200,5 @@ ALL: Final[dict[str, Target]] = {
     "aiohttp-ok": AIOHTTP_OK,
     "ws": WS,
     "socket.io": SOCKET_IO,
+    "c": C,
 }

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from loadtests import match_bench, relay_bench
 from loadtests.edge.targets import ICE, SDP
 from loadtests.hub.world import Account, opened_world
-from loadtests.relay.report import GOALS, Results
-from loadtests.relay.targets import AIOHTTP, AIOHTTP_OK, HUB, SOCKET_IO, WS, Peer, Target
+from loadtests.relay.report import CPU, GOALS, Results
+from loadtests.relay.targets import AIOHTTP, AIOHTTP_OK, HUB, SOCKET_IO, WS, C, NodePeer, Peer, Target
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2,
@@ -41,11 +42,16 @@ def measured(*targets: Target) -> relay_bench.Bench:
 
 def check(results: Results) -> None:
     """Everything that was sent was delivered, everybody met, and no figure is missing."""
+    check_relays(results)
+    assert all(value > 0 for name, value in results.rows().items() if not name.startswith("KB"))
+
+
+def check_relays(results: Results) -> None:
+    """Everything that was sent was delivered."""
     assert [run.messages for run in results.relayed[SDP]] == [3 * 4]
     assert [run.messages for run in results.relayed[ICE]] == [3 * 40]
     [paced] = results.paced
     assert len(paced.latencies_ms) == paced.messages == 150
-    assert all(value > 0 for name, value in results.rows().items() if not name.startswith("KB"))
 
 
 def test_hub_and_plain_aiohttp_are_compared_figure_by_figure() -> None:
@@ -71,7 +77,7 @@ def test_plain_aiohttp_can_make_the_promises_too() -> None:
 
 
 @pytest.mark.parametrize("target", [WS, SOCKET_IO], ids=["ws", "socket.io"])
-def test_relays_on_node_take_tokens_pair_and_pass_on(target: Peer) -> None:
+def test_relays_on_node_take_tokens_pair_and_pass_on(target: NodePeer) -> None:
     """The same clients, the same work; where its packages are installed."""
     if target.missing():
         pytest.skip(f"{target.name}: {target.missing()}")
@@ -79,8 +85,16 @@ def test_relays_on_node_take_tokens_pair_and_pass_on(target: Peer) -> None:
     bench = measured(target)
 
     check(bench.results[target])
-    assert target.package is not None
     assert target.package in target.versions()
+
+
+def test_the_limit_of_the_machine_passes_on_all_that_is_sent(require_tool: Callable[[str], str]) -> None:
+    """It checks nobody and stores nothing, and still every message reaches the other one of its pair."""
+    require_tool("cc")
+    bench = measured(C)
+
+    check_relays(bench.results[C])
+    assert bench.results[C].rows()[CPU[ICE]] > 0
 
 
 @pytest.mark.parametrize(
