@@ -23,6 +23,7 @@ from storage.redis.nodes import encode_member
 
 _FIELD = b"session:"
 _AWAY = b"away:"
+_REMOVED, _ROW_STAYS = 1, 2
 
 
 class RedisSessions:
@@ -72,15 +73,21 @@ class RedisSessions:
     async def unregister(self, registration: Registration, generation: int) -> bool:
         member = _member(registration)
         try:
-            removed = await self._unregister(
+            answer = await self._unregister(
                 keys=self._keys_of(registration),
-                args=[registration.device_id, registration.session_id, generation, member],
+                args=[
+                    registration.device_id,
+                    registration.session_id,
+                    generation,
+                    member,
+                    registration.node_id,
+                ],
             )
-            if self._has_list_apart:
+            if self._has_list_apart and answer != _ROW_STAYS:
                 await self._redis.srem(self._keys.node_sessions(registration.node_id), member)
         except UNAVAILABLE_ERRORS as error:
             raise Unavailable from error
-        return bool(removed)
+        return bool(answer == _REMOVED)
 
     async def note_away(self, registration: Registration, generation: int, away: bool) -> bool:
         try:

@@ -184,6 +184,45 @@ async def test_a_session_is_on_its_nodes_list_while_it_lasts(
     ]
 
 
+async def test_a_late_end_leaves_a_row_that_stays_on_its_nodes_list(
+    sessions: RedisSessions, registration: Make, nodes: RedisNodes
+) -> None:
+    """The device came back, and its row has another generation: when the node dies, whoever looks must find it."""
+    phone = registration()
+    before = await register(sessions, phone)
+    after = await sessions.reassert(phone, before.generation)
+    removed = await sessions.unregister(phone, before.generation)
+
+    assert after is not None
+    assert not removed
+    assert await sessions.where(phone.user_id, phone.device_id) == row(phone, after.generation)
+    assert await nodes.listed_sessions(phone.node_id, limit=10) == [
+        LostSession(phone.user_id, phone.device_id, phone.session_id)
+    ]
+
+
+@pytest.mark.parametrize("goes_on", ["on another node", "nowhere", "as another session"])
+async def test_a_late_end_takes_a_session_off_the_list_of_a_node_that_has_no_row(
+    sessions: RedisSessions, registration: Make, nodes: RedisNodes, goes_on: str
+) -> None:
+    """Its row is gone or is elsewhere now: what stood on the list says nothing any more."""
+    phone = registration(device="phone")
+    before = await register(sessions, phone)
+    match goes_on:
+        case "on another node":
+            await sessions.reassert(replace(phone, node_id=NodeId("elsewhere")), before.generation)
+        case "as another session":
+            await register(sessions, registration(device="phone", node=NodeId("elsewhere")))
+        case _:
+            await nodes.reap(phone.node_id, LostSession(phone.user_id, phone.device_id, phone.session_id))
+    listed = await nodes.listed_sessions(phone.node_id, limit=10)
+    removed = await sessions.unregister(phone, before.generation)
+
+    assert len(listed) == 1
+    assert not removed
+    assert await nodes.listed_sessions(phone.node_id, limit=10) == []
+
+
 async def test_of_many_sessions_of_one_device_at_once_one_remains(
     sessions: RedisSessions, registration: Make
 ) -> None:
