@@ -4,6 +4,7 @@ Decides when whose turn is. Refuses to know where they go.
 """
 
 import asyncio
+from collections.abc import Iterable
 from random import Random
 from typing import Final
 
@@ -19,6 +20,7 @@ _SPREAD_MS: Final = 3_000
 _WITHIN_MS: Final = 1_000
 """And where they are sent away one after the other."""
 _WAVE_S: Final = 0.02
+_LOOK_S: Final = 0.02
 
 
 class Draining:
@@ -42,18 +44,21 @@ class Draining:
         everybody = list(self._hub)
         # Those who came together do not leave together.
         self._random.shuffle(everybody)
+        within_ms = _WITHIN_MS if over_s else _SPREAD_MS
         waves = max(1, round(over_s / _WAVE_S))
         for wave in range(waves):
-            for live in everybody[wave::waves]:
-                if not live.is_over:
-                    self._send_away(live, _WITHIN_MS if over_s else _SPREAD_MS)
+            self._send_away(everybody[wave::waves], within_ms)
             if wave + 1 < waves:
                 await asyncio.sleep(_WAVE_S)
         deadline = self._clock.monotonic_ms() + round(timeout_s * 1000)
         # Until the last has gone to another node. Any of thousands may be that: looking is cheaper than being told by each.
-        while (self._chores.number or len(self._hub)) and self._clock.monotonic_ms() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+        while (self._chores.number or len(self._hub)) and self._clock.monotonic_ms() < deadline:
+            # Also who was just being let in as this began.
+            self._send_away(self._hub, within_ms)
+            await asyncio.sleep(_LOOK_S)
 
-    def _send_away(self, live: LiveSession, within_ms: int) -> None:
-        live.push(SessionDrain(reconnect_after_ms=self._random.randrange(within_ms)))
-        live.close(CloseCode.DRAIN, "draining")
+    def _send_away(self, sessions: Iterable[LiveSession], within_ms: int) -> None:
+        for live in sessions:
+            if live.is_attached:
+                live.push(SessionDrain(reconnect_after_ms=self._random.randrange(within_ms)))
+                live.close(CloseCode.DRAIN, "draining")

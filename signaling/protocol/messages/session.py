@@ -166,6 +166,8 @@ class SessionDrain(ServerMessage, frozen=True, kw_only=True):
     """The node is shutting down: reconnect after the delay."""
 
     TYPE: ClassVar[str] = "session.drain"
+    # A replay on the next node would send away from there who has just come.
+    RELIABLE: ClassVar[bool] = False
     reconnect_after_ms: int
 
 

@@ -18,7 +18,7 @@ from signaling.frames import CLOSE, TEXT
 from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
 from signaling.protocol.codec import JSON, Request
-from signaling.protocol.messages.session import Ping, SessionDrain
+from signaling.protocol.messages.session import Ping, SessionExpiring
 from signaling.session.limits import SessionLimits
 from signaling.session.session import Session
 from signaling.session_shell import DETACHED_MS, SessionShell
@@ -154,12 +154,12 @@ async def test_the_ok_of_candidates_goes_with_what_is_said_next() -> None:
     scene.hears("call.candidates", 1, call_id=CALL, negotiation=1)
     scene.hears("call.candidates", 2, call_id=CALL, negotiation=1)
     assert scene.wire.written == []
-    scene.live.push(SessionDrain(reconnect_after_ms=1))
+    scene.live.push(SessionExpiring(token_expires_at=1))
 
     assert [(said["type"], said["seq"]) for said in scene.wire.messages()] == [
         ("ok", 1),
         ("ok", 2),
-        ("session.drain", 3),
+        ("session.expiring", 3),
     ]
     assert len(scene.wire.written) == 1
 
@@ -247,17 +247,17 @@ async def test_a_slow_reader_loses_pings_first_then_the_socket_but_nothing_relia
     scene.wire.unsent = 100_000
 
     scene.live.push(Ping(server_now=1))
-    scene.live.push(SessionDrain(reconnect_after_ms=1))
+    scene.live.push(SessionExpiring(token_expires_at=1))
     scene.wire.unsent = 300_000
-    scene.live.push(SessionDrain(reconnect_after_ms=2))
+    scene.live.push(SessionExpiring(token_expires_at=2))
 
-    assert [message["type"] for message in scene.wire.messages()] == ["session.drain"]
+    assert [message["type"] for message in scene.wire.messages()] == ["session.expiring"]
     assert scene.wire.close_code() == CloseCode.TOO_SLOW
     assert scene.services.told == ["detached"]
     wire, _ = scene.connect()
     assert scene.live.replay(0)
     replayed = b"".join(wire.written)
-    assert replayed.count(b"session.drain") == 2
+    assert replayed.count(b"session.expiring") == 2
 
 
 async def test_a_reader_without_progress_is_closed_after_ten_seconds() -> None:
@@ -279,7 +279,7 @@ async def test_a_client_that_never_acknowledges_is_told_to_start_over() -> None:
     scene = Scene(SessionLimits(outbox_messages=5))
 
     for number in range(6):
-        scene.live.push(SessionDrain(reconnect_after_ms=number))
+        scene.live.push(SessionExpiring(token_expires_at=number))
 
     assert scene.wire.close_code() == CloseCode.RESYNC
     assert not scene.live.can_resume
@@ -307,11 +307,11 @@ async def test_late_events_of_an_older_socket_do_nothing() -> None:
     wire, _ = scene.connect()
 
     old.connection_lost(None)
-    scene.live.push(SessionDrain(reconnect_after_ms=1))
+    scene.live.push(SessionExpiring(token_expires_at=1))
 
     assert scene.live.is_attached
     assert scene.wire.close_code() == CloseCode.SUPERSEDED
-    assert [message["type"] for message in wire.messages()] == ["session.drain"]
+    assert [message["type"] for message in wire.messages()] == ["session.expiring"]
 
 
 @pytest.mark.parametrize(("clean", "told"), [(True, "ended: closed"), (False, "detached")])
