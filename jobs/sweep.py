@@ -53,6 +53,8 @@ class Sweep:
         self._store = store
         self._calls = calls
         self._changes = changes
+        self._failed: set[CallId] = set()
+        """Of the last sweep; each is logged once."""
 
     async def run(self) -> None:
         for number in count():
@@ -73,6 +75,7 @@ class Sweep:
     async def sweep_once(self) -> int:
         """Fires the timers of overdue calls; returns of how many. Raises: Unavailable."""
         overdue = await self._store.due(overdue_ms=OVERDUE_MS, limit=AT_ONCE)
+        failed: set[CallId] = set()
         for call_id in overdue:
             try:
                 await self._calls.sweep(call_id)
@@ -80,4 +83,10 @@ class Sweep:
                 raise
             except MinuetError as error:
                 logger.warning("overdue call could not be swept", call_id=call_id, code=error.code)
+            except Exception:
+                # A record of another release, or a mistake of ours: it comes first each time, and the others must not wait.
+                if call_id not in self._failed:
+                    logger.exception("overdue call could not be swept", call_id=call_id)
+                failed.add(call_id)
+        self._failed = failed
         return len(overdue)
