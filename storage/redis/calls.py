@@ -11,8 +11,10 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 
+from base.errors import Unavailable
 from base.ids import CallId
 from jobs.ports import EndedCalls, Loaded, Waiting, WaitingCall
 from matchmaker.matches import SEATS
@@ -26,6 +28,8 @@ from storage.redis.partitions import ask_each, store_ms
 from storage.redis.replicas import Replicas
 from storage.redis.sorted_partitions import SortedPartitions
 from storage.redis.untold import UntoldChanges, as_member
+
+logger = structlog.get_logger(__name__)
 
 CLAIM_AGE_MS = 10_000
 """For how long after its claim a match may become a call: nobody is rung later than that."""
@@ -186,7 +190,14 @@ class RedisCallStore:
             return _ABSENT
         if (outcome := _OUTCOMES.get(state)) is not None:
             return outcome
-        stored = await self.load(call_id)
+        try:
+            stored = await self.load(call_id)
+        except msgspec.MsgspecError as error:
+            # Of another release: one match must not keep its pool's owner from all others.
+            logger.error("unreadable call", call_id=call_id, reason=str(error))
+            if state == State.ENDED.encode():
+                return CallOutcome(CallStage.ENDED)
+            raise Unavailable("the call is in a state of another release") from error
         if stored is None:
             return _ABSENT
         call = stored.call
