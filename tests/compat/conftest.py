@@ -14,18 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.compat.releases import FIRST_LANDING, ROOT, Beside, FirstLanding
-from tests.fixtures.deployment import Deployment, environment_for
+from tests.e2e.unhurried import UNHURRIED
+from tests.fixtures.deployment import PATIENT, Deployment, environment_for
 
-CONFIG = """
-[intents.dating]
-call_seconds = 60.0
-reconnecting_s = 10.0
-deciding_s = 2.0
-[intents.friends]
-call_seconds = 60.0
-reconnecting_s = 10.0
-deciding_s = 2.0
-"""
+# Nothing of what is shown here has to do with how long anything may take: however slow the machine, it is time enough.
+CONFIG = UNHURRIED
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +57,7 @@ async def bare(
     first_landing: FirstLanding, redis_url: str, database_url: str, tmp_path: Path
 ) -> AsyncIterator[Beside]:
     """No process yet; those that a test starts are stopped at its end."""
-    settings = {"MINUET_ALLOWED_ORIGINS": "*"}
+    settings = {**PATIENT, "MINUET_ALLOWED_ORIGINS": "*"}
     environment = environment_for(tmp_path, redis_url, database_url, CONFIG, settings)
     # What the two write does not get mixed up.
     old_folder = tmp_path / "first-landing"

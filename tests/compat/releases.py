@@ -8,7 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from tests.fixtures.deployment import Deployment, Process
+from tests.fixtures.deployment import PATIENT, Deployment, Process
+from tests.fixtures.patience import SETTLED_S
 
 ROOT: Final = Path(__file__).parents[2]
 FIRST_LANDING: Final = "3c994c34f3fca41036268d39f14651ec67a6dc23"
@@ -28,13 +29,17 @@ class FirstLanding:
         ours = sys.modules.get(name)
         sys.modules[name] = _load("first_landing_wire", swarm / "wire.py")
         try:
-            client = _load("first_landing_client", swarm / "client.py").Client
+            module = _load("first_landing_client", swarm / "client.py")
         finally:
             if ours is None:
                 del sys.modules[name]
             else:
                 sys.modules[name] = ours
-        return client
+        # Ten seconds were its patience, which is too little beside other tests.
+        module.TIMEOUT_S = SETTLED_S  # type: ignore[attr-defined]
+        for waits in (module.Client.wait_for, module.Client.wait_until, module.Client.wait_closed):
+            waits.__defaults__ = (SETTLED_S,)
+        return module.Client
 
 
 @dataclass
@@ -64,8 +69,7 @@ class Beside:
                 "minuet",
                 role,
                 cwd=self.landing.folder,
-                # An installed package or a path of today's must not shine through.
-                env={**self.today.environment, "PYTHONPATH": str(self.landing.folder)},
+                env=self._old_environment(),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=sink,
             )
@@ -73,6 +77,12 @@ class Beside:
         self.old_processes.append(process)
         await process.started()
         return process
+
+    def _old_environment(self) -> dict[str, str]:
+        """Today's, without what the first landing would refuse as a mistake in writing."""
+        known = {name: value for name, value in self.today.environment.items() if name not in PATIENT}
+        # An installed package or a path of today's must not shine through.
+        return {**known, "PYTHONPATH": str(self.landing.folder)}
 
     def complaints(self) -> list[str]:
         """What the old processes logged as errors: things of today's that they stumbled over."""

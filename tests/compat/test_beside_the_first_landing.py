@@ -9,6 +9,7 @@ import pytest
 from tests.compat.releases import Beside
 from tests.compat.talking import AnyClient, begin, meet, part, see
 from tests.fixtures.deployment import People
+from tests.fixtures.patience import SETTLED_S
 
 Placed = tuple[AnyClient, AnyClient]
 
@@ -23,7 +24,7 @@ async def interactions(http: aiohttp.ClientSession, url: str, client: AnyClient)
 
 async def told_once(people: People, url: str, client: AnyClient, call_id: str) -> None:
     """Waits until the call is in somebody's history, and looks again a little later."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SETTLED_S):
         while not await interactions(people.http, url, client):
             await asyncio.sleep(0.1)
     await asyncio.sleep(0.5)
@@ -114,7 +115,7 @@ async def test_a_resume_across_releases_starts_anew_and_takes_over(
     # The negotiation that was under way is void; media comes up again and the clock never stopped.
     for side in (her, elsewhere):
         await side.request("call.media", {"call_id": call_id, "state": "connected"})
-    await asyncio.gather(*(side.wait_for("call.state", 15, state="live") for side in (her, elsewhere)))
+    await asyncio.gather(*(side.wait_for("call.state", SETTLED_S, state="live") for side in (her, elsewhere)))
     await part(her, elsewhere, call_id)
     await told_once(people, new, her, call_id)
     assert beside.complaints() == []
@@ -154,7 +155,7 @@ async def test_a_call_outlives_the_hub_of_one_side(beside: Beside, people: Peopl
     elsewhere = people.client(living.public, device_id=him.device_id)
 
     await dying.kill()
-    await her.wait_for("call.state", 15, state="reconnecting")
+    await her.wait_for("call.state", SETTLED_S, state="reconnecting")
     ready = await elsewhere.start(him.account["access_token"])
 
     assert ready["snapshot"]["call"]["call_id"] == call_id
@@ -212,7 +213,7 @@ async def test_a_hub_of_the_first_landing_is_drained_into_one_of_today(
     assert await stopping == 0
     for side in moved:
         await side.request("call.media", {"call_id": call_id, "state": "connected"})
-    await asyncio.gather(*(side.wait_for("call.state", 15, state="live") for side in moved))
+    await asyncio.gather(*(side.wait_for("call.state", SETTLED_S, state="live") for side in moved))
     await part(moved[0], moved[1], call_id)
 
     await told_once(people, beside.new_hub.public, her, call_id)

@@ -26,7 +26,7 @@ RATE = 48_000
 FRAME = 960
 FRAME_S = FRAME / RATE
 LOUD = 500.0
-CONNECT_S = 20.0
+CONNECT_S = 60.0
 
 
 class Tone(MediaStreamTrack):

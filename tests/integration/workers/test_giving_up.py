@@ -57,5 +57,5 @@ async def test_a_supervisor_that_is_stopped_at_any_moment_ends(crew_of: CrewOf) 
         await asyncio.sleep(after_s)
         crew.process.child.send_signal(signal.SIGTERM)
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await crew.process.child.wait() == 0
