@@ -56,7 +56,11 @@ class MovingCalls:
     def departed(self, call_id: CallId) -> None:
         """A session in the call has left; where it was the last here, what was negotiated goes on unseen from now on."""
         call = self._local.get(call_id)
-        if call is not None and not any(self._sits_here(call, seat) for seat in SEATS):
+        if call is None:
+            return
+        # They keep the session, and this node may never hear of the change that would have them looked for anew.
+        call.ways.clear()
+        if not any(self._sits_here(call, seat) for seat in SEATS):
             call.negotiations.forget()
 
     def take_in(self, moved: MovedCall, record: Call, live: LiveSession) -> None:

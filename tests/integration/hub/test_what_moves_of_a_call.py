@@ -13,6 +13,7 @@ from signaling.call import events
 from signaling.call.record import Call, decode
 from signaling.moving_calls import MovingCalls
 from storage.redis.keys import Keys
+from tests.fixtures.sdp import audio, description
 from tests.integration.hub.town import Node, Town, opened_town
 
 SHE = UserId("she")
@@ -69,6 +70,17 @@ async def test_a_revocation_that_the_store_has_lost_moves_along(
     assert seen == [False]
     assert stored is not None
     assert not allows_video(stored.call)
+
+
+async def test_a_call_keeps_no_session_that_has_gone_elsewhere(town: Town) -> None:
+    """Its node may know the call for an hour and never hear of a change: sessions have outboxes."""
+    call = town.call_at(town.hers)
+    town.hers.send(town.offer(9, description(audio())))
+    relayed = list(call.ways)
+    MovingCalls(town.hers.router._hub, town.hers.local, town.hers.calls, town.hers.clock).departed(call.id)
+
+    assert town.hers.person in relayed
+    assert call.ways == {}
 
 
 async def _unavailable(*_: Any, **__: Any) -> None:
