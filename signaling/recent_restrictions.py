@@ -6,8 +6,9 @@ behind before they have heard, nobody would know but the one who asked. So whoev
 after every loss. Decides for how long, and how many calls; refuses to know what was taken away.
 """
 
+from asyncio import gather
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import structlog
@@ -21,6 +22,7 @@ logger = structlog.get_logger(__name__)
 REMEMBERED_MS: Final = 30_000
 """Longer than a cluster takes to notice that a primary is gone, and for a replica to take over."""
 MOST: Final = 10_000
+AT_ONCE: Final = 32
 
 
 class RecentRestrictions:
@@ -44,8 +46,14 @@ class RecentRestrictions:
     async def say_again(self) -> None:
         """After a loss, has the store hear of all of it once more. Raises: Unavailable, after everything was tried."""
         self._forget_old()
+        ahead = iter([call for _, call in self._recent.values()])
+        away = [failed for failed in await gather(*(self._work_off(ahead) for _ in range(AT_ONCE))) if failed]
+        if away:
+            raise away[0]
+
+    async def _work_off(self, ahead: Iterator[LocalCall]) -> Unavailable | None:
         away: Unavailable | None = None
-        for _, call in tuple(self._recent.values()):
+        for call in ahead:
             try:
                 await self._say(call)
             except Unavailable as error:
@@ -54,8 +62,7 @@ class RecentRestrictions:
             except Exception:
                 # Nor must one record keep the others from being said again.
                 logger.exception("what was taken away could not be said again", call_id=call.id)
-        if away is not None:
-            raise away
+        return away
 
     def _forget_old(self) -> None:
         old = self._now_ms() - REMEMBERED_MS

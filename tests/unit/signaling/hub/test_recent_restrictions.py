@@ -1,5 +1,6 @@
 """How long a process remembers what it took away, and what it does with it after a loss."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,3 +92,21 @@ async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_said(
     await recent.say_again()
 
     assert store.asked == ["one", "two"]
+
+
+async def test_one_that_takes_long_keeps_no_other_waiting(clock: ManualClock) -> None:
+    """Nothing is granted until all are said again, and there may be thousands."""
+    answers = asyncio.Event()
+
+    async def verify(call: Any) -> None:
+        if call.id == "last":
+            answers.set()
+        await answers.wait()
+
+    recent = RecentRestrictions(verify, clock.monotonic_ms)
+    recent.note(call("first"))
+    recent.note(call("last"))
+    async with asyncio.timeout(5):
+        await recent.say_again()
+
+    assert answers.is_set()
