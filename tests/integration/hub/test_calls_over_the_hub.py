@@ -1,12 +1,38 @@
 """The whole journey over a real hub: queue, match, call, consent, goodbye. One side speaks JSON, the other msgpack."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
 from loadtests.swarm.client import Client, RequestRefused
-from tests.fixtures.deployment import Deploy, People
+from tests.fixtures.deployment import Deploy, Lasting, People
 from tests.fixtures.sdp import VOICE, audio, description, video
+
+LONG_CALLS = """
+[intents.dating]
+call_seconds = 120.0
+decide_after_s = 0.5
+deciding_s = 30.0
+reconnecting_s = 30.0
+[intents.friends]
+call_seconds = 120.0
+decide_after_s = 0.5
+deciding_s = 30.0
+"""
+SOON_OVER = """
+[intents.dating]
+call_seconds = 8.0
+decide_after_s = 0.5
+deciding_s = 8.0
+"""
+
+
+@pytest.fixture(scope="module")
+def calm_hub(lasting: Lasting) -> Iterator[str]:
+    """A hub on which no clock ends a call while a test does one thing after another in it."""
+    with lasting("serve --all-in-one", config=LONG_CALLS) as deployment:
+        yield deployment.url
 
 
 async def meet(people: People, hub: str, intent: str = "dating") -> tuple[Client, Client, str]:
@@ -15,7 +41,9 @@ async def meet(people: People, hub: str, intent: str = "dating") -> tuple[Client
     her = await people.online(hub, "female", region=region)
     him = await people.online(hub, "male", codec="msgpack", region=region)
     await her.request("queue.join", {"intent": intent, "preferences": {"regions": [region]}})
-    await him.request("queue.join", {"intent": intent, "preferences": {"regions": [region]}})
+    him.account["place"] = await him.request(
+        "queue.join", {"intent": intent, "preferences": {"regions": [region]}}
+    )
     found = await her.wait_for("match.found")
     await him.wait_for("match.found", call_id=found["call_id"])
     return her, him, found["call_id"]
@@ -58,7 +86,8 @@ async def test_strangers_meet_talk_and_the_clock_ends_their_call(hub: str, peopl
     prompt = await her.wait_for("connect.prompt", call_id=call_id)
 
     assert ended["reason"] == "completed"
-    assert 1900 <= ended["duration_ms"] <= 2600
+    # The clock ends it; how late, on a machine that is busy, is no matter.
+    assert 1_900 <= ended["duration_ms"] <= 7_000
     assert prompt["expires_at"] > 0
     await her.request("connect.pass", {"call_id": call_id})
     assert (await her.wait_for("call.ended", call_id=call_id))["reason"] == "completed"
@@ -82,7 +111,6 @@ async def test_one_claim_of_media_alone_starts_no_clock(hub: str, people: People
 async def test_declining_sends_the_other_back_to_the_queue(hub: str, people: People) -> None:
     """Who did not decline keeps the old place; who did is out."""
     her, him, call_id = await meet(people, hub)
-    before = him.ready["server_now"]
 
     await her.request("call.decline", {"call_id": call_id})
     ended = await him.wait_for("call.ended", call_id=call_id)
@@ -90,13 +118,15 @@ async def test_declining_sends_the_other_back_to_the_queue(hub: str, people: Peo
     assert ended == {"call_id": call_id, "reason": "declined", "duration_ms": 0, "requeued": True}
     assert not (await her.wait_for("call.ended", call_id=call_id))["requeued"]
     again = await him.request("queue.join", {"intent": "dating"})
-    assert before <= again["queued_at"] <= before + 5000
+    assert again["queued_at"] == him.account["place"]["queued_at"]
     await him.request("queue.leave")
 
 
-async def test_video_is_refused_until_she_approves_and_after_she_revokes(hub: str, people: People) -> None:
+async def test_video_is_refused_until_she_approves_and_after_she_revokes(
+    calm_hub: str, people: People
+) -> None:
     """What she has not agreed to never reaches the other side, whatever a client sends."""
-    her, him, call_id = await meet(people, hub)
+    her, him, call_id = await meet(people, calm_hub)
     await talk(her, him, call_id)
     call = {"call_id": call_id}
     with_video = description(audio(), video())
@@ -119,9 +149,9 @@ async def test_video_is_refused_until_she_approves_and_after_she_revokes(hub: st
     await negotiate(her, him, call_id, 2, description(audio(), video("inactive")))
 
 
-async def test_he_sees_nothing_of_her_when_she_only_receives(hub: str, people: People) -> None:
+async def test_he_sees_nothing_of_her_when_she_only_receives(calm_hub: str, people: People) -> None:
     """`receive` lets only the guest send; her own camera stays out of every description."""
-    her, him, call_id = await meet(people, hub)
+    her, him, call_id = await meet(people, calm_hub)
     await talk(her, him, call_id)
     call = {"call_id": call_id}
 
@@ -142,9 +172,10 @@ async def test_he_sees_nothing_of_her_when_she_only_receives(hub: str, people: P
     assert await refused(her, "call.answer", good) == "stale_negotiation"
 
 
-async def test_connecting_makes_a_connection_and_the_call_goes_on(hub: str, people: People) -> None:
+async def test_connecting_makes_a_connection_and_the_call_goes_on(deploy: Deploy, people: People) -> None:
     """She decides; asking again gives the same answer."""
-    her, him, call_id = await meet(people, hub)
+    deployment = await deploy("serve --all-in-one", config=SOON_OVER)
+    her, him, call_id = await meet(people, deployment.url)
     await talk(her, him, call_id)
     call = {"call_id": call_id}
 
@@ -159,9 +190,9 @@ async def test_connecting_makes_a_connection_and_the_call_goes_on(hub: str, peop
     assert (await him.wait_for("call.ended", call_id=call_id))["reason"] == "completed"
 
 
-async def test_in_a_mutual_call_a_lone_wish_stays_secret(hub: str, people: People) -> None:
+async def test_in_a_mutual_call_a_lone_wish_stays_secret(calm_hub: str, people: People) -> None:
     """The first `connect.request` is told to nobody; the second makes the connection."""
-    her, him, call_id = await meet(people, hub, "friends")
+    her, him, call_id = await meet(people, calm_hub, "friends")
     await talk(her, him, call_id)
     call = {"call_id": call_id}
 
@@ -175,9 +206,10 @@ async def test_in_a_mutual_call_a_lone_wish_stays_secret(hub: str, people: Peopl
     assert (await her.wait_for("connection.made"))["call_id"] == call_id
 
 
-async def test_more_time_needs_both(hub: str, people: People) -> None:
+async def test_more_time_needs_both(deploy: Deploy, people: People) -> None:
     """A request for more time is the other's to answer."""
-    her, him, call_id = await meet(people, hub)
+    deployment = await deploy("serve --all-in-one", config=SOON_OVER)
+    her, him, call_id = await meet(people, deployment.url)
     await talk(her, him, call_id)
     call = {"call_id": call_id}
 
@@ -187,12 +219,12 @@ async def test_more_time_needs_both(hub: str, people: People) -> None:
     await her.request("call.extend.reply", {**call, "accept": True})
 
     ended = await him.wait_for("call.ended", call_id=call_id)
-    assert ended["duration_ms"] >= 3900
+    assert ended["duration_ms"] >= 15_900
 
 
-async def test_a_block_ends_the_call_and_keeps_the_two_apart(hub: str, people: People) -> None:
+async def test_a_block_ends_the_call_and_keeps_the_two_apart(calm_hub: str, people: People) -> None:
     """He is told of a hangup, nothing more; the two never meet again."""
-    her, him, call_id = await meet(people, hub)
+    her, him, call_id = await meet(people, calm_hub)
     await talk(her, him, call_id)
     report = {"call_id": call_id, "category": "harassment", "note": "rude"}
 
@@ -209,25 +241,25 @@ async def test_a_block_ends_the_call_and_keeps_the_two_apart(hub: str, people: P
         await side.request("queue.leave")
 
 
-async def test_a_lost_socket_is_waited_for_and_the_session_resumed(hub: str, people: People) -> None:
+async def test_a_lost_socket_is_waited_for_and_the_session_resumed(calm_hub: str, people: People) -> None:
     """The other side hears `reconnecting`, the lost one comes back to the same call with nothing missed."""
-    her, him, call_id = await meet(people, hub)
+    her, him, call_id = await meet(people, calm_hub)
     await talk(her, him, call_id)
 
     await him.drop()
     await her.wait_for("call.state", state="reconnecting")
     answer = await him.resume(him.account["access_token"])
-    await him.wait_for("call.state", state="live", timeout_s=5)
+    await him.wait_for("call.state", state="live")
 
     assert answer["type"] == "session.resumed"
-    await her.wait_for("call.state", state="live", timeout_s=5)
+    await her.wait_for("call.state", state="live")
 
 
-async def test_a_reloaded_page_takes_over_the_call_of_its_device(hub: str, people: People) -> None:
+async def test_a_reloaded_page_takes_over_the_call_of_its_device(calm_hub: str, people: People) -> None:
     """A new session of the same device finds the call in its snapshot; the old socket is superseded."""
-    her, him, call_id = await meet(people, hub)
+    her, him, call_id = await meet(people, calm_hub)
     await talk(her, him, call_id)
-    reloaded = people.client(hub, codec="msgpack", device_id=him.device_id)
+    reloaded = people.client(calm_hub, codec="msgpack", device_id=him.device_id)
 
     ready = await reloaded.start(him.account["access_token"])
 
@@ -258,7 +290,7 @@ async def test_a_stranger_learns_nothing_of_a_call(hub: str, people: People) -> 
 
 async def test_two_hubs_carry_one_call(deploy: Deploy, people: People) -> None:
     """Each side on a hub of its own: match, relays, consent and goodbye cross over."""
-    deployment = await deploy("serve", "serve", "matchmaker", "worker")
+    deployment = await deploy("serve", "serve", "matchmaker", "worker", config=LONG_CALLS)
     here, there = (process.public for process in deployment.processes if process.public)
     her, him = await people.online(here, "female"), await people.online(there, "male", codec="msgpack")
     await her.request("queue.join", {"intent": "dating"})

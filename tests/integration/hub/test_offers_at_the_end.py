@@ -9,6 +9,7 @@ from base.policy import IntentPolicy
 from signaling.call import events
 from signaling.call.states import State
 from tests.fixtures.sdp import VOICE
+from tests.fixtures.waiting import until
 from tests.integration.hub.town import Town
 
 
@@ -16,11 +17,15 @@ from tests.integration.hub.town import Town
 async def test_an_open_offer_runs_out_only_while_the_call_goes_on(redis_url: str, ends: bool) -> None:
     """Both are told that it failed, or, where she has hung up meanwhile, nothing."""
     town = Town(redis_url)
+
+    def told() -> list[int]:
+        return [len(node.person.of("call.negotiation_failed")) for node in (town.hers, town.his)]
+
     serving = [asyncio.create_task(node.calls.run()) for node in (town.hers, town.his)]
     await asyncio.sleep(0)
     for node in (town.hers, town.his):
         node.calls.watch.expire_offers = node.relays.expire
-    await town.connecting_call(IntentPolicy(negotiation_s=0.4))
+    await town.connecting_call(IntentPolicy(negotiation_s=2))
     await town.go_live()
 
     town.his.send(town.offer(2, VOICE))
@@ -28,8 +33,9 @@ async def test_an_open_offer_runs_out_only_while_the_call_goes_on(redis_url: str
     if ends:
         await town.hers.calls.act(town.call_id, UserId("she"), events.HungUp)
         await town.deliver()
-    await asyncio.sleep(1.0)
-    told = [len(node.person.of("call.negotiation_failed")) for node in (town.hers, town.his)]
+        await asyncio.sleep(3.0)
+    else:
+        await until(lambda: told() == [1, 1])
     over = [town.call_at(node).view.state is State.ENDED for node in (town.hers, town.his)]
     for task in serving:
         task.cancel()
@@ -37,4 +43,4 @@ async def test_an_open_offer_runs_out_only_while_the_call_goes_on(redis_url: str
     await town.redis.aclose()
 
     assert over == [ends, ends]
-    assert told == ([0, 0] if ends else [1, 1])
+    assert told() == ([0, 0] if ends else [1, 1])

@@ -12,6 +12,7 @@ CONFIG = """
 call_seconds = 60.0
 revoke_window_s = 20.0
 max_offers = 3
+offers_s = 300.0
 max_candidates = 5
 signaling_bytes = 8000
 """
@@ -46,7 +47,7 @@ async def test_too_many_offers_are_told_when_to_come_back(pair: Pair) -> None:
     refusal = await refused(pair, "call.offer", offer(pair, 4))
 
     assert refusal.code == "rate_limited"
-    assert 0 < refusal.data["retry_after_ms"] <= 10_000
+    assert 0 < refusal.data["retry_after_ms"] <= 100_000
     await pair.negotiate(pair.him, pair.her, 1)
 
 

@@ -8,17 +8,23 @@ from tests.fixtures.sdp import VOICE, audio, description, video
 
 CONFIG = """
 [intents.dating]
-call_seconds = 2.0
+call_seconds = {call_s}
 decide_after_s = 0
-revoke_window_s = 0.5
+revoke_window_s = {window_s}
 """
 WITH_VIDEO = description(audio(), video())
+TO_ITS_CLOCK = (6.0, 0.5)
+"""Seconds of a call and of the window in it: long enough that all is said before its clock ends it."""
+BY_THE_WINDOW = (120.0, 0.5)
+"""What ends it is the window: its clock would not for long."""
+WITH_TIME_TO_ANSWER = (12.0, 5.0)
 
 
 @pytest.fixture
-async def pair(deploy: Deploy, people: People) -> Pair:
+async def pair(request: pytest.FixtureRequest, deploy: Deploy, people: People) -> Pair:
     """Two who talk, and may see each other."""
-    deployment = await deploy("serve --all-in-one", config=CONFIG)
+    call_s, window_s = request.param
+    deployment = await deploy("serve --all-in-one", config=CONFIG.format(call_s=call_s, window_s=window_s))
     pair = await pair_up(people, deployment.url)
     await pair.talk()
     await pair.her.request("video.approve", {**pair.call, "direction": "both"})
@@ -26,6 +32,7 @@ async def pair(deploy: Deploy, people: People) -> Pair:
     return pair
 
 
+@pytest.mark.parametrize("pair", [TO_ITS_CLOCK], indirect=True)
 async def test_video_that_never_began_needs_no_answer_to_be_taken_back(pair: Pair) -> None:
     """Allowed and revoked before anybody negotiated it: the call runs to its clock."""
     await pair.her.request("video.revoke", pair.call)
@@ -35,6 +42,7 @@ async def test_video_that_never_began_needs_no_answer_to_be_taken_back(pair: Pai
     assert ended["reason"] == "completed"
 
 
+@pytest.mark.parametrize("pair", [TO_ITS_CLOCK], indirect=True)
 async def test_an_answer_that_crosses_the_revocation_is_refused_and_the_call_goes_on(pair: Pair) -> None:
     """His video offer is open when she revokes: no answer to it passes any more, so nothing is left to stop."""
     await pair.him.request("call.offer", {**pair.call, "negotiation": 1, "sdp": WITH_VIDEO})
@@ -50,6 +58,7 @@ async def test_an_answer_that_crosses_the_revocation_is_refused_and_the_call_goe
     assert ended["reason"] == "completed"
 
 
+@pytest.mark.parametrize("pair", [BY_THE_WINDOW], indirect=True)
 async def test_video_that_is_not_stopped_in_time_ends_the_call(pair: Pair) -> None:
     """It flows, she revokes, and nobody answers without it: the window ends, and with it the call."""
     await pair.negotiate(pair.her, pair.him, 2, WITH_VIDEO)
@@ -59,6 +68,7 @@ async def test_video_that_is_not_stopped_in_time_ends_the_call(pair: Pair) -> No
     assert (await pair.him.wait_for("call.ended", **pair.call))["reason"] == "video_revoked"
 
 
+@pytest.mark.parametrize("pair", [WITH_TIME_TO_ANSWER], indirect=True)
 async def test_an_answer_without_video_closes_the_window(pair: Pair) -> None:
     """It flows, she revokes and offers without it, he answers: the call goes on."""
     await pair.negotiate(pair.her, pair.him, 2, WITH_VIDEO)
@@ -69,6 +79,7 @@ async def test_an_answer_without_video_closes_the_window(pair: Pair) -> None:
     assert (await pair.him.wait_for("call.ended", **pair.call))["reason"] == "completed"
 
 
+@pytest.mark.parametrize("pair", [BY_THE_WINDOW], indirect=True)
 async def test_voice_before_video_counts_for_nothing_once_video_flows(pair: Pair) -> None:
     """What the first answer said of video is forgotten with the next: a window is asked for again."""
     await pair.negotiate(pair.him, pair.her, 1, VOICE)
