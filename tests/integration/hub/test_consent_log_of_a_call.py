@@ -68,7 +68,7 @@ async def test_what_two_people_agreed_to_can_be_read_and_checked(deploy: Deploy,
     token = await moderator_of(deployment, people)
 
     status, log = 0, None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while status != 200:
             # History and reports are written by jobs, a moment after the call.
             await asyncio.sleep(0.1)
@@ -114,7 +114,7 @@ async def test_a_refusal_just_before_the_end_is_not_lost(deploy: Deploy, people:
     token = await moderator_of(deployment, people)
 
     kinds: list[str] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while "relay_refused" not in kinds:
             await asyncio.sleep(0.1)
             _, reports = await read(people, deployment.url, token, "")
@@ -166,7 +166,8 @@ async def test_a_second_session_elsewhere_begins_no_second_budget(
     # Her first node says what was spent there when it sees her socket go, which may be after she is heard here.
     async with Redis.from_url(redis_url) as redis:
         await until(lambda: knows_of_spending(redis, pair.call_id))
-    await asyncio.sleep(0.5)
+    # What is committed is heard at once, or else when it is told again a second or two later.
+    await asyncio.sleep(3)
 
     assert await spend(pair, 5_000) == "rate_limited"
     ended = await him.wait_for("call.ended", **pair.call)

@@ -26,6 +26,7 @@ deciding_s = 30.0
 reconnecting_s = 3.0
 ip_privacy = "off"
 """
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ async def test_a_device_that_begins_anew_elsewhere_is_on_one_list_only(hubs: Two
 
     assert left is not None
     assert has is not None
-    await until(partial(is_listed, hubs, her, left[0], yes=False), 5)
-    await until(partial(is_listed, hubs, her, has[0], yes=True), 5)
+    await until(partial(is_listed, hubs, her, left[0], yes=False), PATIENCE_S)
+    await until(partial(is_listed, hubs, her, has[0], yes=True), PATIENCE_S)
 
 
 async def test_who_leaves_while_the_session_does_not_come_has_a_minute_as_ever(
@@ -102,10 +103,10 @@ async def test_who_leaves_while_the_session_does_not_come_has_a_minute_as_ever(
     async with stopped(hubs.first):
         turn_to(her, hubs.second)
         resuming = asyncio.create_task(her.resume(her.account["access_token"]))
-        await until(partial(has_left, hubs, her, before[0]), 5)
+        await until(partial(has_left, hubs, her, before[0]), PATIENCE_S)
         resuming.cancel()
         await her.drop()
-        await until(partial(is_looked_after, hubs, people), 5)
+        await until(partial(is_looked_after, hubs, people), PATIENCE_S)
     row = await hubs.row(her)
     answer = await her.resume(her.account["access_token"])
 
@@ -128,7 +129,7 @@ async def test_who_is_signed_out_while_the_session_does_not_come_leaves_the_call
     async with stopped(hubs.first):
         turn_to(pair.her, hubs.second)
         resuming = asyncio.create_task(pair.her.resume(pair.her.account["access_token"]))
-        await until(partial(has_left, hubs, pair.her, before[0]), 5)
+        await until(partial(has_left, hubs, pair.her, before[0]), PATIENCE_S)
         headers = {"Authorization": f"Bearer {pair.her.account['access_token']}"}
         url = f"{hubs.second.public}/api/v1/auth/logout-all"
         async with people.http.post(url, headers=headers) as response:
@@ -136,8 +137,8 @@ async def test_who_is_signed_out_while_the_session_does_not_come_leaves_the_call
         # Where this machine was too slow, she was let in just before; then she is closed a moment later.
         with suppress(Closed):
             await resuming
-    ended = await pair.him.wait_for("call.ended", **pair.call, timeout_s=15)
-    await until(partial(is_gone, hubs, pair.her), 10)
+    ended = await pair.him.wait_for("call.ended", **pair.call, timeout_s=PATIENCE_S)
+    await until(partial(is_gone, hubs, pair.her), PATIENCE_S)
 
     assert ended["duration_ms"] < 60_000
 

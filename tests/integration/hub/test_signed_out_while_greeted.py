@@ -8,6 +8,13 @@ import pytest
 
 from loadtests.swarm.client import Closed
 from tests.fixtures.deployment import Deployment, Lasting, People
+from tests.fixtures.waiting import until
+
+WAITING = """
+SELECT count(*) FROM pg_locks
+WHERE NOT granted AND relation = 'chat.connections'::regclass
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +32,12 @@ async def test_who_is_signed_out_before_the_greeting_is_not_let_in(house: Deploy
     async with database.transaction():
         await database.execute("LOCK TABLE chat.connections IN ACCESS EXCLUSIVE MODE")
         starting = asyncio.create_task(her.start(account["access_token"]))
-        await asyncio.sleep(0.15)
+        await until(lambda: database.fetchval(WAITING))
         async with people.http.post(f"{house.url}/api/v1/auth/logout-all", headers=headers) as response:
             assert response.status == 200
         with pytest.raises(Closed) as closed:
             await starting
-            await her.wait_until(lambda _message: False, 5)
+            await her.wait_until(lambda _message: False)
     await database.close()
 
     assert closed.value.code == 4506

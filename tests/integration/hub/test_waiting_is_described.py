@@ -118,7 +118,7 @@ async def test_admins_see_the_queue_fill(town: Town, house: Deployment) -> None:
     login = {"email": account["email"], "password": account["password"]}
     async with town.people.http.post(f"{town.hub}/api/v1/auth/login", json=login) as answer:
         headers = {"Authorization": f"Bearer {(await answer.json())['data']['access_token']}"}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with town.people.http.get(f"{town.hub}/api/v1/admin/queues", headers=headers) as answer:
                 queue = (await answer.json())["data"]["queues"]["friends"]

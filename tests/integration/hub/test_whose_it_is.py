@@ -241,10 +241,18 @@ async def scene(house: Deployment, people: People) -> Scene:
         others[0],
         stranger,
     )
-    await asyncio.sleep(0.3)
+    await _quiet(*made.in_call, *made.in_touch)
     for client in (*made.in_call, *made.in_touch):
         client.inbox.clear()
     return made
+
+
+async def _quiet(*clients: Client) -> None:
+    """Returns when nothing has come for a second: what was said of the past is not news of what is tried."""
+    heard = -1
+    async with asyncio.timeout(30):
+        while heard != (heard := sum(len(client.inbox) for client in clients)):
+            await asyncio.sleep(1)
 
 
 def test_every_route_about_something_is_described() -> None:
