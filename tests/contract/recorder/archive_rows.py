@@ -1,9 +1,14 @@
-"""Looks into PostgreSQL behind the repositories' back, and puts people there for calls to belong to."""
+"""Looks into PostgreSQL behind the repositories' back, and puts people there for calls to belong to, and reports on calls."""
 
 from datetime import UTC, date, datetime
 
 import asyncpg
 
+from base.ids import CallId, UserId
+from safety.records import Report, ReportCategory
+from signaling.call.record import Call
+from storage.postgres.safety import PostgresSafety
+from storage.postgres.times import moment
 from tests.contract.calls.call_records import new_id
 
 INSERT_USER = """
@@ -25,3 +30,26 @@ async def add_pair(connection: asyncpg.Connection) -> tuple[str, str]:
 async def count(connection: asyncpg.Connection, table: str) -> int:
     number: int = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  a test's own names
     return number
+
+
+async def report(pool: asyncpg.Pool, call: Call, *, made_at: int) -> str:
+    """Whoever sits on seat a reports the other; the id of the report, which is open."""
+    made = Report(
+        id=new_id(),
+        by_id=UserId(call.a.user_id),
+        other_id=UserId(call.b.user_id),
+        call_id=CallId(call.call_id),
+        category=ReportCategory.OTHER,
+        note="",
+        made_at=made_at,
+    )
+    await PostgresSafety(pool).write([made])
+    return made.id
+
+
+async def resolve(connection: asyncpg.Connection, report_id: str, *, at: int) -> None:
+    await connection.execute(
+        "UPDATE safety.reports SET resolved_at = $2, resolution = 'no_action' WHERE id = $1",
+        report_id,
+        moment(at),
+    )

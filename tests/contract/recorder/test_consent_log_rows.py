@@ -6,18 +6,15 @@ import asyncpg
 import msgspec
 import pytest
 
-from base.ids import CallId, UserId
 from jobs.ports import Refused
-from safety.records import Report, ReportCategory
 from signaling.call import consent
 from signaling.call.record import Call, ConsentEvent, ConsentKind, RefusedRelays
 from signaling.call.states import State
 from storage.postgres.calls import PostgresCallArchive
 from storage.postgres.consent import PostgresConsentAudit, PostgresConsentLogs
-from storage.postgres.safety import PostgresSafety
 from storage.postgres.times import moment
 from tests.contract.calls.call_records import ended, moved, new_id
-from tests.contract.recorder.archive_rows import add_pair, count
+from tests.contract.recorder.archive_rows import add_pair, count, report, resolve
 
 DAY_MS = 86_400_000
 ENDED_AT = 1_700_000_000_000
@@ -41,26 +38,6 @@ def agreed(her: str, him: str, *, at: int = ENDED_AT, entries: int = 2) -> Call:
         event = ConsentEvent(at=at - 1_000 + number, kind=ConsentKind.VIDEO_ASKED, by="b")
         call = consent.with_event(call, event)
     return call
-
-
-async def report(pool: asyncpg.Pool, call: Call) -> str:
-    made = Report(
-        id=new_id(),
-        by_id=UserId(call.a.user_id),
-        other_id=UserId(call.b.user_id),
-        call_id=CallId(call.call_id),
-        category=ReportCategory.OTHER,
-        note="",
-        made_at=ENDED_AT,
-    )
-    await PostgresSafety(pool).write([made])
-    return made.id
-
-
-async def resolve(database: asyncpg.Connection, report_id: str) -> None:
-    await database.execute(
-        "UPDATE safety.reports SET resolved_at = now(), resolution = 'no_action' WHERE id = $1", report_id
-    )
 
 
 @pytest.mark.parametrize(
@@ -199,11 +176,11 @@ async def test_an_open_report_holds_the_log_of_its_call(
     """For as long as it takes; of several reports, until the last is resolved."""
     call = agreed(*await add_pair(database))
     await archive.record([call])
-    reports = [await report(pool, call) for _ in range(2)]
+    reports = [await report(pool, call, made_at=ENDED_AT) for _ in range(2)]
     purged = []
     for report_id in (None, *reports):
         if report_id is not None:
-            await resolve(database, report_id)
+            await resolve(database, report_id, at=ENDED_AT)
         purged.append(await logs.purge_expired(ENDED_AT + 400 * DAY_MS, 100))
 
     assert purged == [0, 0, 1]
@@ -217,7 +194,7 @@ async def test_held_logs_do_not_stand_in_the_way_of_others(
     calls = [agreed(*await add_pair(database), at=ENDED_AT + number) for number in range(6)]
     await archive.record(calls)
     for call in calls[:3]:
-        await report(pool, call)
+        await report(pool, call, made_at=ENDED_AT)
 
     assert [await logs.purge_expired(ENDED_AT + 31 * DAY_MS, 2) for _ in range(3)] == [2, 1, 0]
     assert await database.fetchval("SELECT count(DISTINCT call_id) FROM calls.consent_events") == 3

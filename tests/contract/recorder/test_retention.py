@@ -6,12 +6,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from base.ids import CallId, UserId
 from jobs.ports import Kept
 from minuet.settings import Settings
 from minuet.wiring.retention import kept_for_a_time
-from safety.records import Report, ReportCategory
-from signaling.call.record import Call
 from storage.postgres.accounts import PostgresAccounts
 from storage.postgres.calls import PostgresCallArchive
 from storage.postgres.consent import PostgresConsentLogs
@@ -23,10 +20,9 @@ from storage.postgres.retention import (
     PURGE_REPORTS,
     PostgresRetention,
 )
-from storage.postgres.safety import PostgresSafety
 from storage.postgres.times import moment
 from tests.contract.calls.call_records import ended, new_id
-from tests.contract.recorder.archive_rows import add_pair, add_user, count
+from tests.contract.recorder.archive_rows import add_pair, add_user, count, report, resolve
 
 DAY_MS = 86_400_000
 NOW = 1_700_000_000_000
@@ -41,28 +37,6 @@ def archive(pool: asyncpg.Pool) -> PostgresCallArchive:
 
 def of(pool: asyncpg.Pool, statement: str) -> PostgresRetention:
     return PostgresRetention(pool, statement, kept_ms=KEPT_MS)
-
-
-async def report(pool: asyncpg.Pool, call: Call) -> str:
-    made = Report(
-        id=new_id(),
-        by_id=UserId(call.a.user_id),
-        other_id=UserId(call.b.user_id),
-        call_id=CallId(call.call_id),
-        category=ReportCategory.OTHER,
-        note="",
-        made_at=OLD,
-    )
-    await PostgresSafety(pool).write([made])
-    return made.id
-
-
-async def resolve(database: asyncpg.Connection, report_id: str, at: int) -> None:
-    await database.execute(
-        "UPDATE safety.reports SET resolved_at = $2, resolution = 'no_action' WHERE id = $1",
-        report_id,
-        moment(at),
-    )
 
 
 async def forget_logs(pool: asyncpg.Pool) -> None:
@@ -96,10 +70,10 @@ async def test_an_open_report_holds_its_call_until_it_is_resolved(
     first, second = ended(*pair, at=OLD - 1), ended(*pair, at=OLD)
     await archive.record([first, second])
     await forget_logs(pool)
-    report_id = await report(pool, first)
+    report_id = await report(pool, first, made_at=OLD)
     calls = of(pool, PURGE_CALLS)
     held = [await calls.purge_expired(NOW, 1) for _ in range(2)]
-    await resolve(database, report_id, NOW)
+    await resolve(database, report_id, at=NOW)
 
     assert held == [1, 0]
     assert await calls.purge_expired(NOW, 1) == 1
@@ -169,11 +143,11 @@ async def test_feedback_stays_as_long_as_its_call(
         call.a.user_id,
         moment(OLD),
     )
-    about_it = await report(pool, call)
+    about_it = await report(pool, call, made_at=OLD)
     logs = PostgresConsentLogs(pool, kept_ms=DAY_MS)
     purges = (logs, of(pool, PURGE_CALLS), of(pool, PURGE_FEEDBACK))
     held = [await each.purge_expired(NOW, 10) for each in purges]
-    await resolve(database, about_it, OLD)
+    await resolve(database, about_it, at=OLD)
 
     assert held == [0, 0, 0]
     assert [await each.purge_expired(NOW, 10) for each in purges] == [1, 1, 1]
@@ -184,9 +158,9 @@ async def test_reports_count_from_when_they_were_resolved(
 ) -> None:
     """One that is open stays, however old."""
     call = ended(*await add_pair(database), at=OLD)
-    old, young, still_open = [await report(pool, call) for _ in range(3)]
-    await resolve(database, old, OLD)
-    await resolve(database, young, YOUNG)
+    old, young, still_open = [await report(pool, call, made_at=OLD) for _ in range(3)]
+    await resolve(database, old, at=OLD)
+    await resolve(database, young, at=YOUNG)
     reports = of(pool, PURGE_REPORTS)
 
     assert [await reports.purge_expired(NOW, 10) for _ in range(2)] == [1, 0]
@@ -228,7 +202,7 @@ async def test_the_audit_log_gives_up_what_is_old_and_not_about_an_open_report(
     archive: PostgresCallArchive, pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     """Oldest first, in shares; lines about a report that is gone already go like the others."""
-    report_id = await report(pool, ended(*await add_pair(database), at=OLD))
+    report_id = await report(pool, ended(*await add_pair(database), at=OLD), made_at=OLD)
     await add_line(database, OLD - 2)
     await add_line(database, OLD - 1, new_id())
     held = await add_line(database, OLD - 3, report_id)
@@ -236,7 +210,7 @@ async def test_the_audit_log_gives_up_what_is_old_and_not_about_an_open_report(
     log = of(pool, PURGE_AUDIT_LOG)
     shares = [await log.purge_expired(NOW, 1) for _ in range(3)]
     left = {row["id"] for row in await database.fetch("SELECT id::text FROM safety.audit_log")}
-    await resolve(database, report_id, NOW)
+    await resolve(database, report_id, at=NOW)
 
     assert shares == [1, 1, 0]
     assert left == {held, young}
