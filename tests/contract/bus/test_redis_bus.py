@@ -70,12 +70,6 @@ class Peer:
                 task.cancel()
 
 
-@pytest.fixture
-def redis(each_redis: Redis) -> Redis:
-    """On one server, and on a cluster."""
-    return each_redis
-
-
 async def publish(redis: Redis, node_id: NodeId, payload: bytes) -> None:
     """What another process would put into a node's inbox."""
     command = "SPUBLISH" if isinstance(redis, ClusterRedis) else "PUBLISH"

@@ -21,12 +21,6 @@ KEYS = Keys("test:")
 
 
 @pytest.fixture
-def redis(each_redis: Redis) -> Redis:
-    """On one server, and on a cluster."""
-    return each_redis
-
-
-@pytest.fixture
 def store(redis: Redis) -> RedisCallStore:
     return RedisCallStore(redis, KEYS)
 

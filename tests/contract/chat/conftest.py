@@ -2,19 +2,16 @@
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import asyncpg
 import pytest
-from redis.asyncio import Redis
 
 from base.ids import CallId, ConnectionId, UserId, uuid7
 from chat.model import Draft, Sent, Wish, in_order
 from storage.postgres.chat import PostgresMessages
 from storage.postgres.connections import PostgresConnections
-from storage.postgres.pool import open_pool
-from storage.redis.keys import Keys
 from tests.contract.calls.call_records import new_id, now_ms
 from tests.contract.recorder.archive_rows import add_pair
 
@@ -43,31 +40,6 @@ def wish(one: str, other: str, *, call_id: str | None = None, at: int | None = N
 
 def draft(couple: Couple, by: str, body: str = "hello", client_id: str | None = None) -> Draft:
     return Draft(couple.connection_id, UserId(by), new_id(), client_id or new_id(), body, now_ms())
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
-    pool = await open_pool(database_url, max_size=8)
-    yield pool
-    await pool.close()
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-def redis(each_redis: Redis) -> Redis:
-    """On one server, and on a cluster."""
-    return each_redis
-
-
-@pytest.fixture
-def keys() -> Keys:
-    return Keys("test:")
 
 
 @pytest.fixture

@@ -14,12 +14,6 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-def redis(each_redis: Redis) -> Redis:
-    """On one server, and on a cluster."""
-    return each_redis
-
-
-@pytest.fixture
 def queues(redis: Redis, keys: Keys) -> RedisQueues:
     return RedisQueues(redis, keys)
 

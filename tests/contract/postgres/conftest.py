@@ -1,6 +1,5 @@
-"""A pool on a database of the test's own."""
+"""People and sign-ins in the account store."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,15 +7,7 @@ import pytest
 from accounts.model import NewFamily, User
 from accounts.ports import AccountStore
 from storage.postgres.accounts import PostgresAccounts
-from storage.postgres.pool import open_pool
 from tests.contract.postgres.stored_people import HASH, a_family, a_user
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Any]:
-    opened = await open_pool(database_url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -24,17 +24,6 @@ MakeRegistration = Callable[..., Registration]
 
 
 @pytest.fixture
-def keys() -> Keys:
-    return Keys("test:")
-
-
-@pytest.fixture
-def redis(each_redis: Redis) -> Redis:
-    """On one server, and on a cluster."""
-    return each_redis
-
-
-@pytest.fixture
 def nodes(redis: Redis, keys: Keys) -> RedisNodes:
     return RedisNodes(redis, keys)
 

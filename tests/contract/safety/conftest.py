@@ -1,7 +1,7 @@
 """Both stores, the service over them, and people to block."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
@@ -12,38 +12,12 @@ from base.clock import SystemClock
 from base.ids import IdFactory, UserId
 from safety.metrics import SafetyMetrics
 from safety.service import Safety
-from storage.postgres.pool import open_pool
 from storage.postgres.safety import PostgresSafety
 from storage.redis.keys import Keys
 from storage.redis.safety import RedisPendingRecords, RedisSafetyLog
 from tests.contract.recorder.archive_rows import add_user
 
 AddUser = Callable[[], Awaitable[UserId]]
-
-
-@pytest.fixture
-def keys() -> Keys:
-    return Keys("test:")
-
-
-@pytest.fixture
-def redis(each_redis: Redis) -> Redis:
-    """On one server, and on a cluster."""
-    return each_redis
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
-    pool = await open_pool(database_url, max_size=4)
-    yield pool
-    await pool.close()
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture
