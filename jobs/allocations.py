@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from base.errors import Unavailable
 from base.ids import CallId
 from jobs.metrics import AllocationMetrics
+from jobs.persistence import Retries, persist
 from jobs.ports import TurnAdmin, TurnUnavailable, TurnVisits, Visit
 
 log = structlog.get_logger(__name__)
@@ -60,23 +60,12 @@ class AllocationEnder:
 
     async def run(self) -> None:
         """Visits what is due, again and again; outages are waited out and never end it."""
-        failures = 0
-        while True:
-            pause_s = self._pace.idle_s
-            try:
-                if await self.visit_due() == self._pace.batch:
-                    pause_s = 0.0
-                failures = 0
-            except Unavailable as error:
-                failures += 1
-                pause_s = min(self._pace.last_retry_s, self._pace.idle_s * 2.0 ** min(failures, 20))
-                log.warning("allocations.wait", error=str(error), retry_s=pause_s)
-            except Exception:
-                # The boundary of the task: one bug must not leave all allocations for ever.
-                failures += 1
-                pause_s = self._pace.first_retry_s
-                log.exception("allocations.failed")
-            await asyncio.sleep(pause_s)
+        retries = Retries(self._pace.first_retry_s, self._pace.last_retry_s)
+        await persist("allocations", self._visit_some, retries, self._jitter)
+
+    async def _visit_some(self) -> float:
+        # A full share: there may be more.
+        return 0.0 if await self.visit_due() == self._pace.batch else self._pace.idle_s
 
     async def visit_due(self) -> int:
         """Makes one share of what is due; answers how many visits were taken. Raises: Unavailable."""

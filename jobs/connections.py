@@ -3,14 +3,13 @@
 Also tells what a writer did not live to tell: it looks every second for connections whose time to be told has passed.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
-from base.errors import Unavailable
 from base.ids import CallId, ConnectionId
+from base.rounds import keep_on
 from chat.ports import Blocks
 from signaling.call.record import Call
 from signaling.courier import ConnectionTeller
@@ -39,13 +38,8 @@ class MadeConnections:
 
     async def run(self) -> None:
         """Tells what was left untold, until cancelled."""
-        while True:
-            try:
-                if told := await self._teller.tell_due(self._now_ms()):
-                    log.info("connections told late", count=told)
-            except Unavailable:
-                log.debug("connections wait to be told")
-            except Exception:
-                # The boundary of the task.
-                log.exception("connections could not be told")
-            await asyncio.sleep(EVERY_S)
+        await keep_on(EVERY_S, self._tell_due, "connections could not be told")
+
+    async def _tell_due(self) -> None:
+        if told := await self._teller.tell_due(self._now_ms()):
+            log.info("connections told late", count=told)

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from base.clock import Clock
-from base.errors import Unavailable
+from base.rounds import attempt
 from jobs.metrics import PurgeMetrics
 from jobs.ports import Expired, Kept
 
@@ -43,16 +43,15 @@ class Purge:
 
     async def _purge(self, what: Kept, store: Expired, now_ms: int) -> int:
         total = 0
-        try:
+
+        async def share_by_share() -> None:
+            nonlocal total
             while purged := await self._share(what, store, now_ms):
                 total += purged
-        except Unavailable:
+
+        # What cannot be purged must not keep the others.
+        if not await attempt(share_by_share, "purge failed", what=what):
             self._metrics.failures.labels(what).inc()
-            logger.debug("purge waits for the database", what=what)
-        except Exception:
-            # The boundary of the task: what cannot be purged must not end the others, nor this for ever.
-            self._metrics.failures.labels(what).inc()
-            logger.exception("purge failed", what=what)
         if total:
             logger.info("purged", what=what, count=total)
         return total

@@ -8,9 +8,8 @@ A call that history refuses, or whose record cannot be read, must not hold up th
 list, and is tried again every few minutes and after each restart.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -18,6 +17,7 @@ from base.clock import Clock
 from base.errors import Unavailable
 from base.ids import CallId
 from jobs.metrics import RecorderMetrics
+from jobs.persistence import Retries, persist
 from jobs.ports import CallArchive, EndedCalls, Loaded, RecordedConnections, Refused, Waiting, WaitingCall
 from signaling.ports import StoredCall
 
@@ -32,16 +32,8 @@ class Pace:
     """Calls in one transaction."""
     idle_s: float = 0.5
     """Between looks at an empty list."""
-    first_retry_s: float = 0.5
-    last_retry_s: float = 10.0
-    """Retries wait twice as long each time, from the first bound to the last, less up to half at random."""
+    retries: Retries = field(default_factory=Retries)
     set_aside_s: float = 300.0
-
-    def retry_s(self, failures: int, jitter: float) -> float:
-        """How long to wait after this many failures in a row; `jitter` is from 0 to 1."""
-        longest = min(self.last_retry_s, self.first_retry_s * 2.0 ** min(failures - 1, 20))
-        # Jittered: several recorders must not come back all at once.
-        return longest * (1 - jitter / 2)
 
 
 class Recorder:
@@ -70,31 +62,15 @@ class Recorder:
 
     async def run(self) -> None:
         """Records what waits, again and again; outages are waited out and never end it."""
-        failures = 0
-        this = asyncio.current_task()
-        while True:
-            try:
-                # Nothing came off the list: empty, or only calls that others took or changed. Not at once again.
-                pause_s = 0.0 if await self.record_waiting() else self._pace.idle_s
-            except Unavailable as error:
-                failures += 1
-                pause_s = self._pace.retry_s(failures, self._jitter())
-                log.warning("recorder.waits", error=str(error), failures=failures, retry_s=round(pause_s, 2))
-            except Exception:
-                # The boundary of the task: one bug must not stop history for ever.
-                failures += 1
-                pause_s = self._pace.retry_s(failures, self._jitter())
-                self._metrics.failures.labels("internal").inc()
-                log.exception("recorder.failed", failures=failures, retry_s=round(pause_s, 2))
-            else:
-                if failures:
-                    log.info("recorder.goes_on", failures=failures)
-                failures = 0
-            if this is not None and this.cancelling():
-                # Swallowed on the way: before Python 3.12 `asyncio.wait_for` can do that, and the Redis client sends
-                # with it. The task would go on for ever, and so would whoever waits for its end.
-                raise asyncio.CancelledError
-            await asyncio.sleep(pause_s)
+        await persist("recorder", self._record_some, self._pace.retries, self._jitter, self._failed)
+
+    async def _record_some(self) -> float:
+        # Nothing came off the list: empty, or only calls that others took or changed. Not at once again.
+        return 0.0 if await self.record_waiting() else self._pace.idle_s
+
+    async def _failed(self, error: Exception) -> None:
+        if not isinstance(error, Unavailable):
+            self._metrics.failures.labels("internal").inc()
 
     async def record_waiting(self) -> int:
         """Records one share of what waits; answers how many calls came off the list.

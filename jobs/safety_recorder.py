@@ -5,14 +5,14 @@ written, and writing it again changes nothing: a recorder may die at any moment,
 and report is kept exactly once.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from base.errors import Unavailable
+from jobs.persistence import Retries, persist
 from safety.metrics import SafetyRecorderMetrics
 from safety.ports import PendingEntry, PendingRecords, SafetyArchive, Written
 from safety.records import Block, SafetyRecord
@@ -27,9 +27,7 @@ class SafetyPace:
     batch: int = 100
     wait_ms: int = 1_000
     """For the first entry; below the client's timeout for an answer."""
-    first_retry_s: float = 0.5
-    last_retry_s: float = 10.0
-    """Retries wait twice as long each time, from the first bound to the last, less up to half at random."""
+    retries: Retries = field(default_factory=Retries)
 
 
 class SafetyRecorder:
@@ -53,37 +51,22 @@ class SafetyRecorder:
         self._pace = pace or SafetyPace()
         self._taken: list[PendingEntry] = []
         """Ours, and not removed yet: kept over failures, since they come again to others only after a while."""
+        self._is_tidy = False
 
     async def run(self) -> None:
         """Writes what waits, again and again; outages are waited out and never end it."""
-        failures = 0
-        tidied = False
-        while True:
-            try:
-                await self.record_some()
-                if not tidied:
-                    # Once: it is the restarts that leave names behind.
-                    await self._pending.tidy()
-                    tidied = True
-            except Unavailable as error:
-                pause_s = self._retry_s(failures)
-                failures += 1
-                log.warning(
-                    "safety_recorder.waits", error=str(error), failures=failures, retry_s=round(pause_s, 2)
-                )
-                await self._show()
-            except Exception:
-                # The boundary of the task: one bug must not stop the others' blocks and reports for ever.
-                pause_s = self._retry_s(failures)
-                failures += 1
-                log.exception("safety_recorder.failed", retry_s=round(pause_s, 2))
-                await self._show()
-            else:
-                if failures:
-                    log.info("safety_recorder.goes_on", failures=failures)
-                failures = 0
-                continue
-            await asyncio.sleep(pause_s)
+        await persist("safety_recorder", self._go_on, self._pace.retries, self._jitter, self._failed)
+
+    async def _go_on(self) -> float:
+        await self.record_some()
+        if not self._is_tidy:
+            # Once: it is the restarts that leave names behind.
+            await self._pending.tidy()
+            self._is_tidy = True
+        return 0.0  # it waits for the first entry itself
+
+    async def _failed(self, _error: Exception) -> None:
+        await self._show()
 
     async def record_some(self) -> int:
         """Writes one share of what waits, waiting for the first; answers how many entries were removed.
@@ -134,8 +117,3 @@ class SafetyRecorder:
             log.error("safety_recorder.refused", entry_id=entry_id, reason=reason)
             await self._pending.refuse(entry_id, reason)
             self._metrics.refused.inc()
-
-    def _retry_s(self, failures: int) -> float:
-        longest = min(self._pace.last_retry_s, self._pace.first_retry_s * 2.0 ** min(failures, 20))
-        # Jittered: several recorders must not come back all at once.
-        return longest * (1 - self._jitter() / 2)

@@ -5,7 +5,7 @@ acknowledged. Decides only how often it looks; what is overdue is the store's to
 """
 
 import asyncio
-from collections.abc import Awaitable
+from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ import structlog
 
 from base.errors import MinuetError, Unavailable
 from base.ids import CallId
+from base.rounds import attempt
 
 logger = structlog.get_logger(__name__)
 
@@ -60,17 +61,9 @@ class Sweep:
         for number in count():
             await asyncio.sleep(EVERY_S)
             # Each by itself: a call that cannot be swept must not keep nodes from hearing of the others.
-            await self._try(self.sweep_once())
+            await attempt(self.sweep_once, "calls could not be swept")
             if number % TELLS_EVERY == 0:
-                await self._try(self._changes.sweep(AT_ONCE))
-
-    async def _try(self, work: Awaitable[int]) -> None:
-        try:
-            await work
-        except Unavailable:
-            logger.debug("sweep waits for the store")
-        except Exception:
-            logger.exception("sweep failed")
+                await attempt(partial(self._changes.sweep, AT_ONCE), "changes could not be told again")
 
     async def sweep_once(self) -> int:
         """Fires the timers of overdue calls; returns of how many. Raises: Unavailable."""

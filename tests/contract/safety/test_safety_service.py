@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from base.errors import ErrorCode, Unavailable
 from base.ids import CallId, UserId, is_uuid
+from jobs.persistence import Retries
 from jobs.safety_recorder import SafetyPace, SafetyRecorder
 from safety.metrics import SafetyMetrics, SafetyRecorderMetrics
 from safety.records import ReportCategory
@@ -21,7 +22,7 @@ from storage.redis.keys import Keys
 from storage.redis.safety import RedisPendingRecords, RedisSafetyLog
 
 AddUser = Callable[[], Awaitable[UserId]]
-PACE = SafetyPace(wait_ms=50, first_retry_s=0.02, last_retry_s=0.1)
+PACE = SafetyPace(wait_ms=50, retries=Retries(0.02, 0.1))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from base.clock import SystemClock
 from base.ids import CallId
 from jobs.metrics import RecorderMetrics
+from jobs.persistence import Retries
 from jobs.ports import CallArchive, Recorded
 from jobs.recorder import Pace, Recorder
 from minuet.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -56,7 +57,7 @@ async def recording(
 ) -> AsyncIterator[None]:
     """A recorder as a task of this process."""
     metrics = RecorderMetrics(registry or CollectorRegistry())
-    pace = Pace(batch=10, idle_s=0.02, first_retry_s=0.05, last_retry_s=0.2)
+    pace = Pace(batch=10, idle_s=0.02, retries=Retries(0.05, 0.2))
     recorder = Recorder(office.waiting, archive, metrics, SystemClock(), random.random, pace=pace)
     task = asyncio.create_task(recorder.run())
     try:

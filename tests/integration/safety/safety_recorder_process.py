@@ -9,6 +9,7 @@ import sys
 import structlog
 from prometheus_client import CollectorRegistry
 
+from jobs.persistence import Retries
 from jobs.safety_recorder import SafetyPace, SafetyRecorder
 from safety.metrics import SafetyRecorderMetrics
 from storage.postgres.pool import open_pool
@@ -27,7 +28,7 @@ async def main(redis_url: str, database_url: str, name: str) -> None:
         SafetyRecorderMetrics(CollectorRegistry()),
         name,
         lambda: 0.5,
-        pace=SafetyPace(batch=7, wait_ms=100, first_retry_s=0.05, last_retry_s=0.2),
+        pace=SafetyPace(batch=7, wait_ms=100, retries=Retries(0.05, 0.2)),
     )
     print("up", flush=True)
     await recorder.run()

@@ -12,6 +12,7 @@ from base.clock import ManualClock
 from base.errors import Unavailable
 from base.ids import CallId, ConnectionId
 from jobs.metrics import RecorderMetrics
+from jobs.persistence import Retries
 from jobs.ports import Waiting
 from jobs.recorder import Pace, Recorder
 from signaling.call.record import Call
@@ -19,7 +20,7 @@ from signaling.call.states import State
 from tests.contract.calls.call_records import ended, moved, new_id
 from tests.unit.recorder.memory_stores import MemoryArchive, MemoryEndedCalls
 
-PACE = Pace(batch=4, idle_s=0.001, first_retry_s=0.01, last_retry_s=0.04, set_aside_s=300)
+PACE = Pace(batch=4, idle_s=0.001, retries=Retries(0.01, 0.04), set_aside_s=300)
 
 
 class Office:
@@ -268,15 +269,6 @@ async def test_a_cancellation_that_a_store_swallowed_still_ends_the_task(office:
 
     assert done == {task}
     assert task.cancelled()
-
-
-def test_retries_wait_twice_as_long_each_time_up_to_a_bound() -> None:
-    """At one end of the jitter; at the other end half of that."""
-    pace = Pace(first_retry_s=0.5, last_retry_s=10)
-    failures = [1, 2, 3, 4, 5, 6, 1_000_000]
-
-    assert [pace.retry_s(n, 0.0) for n in failures] == [0.5, 1, 2, 4, 8, 10, 10]
-    assert [pace.retry_s(n, 1.0) for n in failures] == [0.25, 0.5, 1, 2, 4, 5, 5]
 
 
 async def test_the_task_waits_between_tries_and_goes_on_when_history_is_back(office: Office) -> None:
