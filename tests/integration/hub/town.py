@@ -172,6 +172,19 @@ class Town:
         )
         self.call_id = CallId("")
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Both nodes serve until the block ends; then their connections are closed."""
+        serving = [asyncio.create_task(node.calls.run()) for node in (self.hers, self.his)]
+        try:
+            await asyncio.sleep(0)
+            yield
+        finally:
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+            await self.redis.aclose()
+
     async def deliver(self, *kinds: type[NodeFrame]) -> None:
         """Lets arrive what is on its way, of these kinds or all; more may follow from it."""
         held: deque[tuple[NodeId, NodeFrame]] = deque()
@@ -259,15 +272,8 @@ def seat_at(node_id: NodeId, user_id: str, gender: Gender) -> MatchedSeat:
 async def opened_town(redis_url: str, policy: IntentPolicy, *, talking: bool = True) -> AsyncIterator[Town]:
     """Both nodes run, and their two are in a call: they talk by voice, or are about to connect."""
     town = Town(redis_url)
-    serving = [asyncio.create_task(node.calls.run()) for node in (town.hers, town.his)]
-    try:
-        await asyncio.sleep(0)
+    async with town.running():
         await town.connecting_call(policy)
         if talking:
             await town.go_live()
         yield town
-    finally:
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
-        await town.redis.aclose()
