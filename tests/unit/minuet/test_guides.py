@@ -99,6 +99,8 @@ def test_what_operations_names_is_there(word: str) -> None:
     # Paths of routes, flags with their values and keys of tables are put together from parts.
     is_made_of_parts = word.startswith(("/", "GET ", "--", "rate_limits."))
     parts = [part for part in re.split(r"[/\s.*]+", word) if part] if is_made_of_parts else [word]
+    if word.endswith(".waits"):
+        parts = [f'"{word.removesuffix(".waits")}"', "{job}.waits"]
 
     assert all(part in sources() for part in parts) or (ROOT / word).exists()
 
