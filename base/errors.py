@@ -193,7 +193,8 @@ class CloseCode(IntEnum):
 CLOSE_MEANINGS: dict[CloseCode, str] = {
     CloseCode.NORMAL: "The client ended its session.",
     CloseCode.INTERNAL: "The server failed.",
-    CloseCode.DRAIN: "The node is shutting down; reconnect after the delay in `session.drain`.",
+    CloseCode.DRAIN: "The node is shutting down: reconnect after the delay in `session.drain`. Or the session has "
+    "gone on on another socket.",
     CloseCode.NO_PONG: "The client did not answer a ping in time.",
     CloseCode.TOO_SLOW: "The client read too slowly.",
     CloseCode.NO_START: "No `session.start` or `session.resume` came in time.",

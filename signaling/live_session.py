@@ -110,10 +110,8 @@ class LiveSession(Outlet):
     # Its socket.
 
     def attach(self, connection: Connection, head_start_ms: int = 0) -> None:
-        """Makes `connection` the session's socket; an older one is superseded."""
-        old, self._connection = self._connection, None
-        if old is not None:
-            cut_off(old, CloseCode.SUPERSEDED, "superseded")
+        """Makes `connection` the session's socket; a client that listens to an older one has to come back."""
+        self._resumed_elsewhere()
         self._connection = connection
         self._detached_at = None
         self._paused_at = None
@@ -151,11 +149,8 @@ class LiveSession(Outlet):
 
     def freeze(self) -> None:
         """Takes the socket away without a word to anybody: the session is about to go to another node."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # May be one that the client still listens to, if it comes from both sides at once: hence no 4501.
-            cut_off(connection, CloseCode.DRAIN, "resumed elsewhere")
-            self._shell.metrics.closed(CloseCode.DRAIN)
+        if self._connection is not None:
+            self._resumed_elsewhere()
             self._detached_at = self._shell.clock.monotonic_ms()
 
     def depart(self) -> None:
@@ -277,6 +272,13 @@ class LiveSession(Outlet):
         return None
 
     # How it goes on inside.
+
+    def _resumed_elsewhere(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # May be one that the client still listens to, if it comes from both sides at once: hence no 4501.
+            cut_off(connection, CloseCode.DRAIN, "resumed elsewhere")
+            self._shell.metrics.closed(CloseCode.DRAIN)
 
     def _wait_with(self, payload: bytes, binary: bool) -> None:
         """The node does not know whether this session is still its own."""

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from accounts.model import Identity, Role
 from base.clock import ManualClock
 from base.errors import CloseCode, ErrorCode, MinuetError
-from base.ids import DeviceId, SessionId
+from base.ids import CallId, DeviceId, SessionId
 from base.policy import Gender
 from signaling.connection import Connection, ConnectionSettings
 from signaling.frames import CLOSE, TEXT
@@ -21,7 +21,7 @@ from signaling.protocol.codec import JSON, Request
 from signaling.protocol.messages.session import Ping, SessionExpiring
 from signaling.session.limits import SessionLimits
 from signaling.session.session import Session
-from signaling.session_shell import DETACHED_MS, SessionShell
+from signaling.session_shell import SessionShell
 from signaling.standstill import Standstill
 
 CALL = "01890000-0000-7000-8000-000000000000"
@@ -301,7 +301,10 @@ async def test_silence_is_pinged_then_given_up() -> None:
 
 
 async def test_late_events_of_an_older_socket_do_nothing() -> None:
-    """The session has another socket by now; the old one's end is none of its business."""
+    """The session has another socket by now; the old one's end is none of its business.
+
+    It is told to come back, not that it was superseded: the later attempt may be the one that nobody listens to any more.
+    """
     scene = Scene()
     old = scene.connection
     wire, _ = scene.connect()
@@ -310,7 +313,7 @@ async def test_late_events_of_an_older_socket_do_nothing() -> None:
     scene.live.push(SessionExpiring(token_expires_at=1))
 
     assert scene.live.is_attached
-    assert scene.wire.close_code() == CloseCode.SUPERSEDED
+    assert scene.wire.close_code() == CloseCode.DRAIN
     assert [message["type"] for message in wire.messages()] == ["session.expiring"]
 
 
@@ -324,12 +327,17 @@ async def test_only_a_clean_goodbye_ends_the_session(clean: bool, told: str) -> 
     assert scene.services.told == [told]
 
 
-async def test_a_detached_session_lives_for_a_minute() -> None:
-    """Then it has expired; in a call it has two."""
+@pytest.mark.parametrize(("call_id", "lives_s"), [(None, 60), (CallId(CALL), 120)])
+async def test_a_detached_session_lives_for_a_minute_and_in_a_call_for_two(
+    call_id: CallId | None, lives_s: int
+) -> None:
+    """Then it has expired."""
     scene = Scene()
+    if call_id is not None:
+        scene.live.enter_call(call_id)
     scene.live.connection_closed(1006, False)
 
-    scene.clock.advance(DETACHED_MS / 1000 - 1)
+    scene.clock.advance(lives_s - 1)
     assert scene.tick() is not None
     scene.clock.advance(2)
     assert scene.tick() is None
