@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.integration.edge import ways
-from tests.integration.edge.edge_server import Edge, running_edge
+from tests.integration.edge.edge_server import CLOSE_TIMEOUT_S, Edge, running_edge
 
 
 def pytest_asyncio_loop_factories(
@@ -36,6 +36,13 @@ def way_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 async def edge(way_in: str) -> AsyncIterator[Edge]:
     """A server whose listeners echo and write down what they are told."""
     async with running_edge() as running:
+        yield running
+
+
+@pytest.fixture
+async def hasty_edge(way_in: str) -> AsyncIterator[Edge]:
+    """The same, and who does not answer its close is cut off soon."""
+    async with running_edge(close_timeout_s=CLOSE_TIMEOUT_S) as running:
         yield running
 
 

@@ -19,6 +19,9 @@ from tests.integration.edge import ways
 
 ORIGIN = "https://app.example"
 PATIENCE_S = 15.0
+CLOSE_TIMEOUT_S = 0.3
+"""For who gives no answer to a close. Who does is waited for, however slow the machine: no test that is about something
+else may end by this bound."""
 
 
 class Recorder:
@@ -93,7 +96,7 @@ async def running_edge(
     admission: Admission | None = None,
     tls: ssl.SSLContext | None = None,
     prepare: Callable[[web.Application], None] | None = None,
-    close_timeout_s: float = 0.3,
+    close_timeout_s: float = 2 * PATIENCE_S,
     **runner_options: Any,
 ) -> AsyncIterator[Edge]:
     """Serve the edge on a free port of this machine, by the way in `ways` names; by aiohttp's where its app is prepared."""

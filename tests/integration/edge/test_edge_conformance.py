@@ -166,7 +166,7 @@ async def test_a_message_over_the_limit_closes_with_1009(edge: Edge, binary: boo
 
 async def test_the_limit_is_4_kb_until_the_session_raises_it() -> None:
     """What an unauthenticated client may make us hold is small."""
-    settings = UpgradeSettings(connection=ConnectionSettings(close_timeout_s=0.3))
+    settings = UpgradeSettings(connection=ConnectionSettings())
     async with running_edge(settings=settings) as edge:
         async with dial(edge) as client:
             await client.send("x" * 4096)

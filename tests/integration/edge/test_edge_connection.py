@@ -9,10 +9,16 @@ import pytest
 from signaling.connection import MAX_LATE_FRAMES
 from signaling.frames import encode_binary, encode_text
 from signaling.handshake import MSGPACK
-from tests.integration.edge.edge_server import Edge, RawClient, Recorder, handshake, running_edge
+from tests.fixtures.waiting import until
+from tests.integration.edge.edge_server import (
+    CLOSE_TIMEOUT_S,
+    Edge,
+    RawClient,
+    Recorder,
+    handshake,
+    running_edge,
+)
 from tests.unit.signaling.frames.client_frames import BINARY, CLOSE, PING, TEXT, close_payload, frame
-
-CLOSE_TIMEOUT_S = 0.3  # the setting of `running_edge`
 
 
 class Troublesome(Recorder):
@@ -113,7 +119,7 @@ async def test_a_client_that_does_not_answer_our_close_is_cut_off(
     """After the bound, not before; the listener hears our code, and that it was not clean."""
     server, trusting = tls_contexts if over_tls else (None, None)
     loop = asyncio.get_running_loop()
-    async with running_edge(tls=server) as edge:
+    async with running_edge(tls=server, close_timeout_s=CLOSE_TIMEOUT_S) as edge:
         client = await RawClient.connect(edge, trusting)
         listener = await edge.listener()
         began = loop.time()
@@ -125,11 +131,11 @@ async def test_a_client_that_does_not_answer_our_close_is_cut_off(
         await client.hang_up()
 
 
-async def test_a_client_that_never_reads_is_cut_off_too(edge: Edge) -> None:
+async def test_a_client_that_never_reads_is_cut_off_too(hasty_edge: Edge) -> None:
     """With a full buffer the close frame cannot even leave; memory is given back within the bound."""
-    client = await RawClient.connect(edge)
+    client = await RawClient.connect(hasty_edge)
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    listener = await edge.listener()
+    listener = await hasty_edge.listener()
     connection = listener.connection
     while connection.unsent_bytes < 256 * 1024:
         connection.send(b"x" * 60_000)
@@ -141,11 +147,11 @@ async def test_a_client_that_never_reads_is_cut_off_too(edge: Edge) -> None:
     await client.hang_up()
 
 
-async def test_a_client_that_closes_without_reading_is_let_go_of(edge: Edge) -> None:
+async def test_a_client_that_closes_without_reading_is_let_go_of(hasty_edge: Edge) -> None:
     """Its close is told at once; the socket with what is unsent goes within the bound."""
-    client = await RawClient.connect(edge)
+    client = await RawClient.connect(hasty_edge)
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    listener = await edge.listener()
+    listener = await hasty_edge.listener()
     connection = listener.connection
     while connection.unsent_bytes < 256 * 1024:
         connection.send(b"x" * 60_000)
@@ -153,16 +159,15 @@ async def test_a_client_that_closes_without_reading_is_let_go_of(edge: Edge) -> 
     client.send(frame(CLOSE, close_payload(1001)))
 
     assert await listener.end() == (1001, True)
-    await asyncio.sleep(CLOSE_TIMEOUT_S + 0.1)
-    assert connection.unsent_bytes == 0
+    await until(lambda: connection.unsent_bytes == 0)
     await client.hang_up()
 
 
-async def test_a_client_that_ends_its_side_without_reading_is_let_go_of(edge: Edge) -> None:
+async def test_a_client_that_ends_its_side_without_reading_is_let_go_of(hasty_edge: Edge) -> None:
     """Half-closed and deaf, it would keep what is unsent in our memory for as long as it likes."""
-    client = await RawClient.connect(edge)
+    client = await RawClient.connect(hasty_edge)
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    listener = await edge.listener()
+    listener = await hasty_edge.listener()
     connection = listener.connection
     while connection.unsent_bytes < 256 * 1024:
         connection.send(b"x" * 60_000)
@@ -171,8 +176,7 @@ async def test_a_client_that_ends_its_side_without_reading_is_let_go_of(edge: Ed
 
     assert await listener.end() == (1006, False)
     assert not connection.is_open
-    await asyncio.sleep(CLOSE_TIMEOUT_S + 0.1)
-    assert connection.unsent_bytes == 0
+    await until(lambda: connection.unsent_bytes == 0)
     await client.hang_up()
 
 
@@ -306,9 +310,10 @@ async def test_a_slow_reader_pauses_only_itself(edge: Edge) -> None:
     slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
     for _ in range(sent + 1):
         assert await slow.frame() == (0x81, b"x" * 16_000)
+    # What has arrived there may not yet be known to have left here.
+    await until(lambda: connection.unsent_bytes == 0)
     assert listener.writing == ["paused", "resumed"]
     assert not connection.writing_is_paused
-    assert connection.unsent_bytes == 0
     assert connection.is_open
     for client in (slow, neighbour):
         await client.hang_up()
@@ -322,7 +327,7 @@ async def test_a_listener_may_close_when_writing_pauses() -> None:
             super().writing_paused()
             self.connection.close(4003, "too slow")
 
-    async with running_edge(Impatient) as edge:
+    async with running_edge(Impatient, close_timeout_s=CLOSE_TIMEOUT_S) as edge:
         client = await RawClient.connect(edge)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         listener = await edge.listener()

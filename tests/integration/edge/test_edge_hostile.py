@@ -74,15 +74,15 @@ async def test_a_hostile_client_gets_its_close_code(
     assert await neighbour.frame() == (0x81, b"still here")
 
 
-async def test_what_follows_a_breach_is_thrown_away(edge: Edge) -> None:
+async def test_what_follows_a_breach_is_thrown_away(hasty_edge: Edge) -> None:
     """A client that goes on sending after its breach is read no more, and cut off in time."""
-    client = await RawClient.connect(edge)
+    client = await RawClient.connect(hasty_edge)
     client.send(frame(TEXT, b"\xff") + frame(TEXT, b"late"))
     assert (await client.close_frame())[0] == 1007
 
     with pytest.raises(ConnectionError):
         await client.send_until_reset(frame(TEXT, b"later" * 1000))
-    assert (await edge.listener()).messages == []
+    assert (await hasty_edge.listener()).messages == []
 
 
 @pytest.mark.parametrize(

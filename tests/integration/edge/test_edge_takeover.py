@@ -5,6 +5,7 @@ import gc
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 from signaling import connection, frames
 from signaling.connection import Connection
 from signaling.upgrade import ConnectionInfo
+from tests.fixtures.waiting import until
 from tests.integration.edge.edge_server import (
     Edge,
     RawClient,
@@ -44,10 +46,9 @@ def live_objects() -> list[str]:
 
 async def settled(expected: Callable[[], bool]) -> bool:
     """Whether this becomes true soon."""
-    for _ in range(300):
-        if expected():
-            return True
-        await asyncio.sleep(0.01)
+    with suppress(TimeoutError):
+        await until(expected)
+        return True
     return False
 
 
