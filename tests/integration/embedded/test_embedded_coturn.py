@@ -16,6 +16,7 @@ from minuet.turn import ice_servers, relay_ranges, with_ip_privacy
 from tests.fixtures.tools import find_tool
 from tests.fixtures.turn import client_with
 from tests.fixtures.turn_client import TurnRefused
+from tests.fixtures.waiting import until
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
 ROOT = os.geteuid() == 0
@@ -97,7 +98,7 @@ async def main():
     server = EmbeddedCoturn(pathlib.Path(sys.argv[1]))
     await server.start()
     print(server.pid, flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 asyncio.run(main())
 """
 
@@ -112,9 +113,7 @@ async def test_it_dies_with_a_program_that_is_killed(tmp_path: Path) -> None:
     there = name_of(pid)
     program.kill()
     await program.wait()
-    async with asyncio.timeout(10):
-        while name_of(pid):
-            await asyncio.sleep(0.02)
+    await until(lambda: not name_of(pid), 60)
 
     assert there
 

@@ -14,14 +14,17 @@ import pytest
 from minuet.embedded import EmbeddedPostgres, ServerNotFound, StateFolderUnusable
 from minuet.embedded.postgres import DISTRIBUTION, find_postgres
 from minuet.embedded.processes import children_of, name_of
+from tests.fixtures.waiting import until
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
 
+# On a machine that has much else to do.
+PATIENCE_S = 60.0
 ROOT = os.geteuid() == 0
 
 
 async def query(url: str, statement: str) -> object:
-    connection = await asyncpg.connect(url, timeout=5)
+    connection = await asyncpg.connect(url, timeout=PATIENCE_S)
     try:
         return await connection.fetchval(statement)
     finally:
@@ -54,7 +57,7 @@ async def test_data_is_kept_and_the_second_start_is_fast(tmp_path: Path) -> None
 
         assert answer == 42
         assert (tmp_path / "postgres" / "PG_VERSION").stat().st_ino == made
-        assert took < 5
+        assert took < 20
 
 
 async def test_what_was_committed_survives_a_kill(tmp_path: Path) -> None:
@@ -118,27 +121,41 @@ async def test_a_paused_server_with_a_client_still_stops(tmp_path: Path) -> None
     assert server.pid is not None
     server.pause()
     family = children_of(server.pid)
-    await asyncio.wait_for(server.stop(), 8)
+    await asyncio.wait_for(server.stop(), PATIENCE_S)
     connection.terminate()
 
     assert not server.running
-    assert not any(name_of(pid) for pid in family)
+    await until(lambda: not any(map(name_of, family)), PATIENCE_S)
 
 
 async def test_a_start_cut_short_leaves_nothing_and_the_next_one_works(tmp_path: Path) -> None:
     """Ctrl-C in the middle of initdb: a half-made folder must never be taken for a whole one."""
     before = set(children_of(os.getpid()))
-    start = asyncio.create_task(EmbeddedPostgres(tmp_path).start())
-    while not list((tmp_path / "postgres.new").glob("base")):
-        await asyncio.sleep(0.005)
-    start.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await start
+    folder = await half_made(tmp_path)
 
-    assert set(children_of(os.getpid())) == before
-    assert not (tmp_path / "postgres").exists()
-    async with EmbeddedPostgres(tmp_path) as server:
+    # Others' children may have gone meanwhile.
+    assert set(children_of(os.getpid())) <= before
+    assert not (folder / "postgres").exists()
+    async with EmbeddedPostgres(folder) as server:
         assert await query(server.url, "SELECT 1") == 1
+
+
+async def half_made(tmp_path: Path) -> Path:
+    """A folder in which a start was cut short in initdb. Where that was over before we looked, another one."""
+    for number in range(10):
+        folder = tmp_path / str(number)
+        server = EmbeddedPostgres(folder)
+        start = asyncio.create_task(server.start())
+        while not start.done() and not list((folder / "postgres.new").glob("base")):
+            await asyncio.sleep(0.005)
+        start.cancel()
+        try:
+            await start
+        except asyncio.CancelledError:
+            if not (folder / "postgres").exists():
+                return folder
+        await server.stop()
+    raise AssertionError("no start was ever seen in the middle")
 
 
 async def test_data_of_another_version_is_refused_with_the_way_out(tmp_path: Path) -> None:

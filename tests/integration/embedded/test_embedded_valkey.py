@@ -71,12 +71,12 @@ async def test_a_paused_server_keeps_connections_and_answers_nobody(tmp_path: Pa
     """The stand-in for a server that hangs."""
     async with (
         EmbeddedValkey(tmp_path, durable=False) as server,
-        redis.asyncio.Redis.from_url(server.url, socket_timeout=0.3, retry=NO_RETRY) as client,
+        redis.asyncio.Redis.from_url(server.url, retry=NO_RETRY) as client,
     ):
         await client.ping()
         server.pause()
-        with pytest.raises(redis.exceptions.TimeoutError):
-            await client.ping()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.ping(), 0.3)
         server.resume()
 
         assert await client.ping()
@@ -87,7 +87,7 @@ async def test_a_paused_server_still_stops(tmp_path: Path) -> None:
     server = EmbeddedValkey(tmp_path, durable=False)
     await server.start()
     server.pause()
-    await asyncio.wait_for(server.stop(), 4)
+    await asyncio.wait_for(server.stop(), 60)
 
     assert not server.running
 
@@ -154,7 +154,8 @@ async def test_a_taken_port_is_an_error_with_the_log_and_leaves_nothing(tmp_path
         with pytest.raises(ServerFailed, match="Address already in use"):
             await EmbeddedValkey(tmp_path, port=taken.getsockname()[1]).start()
 
-    assert set(children_of(os.getpid())) == before
+    # Others' children may have gone meanwhile.
+    assert set(children_of(os.getpid())) <= before
     async with EmbeddedValkey(tmp_path) as server:
         assert server.running
 
@@ -166,7 +167,7 @@ async def test_a_server_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         assert server.pid is not None
         os.kill(server.pid, signal.SIGTERM)
-        failure = await asyncio.wait_for(watch, 5)
+        failure = await asyncio.wait_for(watch, 60)
 
         assert "ended with code 0" in str(failure)
         assert "SIGTERM" in failure.tail

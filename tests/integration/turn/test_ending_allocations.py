@@ -91,9 +91,10 @@ async def test_an_allocation_outlives_its_credential_but_not_the_visit(
 ) -> None:
     """Why calls have to be visited at all: coturn looks at the expiry only when something is allocated."""
     call_id = new_call()
-    client = client_of(call_id, for_s=1)
+    # In whole seconds: a credential of one second may be over at once.
+    client = client_of(call_id, for_s=5)
     await asyncio.to_thread(client.allocate)
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(6.5)
 
     assert await asyncio.to_thread(client.refresh) == 600
     with pytest.raises(TurnRefused) as refusal:
