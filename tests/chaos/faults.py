@@ -87,7 +87,7 @@ def processor_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-async def until_state(pid: int, states: str, timeout_s: float = 5.0) -> str:
+async def until_state(pid: int, states: str, timeout_s: float = 30.0) -> str:
     """Waits for one of these states, an empty one included. The last state seen."""
     deadline = time.monotonic() + timeout_s
     while (state := state_of(pid)) not in states or (not state and " " not in states):

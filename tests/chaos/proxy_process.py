@@ -12,8 +12,8 @@ from tests.chaos.proxy import LOOPBACK, Counters, Direction
 BOTH: tuple[Direction, Direction] = ("up", "down")
 Target = tuple[str, int]
 
-ANSWER_S = 15.0
-STOP_S = 5.0
+ANSWER_S = 60.0
+STOP_S = 30.0
 
 
 class ProxyFailed(Exception):

@@ -6,6 +6,7 @@ import pytest
 
 from tests.chaos.swarm_socket import Socket
 
+PATIENCE_S = 60.0
 LET_IN = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 GOODBYE = b"\x88\x02\x0f\xa1"
 
@@ -24,7 +25,7 @@ async def test_a_socket_that_is_closed_with_the_answer_was_never_open() -> None:
         port = server.sockets[0].getsockname()[1]
 
         with pytest.raises(ConnectionResetError):
-            await Socket.connect(f"http://127.0.0.1:{port}", "minuet.v1.json", 5.0)
+            await Socket.connect(f"http://127.0.0.1:{port}", "minuet.v1.json", PATIENCE_S)
 
 
 async def test_a_socket_that_is_closed_later_tells_its_owner() -> None:
@@ -43,8 +44,8 @@ async def test_a_socket_that_is_closed_later_tells_its_owner() -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        socket = await Socket.connect(f"http://127.0.0.1:{port}", "minuet.v1.json", 5.0)
+        socket = await Socket.connect(f"http://127.0.0.1:{port}", "minuet.v1.json", PATIENCE_S)
         socket.on_gone = gone.set_result
         go_on.set()
 
-        assert await asyncio.wait_for(gone, 5.0) == 4001
+        assert await asyncio.wait_for(gone, PATIENCE_S) == 4001

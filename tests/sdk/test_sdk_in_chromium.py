@@ -112,7 +112,7 @@ async def page() -> AsyncIterator[Page]:
 
 async def test_chromium_keeps_to_the_peer_connection_contract(page: Page) -> None:
     """Every promise that the fake peer connection makes is one that Chromium's keeps."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         results = await page.evaluate(
             RUN, ["contracts/peer-connection.mjs", "peerConnectionContract", PEER_CONNECTION_KIT]
         )
@@ -123,7 +123,7 @@ async def test_chromium_keeps_to_the_peer_connection_contract(page: Page) -> Non
 
 async def test_chromium_keeps_to_the_websocket_contract(page: Page) -> None:
     """Every promise that the fake WebSocket makes is one that Chromium's keeps."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         results = await page.evaluate(RUN, ["contracts/websocket.mjs", "websocketContract", WEBSOCKET_KIT])
 
     assert len(results) > 5

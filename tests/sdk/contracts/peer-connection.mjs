@@ -191,7 +191,7 @@ export const peerConnectionContract = [
       a.addEventListener("icecandidate", ({ candidate }) => candidate?.candidate && gathered.push(candidate));
       const offer = await a.createOffer();
       await a.setLocalDescription(offer);
-      for (let turn = 0; turn < 400 && gathered.length === 0; turn += 1) await new Promise((resolve) => setTimeout(resolve, 5));
+      for (let turn = 0; turn < 6_000 && gathered.length === 0; turn += 1) await new Promise((resolve) => setTimeout(resolve, 5));
       const [{ candidate, sdpMid, usernameFragment }] = gathered;
 
       same(usernameFragment, ufrag(offer.sdp));

@@ -109,7 +109,7 @@ function closed(socket, code = 1000, reason = "") {
 }
 
 async function until(condition) {
-  for (let turn = 0; turn < 500; turn += 1) {
+  for (let turn = 0; turn < 6_000; turn += 1) {
     if (condition()) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
