@@ -18,7 +18,7 @@ from signaling.owed_commands import KEPT_MS, MAX_KEPT_OF_USER, OwedCommands
 from signaling.ports import StoredCall
 from storage.redis.calls import RedisCallStore
 from storage.redis.keys import Keys
-from tests.integration.hub.test_owed_restrictions import HE, SHE, House
+from tests.integration.hub.house import HE, SHE, House, opened_house
 
 
 class OutOfReach(RedisCallStore):
@@ -53,13 +53,8 @@ class Elsewhere:
 
 @pytest.fixture
 async def house(redis_url: str) -> AsyncIterator[House]:
-    built = House(redis_url)
-    serving = asyncio.create_task(built.calls.run())
-    await asyncio.sleep(0)
-    yield built
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
-    await built.redis.aclose()
+    async with opened_house(redis_url) as opened:
+        yield opened
 
 
 async def record(house: House, call: LocalCall) -> Call:
