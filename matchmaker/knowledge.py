@@ -152,6 +152,7 @@ class Knowledge:
                     self.room.hear(self.number, Departed(ticket_id), self.now_ms())
                     gone += 1
         self._news = None
+        self._newcomers.clear()
         logger.info("pool looked at again", pool=self._pool, tickets=len(waiting), gone=gone)
 
 

@@ -70,6 +70,8 @@ class Tenure:
             Knowledge(pool, policy, ports.queues, ports.clock) if prepared is None else prepared.knowledge
         )
         self._knowledge.set_clock(lease)
+        self._told = lease.number
+        """How many events the pool knew of when its lease was last asked for."""
         self._claims = Claims(pool, self._knowledge, ports)
         self._reviews = Reviews(pool, self._knowledge, self._claims, ports)
         self._rejections: Counter[Rule] = Counter()
@@ -126,6 +128,7 @@ class Tenure:
             raise EventsMissed(f"the pool knows of {lease.number} events, and {heard} were heard")
         self._refuse_suspect(at_all=self._is_settled)
         self._knowledge.set_clock(lease)
+        self._told = lease.number
         return lease
 
     def _refuse_suspect(self, *, at_all: bool = True) -> None:
@@ -138,9 +141,13 @@ class Tenure:
     async def _read(self) -> None:
         knowledge = self._knowledge
         while True:
+            told = self._told
             batch = await self._queues.events(
                 self._pool, knowledge.cursor, limit=_EVENTS_AT_ONCE, block_ms=_BLOCK_MS
             )
+            if not batch.events and knowledge.number < told:
+                # An owner before has read and forgotten them: in a quiet pool no later one would show the gap.
+                raise EventsMissed(f"event {told} is gone, and {knowledge.number} was heard last")
             for count, (number, event) in enumerate(batch.events):
                 self._claims.propose(knowledge.hear(number, event), event)
                 # A crowd that arrives at once must not keep the lease from being renewed.

@@ -132,6 +132,8 @@ class PoolWorker:
                 standing_by = True
             if self._is_next():
                 await self._preparation.heed(held_ms)
+            else:
+                await self._preparation.forget()
             # Just after the other's lease could end; sooner only to notice one that was given up, or is not renewed.
             most_ms = _EAGER_MS if self._roster is not None and self._is_next() else _STANDBY_MS
             await asyncio.sleep(min(held_ms + _JUST_AFTER_MS, most_ms) / 1000)
