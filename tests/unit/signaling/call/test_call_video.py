@@ -17,19 +17,7 @@ from signaling.protocol.messages.call import (
     VideoRevoked,
 )
 from tests.unit.signaling.call.conversation import Conversation, detached
-
-ask = events.VideoRequested
-deny = events.VideoDenied
-revoke = events.VideoRevoked
-
-
-def approve(seat: Seat, direction: Literal["both", "receive"] = "both") -> events.VideoApproved:
-    return events.VideoApproved(seat, direction)
-
-
-def allowed(talk: Conversation) -> tuple[bool, bool]:
-    return talk.a.video_allowed, talk.b.video_allowed
-
+from tests.unit.signaling.call.video_words import allowed, approve, ask, deny, revoke
 
 # --- asking ---
 

@@ -1,24 +1,9 @@
 """Consent to video where nobody decides alone: one asks, the other approves."""
 
-from typing import Literal
-
 from base.errors import ErrorCode
-from signaling.call import events
-from signaling.call.states import Seat
 from signaling.protocol.messages.call import SeatFlags, VideoAllowed, VideoRevoked
 from tests.unit.signaling.call.conversation import Conversation
-
-ask = events.VideoRequested
-deny = events.VideoDenied
-revoke = events.VideoRevoked
-
-
-def approve(seat: Seat, direction: Literal["both", "receive"] = "both") -> events.VideoApproved:
-    return events.VideoApproved(seat, direction)
-
-
-def allowed(talk: Conversation) -> tuple[bool, bool]:
-    return talk.a.video_allowed, talk.b.video_allowed
+from tests.unit.signaling.call.video_words import allowed, approve, ask, deny, revoke
 
 
 def test_in_a_mutual_call_one_asks_and_the_other_approves() -> None:
