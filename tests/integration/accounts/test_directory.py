@@ -1,6 +1,5 @@
 """Who a user is to matching and calls, on a real PostgreSQL."""
 
-import os
 from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 import pytest
 
 from accounts.directory import Directory
-from accounts.model import Device, NewFamily, NewToken, Person, Role, User
+from accounts.model import Person, Role, User
 from accounts.service import Banned, NoSuchAccount
 from base.clock import ManualClock
-from base.ids import uuid7
 from base.policy import Gender
 from storage.postgres.accounts import PostgresAccounts
 from storage.postgres.pool import open_pool
+from tests.contract.postgres.stored_people import HASH, a_family, a_user
 
 DAY_BEFORE_BIRTHDAY = 1_778_975_999_999  # 16 May 2026, one millisecond before midnight UTC
 
@@ -39,25 +38,8 @@ def directory(pool: Any, clock: ManualClock) -> Directory:
 @pytest.fixture
 async def ada(pool: Any, clock: ManualClock) -> User:
     now_ms = clock.wall_ms()
-    user = User(
-        id=uuid7(now_ms, os.urandom(10)),
-        email="ada@example.org",
-        email_verified_at=None,
-        role=Role.USER,
-        first_name="Ada",
-        gender=Gender.FEMALE,
-        birth_date=date(1990, 5, 17),
-        languages=("en", "pt"),
-        region="eu",
-        locale="en",
-        terms_version=None,
-        privacy_version=None,
-        created_at=now_ms,
-        updated_at=now_ms,
-    )
-    token = NewToken(token_hash=os.urandom(32), issued_at=now_ms, expires_at=now_ms + 1)
-    family = NewFamily(id=uuid7(now_ms, os.urandom(10)), user_id=user.id, device=Device(), token=token)
-    await PostgresAccounts(pool).register(user, "hash", family)
+    user = a_user(birth_date=date(1990, 5, 17), region="eu", created_at=now_ms, updated_at=now_ms)
+    await PostgresAccounts(pool).register(user, HASH, a_family(user.id))
     return user
 
 
