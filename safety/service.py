@@ -12,6 +12,7 @@ import structlog
 from base.errors import ErrorCode, MinuetError, Unavailable
 from base.gathering import Gathering
 from base.ids import CallId, ConnectionId, UserId
+from base.rounds import keep_on
 from safety.metrics import SafetyMetrics
 from safety.ports import BlockArchive, SafetyLog
 from safety.records import Block, Report, ReportCategory
@@ -150,12 +151,7 @@ class Safety:
 
     async def run(self) -> None:
         """Restores, until cancelled, what could not be restored when it was asked for."""
-        while True:
-            await asyncio.sleep(RETRY_RESTORING_S)
-            try:
-                await self._restore_the_rest()
-            except Exception:
-                log.exception("safety.restoring_failed")
+        await keep_on(RETRY_RESTORING_S, self._restore_the_rest, "safety.restoring_failed")
 
     async def _restore_the_rest(self) -> None:
         if self._unrestored:

@@ -7,6 +7,7 @@ until it hears of it.
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import structlog
@@ -15,6 +16,7 @@ from base.clock import ServerClock
 from base.errors import MinuetError, Unavailable
 from base.ids import CallId
 from base.policy import IntentPolicy
+from base.rounds import attempt
 from matchmaker.lobby import Lobby
 from matchmaker.matches import SEATS, Match, MatchedSeat, Seat
 from matchmaker.ports import Entered, UnknownSession
@@ -70,14 +72,9 @@ class Arrivals:
             self._something.clear()
             pools, self._known = self._known, {}
             for pool, known in pools.items():
-                try:
-                    await self._lobby.acknowledge(pool, known)
-                except Unavailable:
-                    # They are announced again, and then acknowledged again.
-                    logger.debug("matches could not be acknowledged", pool=pool, matches=len(known))
-                except Exception:
-                    # Those who have their match must not hinder all who come after them.
-                    logger.exception("matches could not be acknowledged", pool=pool)
+                # They are announced again, and then acknowledged again.
+                acknowledge = partial(self._lobby.acknowledge, pool, known)
+                await attempt(acknowledge, "matches could not be acknowledged", pool=pool, matches=len(known))
 
     async def announced(self, match: Match) -> None:
         """Does what this node has to do for a match; errors are logged, the matchmaker's review finishes it."""

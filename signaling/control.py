@@ -15,6 +15,7 @@ import structlog
 from accounts.model import Identity, Revocation, RevokeReason, Standing
 from base.clock import ServerClock
 from base.errors import CloseCode, Unavailable
+from base.rounds import attempt
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 
@@ -138,12 +139,7 @@ class Control:
 
     async def _keep_on(self, work: Callable[[], Awaitable[None]], wake: asyncio.Event) -> None:
         while True:
-            try:
-                await work()
-            except Unavailable:
-                logger.debug("revocations could not be read")
-            except Exception:
-                logger.exception("revocations could not be read")
+            await attempt(work, "revocations could not be read")
             try:
                 async with asyncio.timeout(POLL_S):
                     await wake.wait()

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from base.clock import ServerClock
-from base.errors import Unavailable
 from base.ids import SessionId
+from base.rounds import keep_on
 from matchmaker.outlook import Outlook, Standing, standing
 from matchmaker.ports import OutlookSource
 from matchmaker.ticket import Ticket
@@ -25,8 +23,6 @@ from signaling.protocol.messages.queue import QueueStatus
 LOOK_S: Final = 1.0
 EVERY_MS: Final = 5_000
 _BREATHE_EVERY: Final = 256
-
-logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +43,8 @@ class QueueStatuses:
 
     async def run(self) -> None:
         """Tells what changed, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await self.look()
-            except Unavailable:
-                logger.debug("queues could not be looked at")
-            except Exception:
-                # Nobody must stop waiting because the waiting could not be described.
-                logger.exception("queue status failed")
+        # Nobody must stop waiting because the waiting could not be described.
+        await keep_on(LOOK_S, self.look, "queues could not be looked at")
 
     async def look(self) -> None:
         """Tells everybody on this node who hears something new. Raises: Unavailable."""

@@ -14,11 +14,10 @@ from itertools import count
 from typing import Final
 
 import msgspec
-import structlog
 
 from base.clock import ServerClock
-from base.errors import Unavailable
 from base.ids import CallId, NodeId
+from base.rounds import attempt
 from signaling.call.record import Call, encode
 from signaling.call.states import SEATS, Seat
 from signaling.call.view import must_hear
@@ -27,8 +26,6 @@ from signaling.metrics import CallMetrics
 from signaling.node_frames import CallCommitted, CallHeard, Told, decode_frame
 from signaling.ports import CallStore, StoredCall, Untold
 from signaling.router import Router
-
-logger = structlog.get_logger(__name__)
 
 GIVEN_UP_AFTER_MS: Final = 10_000
 """A node that has said nothing for so long has lost its lease, and comes back as another that loads what it takes up."""
@@ -145,13 +142,7 @@ class Telling:
         while True:
             await self._something.wait()
             await asyncio.sleep(_LOOK_EVERY_S)
-            try:
-                await self._clear()
-                await self._tell_due()
-            except Unavailable:
-                logger.debug("untold changes wait for the store")
-            except Exception:
-                logger.exception("untold changes could not be told")
+            await attempt(self._round, "untold changes could not be told")
             if not self._waiting and not self._done:
                 self._something.clear()
 
@@ -166,6 +157,10 @@ class Telling:
                 self._due_later(change, GIVEN_UP_AFTER_MS, tries=-1)
         await self._tell_again(changes)
         return len(changes)
+
+    async def _round(self) -> None:
+        await self._clear()
+        await self._tell_due()
 
     async def _clear(self) -> None:
         if self._done:

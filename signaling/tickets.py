@@ -17,6 +17,7 @@ from base.clock import Clock
 from base.errors import MinuetError, Unavailable
 from base.ids import SessionId, TicketId
 from base.policy import IntentPolicy
+from base.rounds import attempt, keep_on
 from matchmaker.activity import Queued
 from matchmaker.lobby import Lobby, Standing
 from matchmaker.ticket import Ticket
@@ -150,24 +151,11 @@ class Tickets:
             for live in self._hub:
                 if live.ticket is None or live.call_id is not None or not live.is_attached or live.away:
                     continue
-                try:
-                    await self._verify(live)
-                except Unavailable:
-                    logger.debug("tickets could not be checked")
-                except Exception:
-                    # One ticket must not end the check of all the others.
-                    logger.exception("ticket could not be checked", session_id=live.id)
+                await attempt(partial(self._verify, live), "ticket could not be checked", session_id=live.id)
 
     async def keep_places(self) -> None:
         """Keeps the places of all that are away, until cancelled."""
-        while True:
-            await asyncio.sleep(_KEEP_S)
-            try:
-                await self.keep_all()
-            except Unavailable:
-                logger.debug("places could not be kept")
-            except Exception:
-                logger.exception("places could not be kept")
+        await keep_on(_KEEP_S, self.keep_all, "places could not be kept")
 
     async def keep_all(self) -> None:
         """Begins anew the pauses that have to be, and ends the wait of who is away for too long. Raises: Unavailable."""

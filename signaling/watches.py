@@ -13,18 +13,15 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
-import structlog
-
 from base.errors import Unavailable
 from base.ids import ConnectionId, SessionId, UserId
+from base.rounds import attempt
 from chat.metrics import ChatMetrics
 from chat.ports import Presence
 from chat.rules import MAX_WATCHED, TooManyWatched
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.protocol.messages.chat import PresenceUpdate
-
-logger = structlog.get_logger(__name__)
 
 LOOK_EVERY_S: Final = 1.0
 LOOKED_AT_MOST: Final = 2_500
@@ -101,9 +98,9 @@ class Watches:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             looks += 1
-            await _attempt(self.look)
+            await attempt(self.look, "presence could not be looked at")
             if looks % VERIFY_EVERY == 0:
-                await _attempt(self.verify)
+                await attempt(self.verify, "ends of connections could not be looked at")
 
     async def look(self, live: LiveSession | None = None) -> None:
         """Tells what has changed to one session, or to those whose turn it is. Raises: Unavailable."""
@@ -172,27 +169,20 @@ class Watches:
         self._metrics.watched.set(sum(map(len, self._of.values())))
 
     async def verify(self) -> None:
-        """Forgets what has ended and was not told, of some that have their turn. Raises: Unavailable, TimeoutError."""
+        """Forgets what has ended and was not told, of some that have their turn. Raises: Unavailable."""
         if not self._unverified:
             self._unverified = list({one for mine in self._of.values() for one in mine})
         turn = self._unverified[:VERIFIED_MOST]
-        async with asyncio.timeout(VERIFY_TIMEOUT_S):
-            for start in range(0, len(turn), VERIFIED_AT_ONCE):
-                share = turn[start : start + VERIFIED_AT_ONCE]
-                for gone in set(share) - await self._still_open(share):
-                    self.end(gone)
-                # Only now: those that were not asked for are the first of the next time.
-                del self._unverified[: len(share)]
-
-
-async def _attempt(step: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await step()
-    except (Unavailable, TimeoutError):
-        logger.debug("presence could not be looked at")
-    except Exception:
-        # One bug must not leave everybody with yesterday's presence.
-        logger.exception("presence was not looked at")
+        try:
+            async with asyncio.timeout(VERIFY_TIMEOUT_S):
+                for start in range(0, len(turn), VERIFIED_AT_ONCE):
+                    share = turn[start : start + VERIFIED_AT_ONCE]
+                    for gone in set(share) - await self._still_open(share):
+                        self.end(gone)
+                    # Only now: those that were not asked for are the first of the next time.
+                    del self._unverified[: len(share)]
+        except TimeoutError as error:
+            raise Unavailable from error
 
 
 def _push(live: LiveSession, connection_id: ConnectionId, *, online: bool) -> None:
