@@ -68,10 +68,12 @@ class Gathering(Generic[_Key, _Answer]):
         try:
             found = await self._read(list(dict.fromkeys(key for key, _ in share)))
         except Exception as error:
+            # Broad: it is told to whoever asked, whatever it is.
             for _, answer in share:
                 if not answer.done():
                     answer.set_exception(error)
-        except BaseException:
+        except asyncio.CancelledError:
+            # The process ends: nobody is to wait for a reader that has left.
             for _, answer in share:
                 answer.cancel()
             raise

@@ -77,7 +77,7 @@ class Sweep:
             except MinuetError as error:
                 logger.warning("overdue call could not be swept", call_id=call_id, code=error.code)
             except Exception:
-                # A record of another release, or a mistake of ours: it comes first each time, and the others must not wait.
+                # Broad: a record of another release, or a mistake of ours. It comes first each time, and the others must not wait.
                 if call_id not in self._failed:
                     logger.exception("overdue call could not be swept", call_id=call_id)
                 failed.add(call_id)

@@ -307,7 +307,7 @@ class NodeLease:
             except Unavailable:
                 pass
             except Exception:
-                # Without the others' work this process would stay mute for ever: log, and try again.
+                # Broad: without the others' work this process would stay mute for ever. Log, and try again.
                 log.exception("lease.hook_failed", node_id=self.node_id)
             else:
                 return

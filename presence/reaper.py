@@ -57,9 +57,12 @@ class Reaper:
                 if self._settled is not None:
                     await self._settled()
                 await self.reap_all()
-            except Unavailable:
+            except Unavailable as error:
+                if not was_away:
+                    log.warning("reaper.waits", error=str(error))
                 was_away = True
             except Exception:
+                # Broad: one bug must not leave the dead unburied for ever.
                 log.exception("reaper.failed")
             await asyncio.sleep(EVERY_S)
 
@@ -109,7 +112,7 @@ class Reaper:
         except Unavailable:
             raise
         except Exception:
-            # One session that cannot be dealt with must not keep the others; it stays on the list.
+            # Broad: one session that cannot be dealt with must not keep the others; it stays on the list.
             log.exception("reaper.session_stays", session_id=session.session_id)
             return False
         return True

@@ -82,6 +82,7 @@ async def run_once(
             await replies.abandon(known)
         raise
     except BaseException:
+        # Broad, and passed on: whoever asks again must not be told that this, which failed or was cancelled, is under way.
         await replies.abandon(known)
         raise
     if answer.is_final:

@@ -101,6 +101,7 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
     except web.HTTPException as error:
         return _http_refusal(error, request_id)
     except Exception:
+        # Broad: the boundary of a request. What is our fault is told to the log, and to the client only that it is.
         log.exception("request_failed")
         return failure(MinuetError(), request_id)
 

@@ -245,21 +245,21 @@ class Connection(asyncio.Protocol):
                     self._listener.message_received(payload, opcode == frames.BINARY)
         except frames.FrameError as error:
             self._fail(error)
-        except Exception:
+        except Exception:  # broad: see `_listener_failed`
             self._listener_failed()
 
     def pause_writing(self) -> None:
         self.writing_is_paused = True
         try:
             self._listener.writing_paused()
-        except Exception:
+        except Exception:  # broad: see `_listener_failed`
             self._listener_failed()
 
     def resume_writing(self) -> None:
         self.writing_is_paused = False
         try:
             self._listener.writing_resumed()
-        except Exception:
+        except Exception:  # broad: see `_listener_failed`
             self._listener_failed()
 
     def eof_received(self) -> None:
@@ -325,6 +325,7 @@ class Connection(asyncio.Protocol):
         self._tell_closed(clean=False)
 
     def _listener_failed(self) -> None:
+        """Whatever is wrong with a listener ends its own connection, and not the transport that called us."""
         logger.exception("the listener of a connection failed")
         self.close(LISTENER_FAILED, "internal")
 
@@ -340,6 +341,7 @@ class Connection(asyncio.Protocol):
         try:
             listener.connection_closed(self._close_code, clean)
         except Exception:
+            # Broad: whoever tells it has more to clear up.
             logger.exception("the listener of a connection failed when told of its end")
 
 

@@ -82,6 +82,7 @@ class Errands:
             if not live.is_over:
                 live.refuse(request.id, error)
         except Exception:
+            # Broad: the boundary of a command. The client is told that it failed, and can go on.
             logger.exception(
                 "command failed", message_type=request.message.TYPE, session_id=live.id, call_id=call_id
             )

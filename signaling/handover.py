@@ -317,7 +317,7 @@ class Handovers:
         except msgspec.MsgspecError as error:
             logger.warning("session of another release", session_id=session_id, error=str(error))
         except Exception:
-            # Whoever waits has to be answered, whatever is wrong with this one session.
+            # Broad: whoever waits has to be answered, whatever is wrong with this one session.
             logger.exception("session did not land", session_id=session_id)
         waiter.result.set_result(result)
         if isinstance(result, LiveSession):
@@ -337,6 +337,7 @@ class Handovers:
                 self._calls.take_in(moved.call, call, live)
             self._watches.watch(live, moved.watched)
         except Exception:
+            # Broad, and passed on: no half of a session may stay here.
             self._hub.remove(live)
             live.depart()
             raise

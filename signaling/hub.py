@@ -100,7 +100,7 @@ class Hub:
             try:
                 next_at = live.tick(now_ms, wall_ms)
             except Exception:
-                # One session's failure must not stop the clock of all the others.
+                # Broad: one session's failure must not stop the clock of all the others.
                 logger.exception("session could not be ticked", session_id=live.id)
                 next_at = now_ms + _AFTER_FAILURE_MS
             if next_at is not None:

@@ -117,7 +117,7 @@ class Links:
             # Of a release that this one cannot read.
             logger.warning("call could not be looked at", call_id=call_id, error=type(error).__name__)
         except Exception:
-            # One call's failure must not keep the others waiting.
+            # Broad: one call's failure must not keep the others waiting.
             logger.exception("call could not be looked at", call_id=call_id)
         return True
 

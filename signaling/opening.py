@@ -65,6 +65,7 @@ class Opening:
         except MinuetError as error:
             self._refuse(greeting, close_code_for(error), error)
         except Exception:
+            # Broad: the boundary of a greeting. Without an answer the client would wait for its session.
             logger.exception("session did not open", device_id=first.device_id)
             self._refuse(greeting, CloseCode.INTERNAL, MinuetError())
         else:

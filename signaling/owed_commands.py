@@ -105,5 +105,6 @@ class OwedCommands:
             # Over already, or never this user's call: nothing is left to take away.
             logger.debug("restriction came too late", call_id=owed.call_id, code=error.code)
         except Exception:
+            # Broad: what is wrong with this one must not keep the others. It would be wrong the next time, too.
             logger.exception("restriction failed", call_id=owed.call_id)
         del self._owed[owed]

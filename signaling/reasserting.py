@@ -50,7 +50,7 @@ class Reasserting:
             # The others may be on another primary.
             return error
         except Exception:
-            # One session must not keep all the others from being known again.
+            # Broad: one session must not keep all the others from being known again.
             logger.exception("session could not be registered again", session_id=live.id)
         return None
 

@@ -60,7 +60,7 @@ class RecentRestrictions:
                 # The others may be on another primary.
                 away = error
             except Exception:
-                # Nor must one record keep the others from being said again.
+                # Broad: one record must not keep the others from being said again.
                 logger.exception("what was taken away could not be said again", call_id=call.id)
         return away
 

@@ -160,7 +160,7 @@ class Restoration:
         except Unavailable:
             return False
         except Exception:
-            # One session must not keep all the others from being put back.
+            # Broad: one session must not keep all the others from being put back.
             logger.exception("session could not be put back", session_id=live.id)
         for kind, number in done.items():
             self.count(kind, number)

@@ -117,7 +117,7 @@ class Standstill:
             except Unavailable:
                 pass
             except Exception:
-                # Whoever cannot look again must not act either: log, and try once more.
+                # Broad: whoever cannot look again must not act either. Log, and try once more.
                 logger.exception("could not look again after a standstill")
             else:
                 return
@@ -129,4 +129,5 @@ def _deliver(deliver: Callable[[], None]) -> None:
     try:
         deliver()
     except Exception:
+        # Broad: those that waited behind it are not to blame.
         logger.exception("a frame that had to wait could not be handled")

@@ -95,7 +95,7 @@ class Entrance:
         try:
             connection.listen(self._accept(connection, info))
         except Exception:
-            # A failure is this client's alone, and it is told.
+            # Broad: a failure is this client's alone, and it is told.
             logger.exception("could not start a session for a new connection")
             connection.close(CloseCode.INTERNAL, "internal")
         if first_bytes:

@@ -90,6 +90,7 @@ class EmbeddedServer(ABC):
             self._child = Child(self.name, self._state.log, run_as, kernel_guard=self._kernel_guard)
             await self._launch(self._child, time.monotonic() + START_TIMEOUT_S)
         except BaseException:
+            # Broad, and passed on: also whoever is cancelled leaves no server behind.
             await self.stop()
             raise
         return self.url

@@ -104,5 +104,6 @@ async def _failure(check: Check, timeout_s: float) -> Exception | None:
         async with asyncio.timeout(timeout_s):
             await check.probe()
     except Exception as error:
+        # Broad: what is wrong with a probe is its answer.
         return error
     return None

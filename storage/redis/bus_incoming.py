@@ -213,7 +213,7 @@ class Incoming:
                 try:
                     inbox.receive(frame)
                 except Exception:
-                    # The other frames, and the connection, are not to blame.
+                    # Broad: the other frames, and the connection, are not to blame.
                     logger.exception("bus.frame_failed")
 
     # --- what is missing -------------------------------------------------------------------------------------
@@ -278,4 +278,5 @@ class Incoming:
             try:
                 hook(gap)
             except Exception:
+                # Broad: the other hooks, and the frames behind the gap, are not to blame.
                 logger.exception("bus.gap_hook_failed", sender=gap.sender, missed=gap.missed)

@@ -103,6 +103,7 @@ class MultiplexedRedis(Redis):
                 link = await self._one_apart()
                 reply = await link.ask(command)
             except BaseException as error:
+                # Broad, and passed on: also whoever gives up waiting leaves an answer behind.
                 if link is not None:
                     # It is lost; or its answer would be taken for that to the next question.
                     await link.close()
