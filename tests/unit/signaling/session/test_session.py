@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from base.errors import CloseCode, ErrorCode
 from base.ids import SessionId
 from signaling.protocol.codec import JSON, InvalidMessage
-from signaling.protocol.messages.session import Ok, Ping, SessionDrain
+from signaling.protocol.messages.session import Ok, Ping, SessionExpiring
 from signaling.session.heartbeat import Beat, Heartbeat, Pulse
 from signaling.session.limits import Rate, SessionLimits, TokenBucket
 from signaling.session.outbox import Outbox, OutboxOverflow
@@ -31,7 +31,7 @@ def test_reliable_messages_are_numbered_from_one_and_others_not_at_all() -> None
 
     first = orjson.loads(session.frame(Ok(), request_id=4))
     ping = orjson.loads(session.frame(Ping(server_now=1)))
-    second = orjson.loads(session.frame(SessionDrain(reconnect_after_ms=1)))
+    second = orjson.loads(session.frame(SessionExpiring(token_expires_at=1)))
 
     assert (first["seq"], first["id"], second["seq"]) == (1, 4, 2)
     assert "seq" not in ping
@@ -51,8 +51,8 @@ def test_a_request_that_was_handled_is_not_done_again() -> None:
 def test_acknowledged_messages_leave_the_outbox() -> None:
     """Any request may carry `ack`."""
     session = new_session()
-    for delay in range(3):
-        session.frame(SessionDrain(reconnect_after_ms=delay))
+    for expires_at in range(3):
+        session.frame(SessionExpiring(token_expires_at=expires_at))
 
     ask(session, id=1, ack=2)
 
