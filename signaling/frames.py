@@ -261,11 +261,6 @@ def encode_binary(payload: bytes) -> bytes:
     return _HEADER_64(FIN_BINARY, 127, size) + payload
 
 
-def encode_ping(payload: bytes = b"") -> bytes:
-    """Return a ping frame. Raises: ValueError above 125 bytes."""
-    return _encode_control(PING, payload)
-
-
 def encode_pong(payload: bytes = b"") -> bytes:
     """Return a pong frame. Raises: ValueError above 125 bytes."""
     return _encode_control(PONG, payload)

@@ -55,7 +55,6 @@ class SessionLimits:
     max_malformed: int = 10
     """After this many unreadable payloads the connection is closed with 4500."""
     max_frame_bytes: int = 64 * 1024
-    max_first_frame_bytes: int = 4 * 1024
     start_timeout_ms: int = 5_000
     outbox_messages: int = 128
     outbox_bytes: int = 256 * 1024

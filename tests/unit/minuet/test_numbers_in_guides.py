@@ -15,6 +15,7 @@ from minuet.wiring import leaving
 from presence.continuity import LONGEST_MS, RESTORING_MS
 from presence.nodes import LEASE_TTL_MS
 from signaling import feedback, owed_commands, recent_restrictions, sdp, session_shell, watches
+from signaling.connection import ConnectionSettings
 from signaling.queue_status import EVERY_MS
 from signaling.session.heartbeat import CALL_BEAT, IDLE_BEAT
 from signaling.session.limits import Rate, SessionLimits
@@ -52,7 +53,7 @@ def seconds(ms: float) -> str:
 # What a page says, put together from what the code does. Line breaks of the page do not count.
 SAID: Final = {
     "protocol": [
-        f"Frames hold at most {kb(LIMITS.max_frame_bytes)}, {kb(LIMITS.max_first_frame_bytes)} before the session",
+        f"Frames hold at most {kb(LIMITS.max_frame_bytes)}, {kb(ConnectionSettings().max_message_bytes)} before the session",
         f"at most {LIMITS.outbox_messages} messages or {kb(LIMITS.outbox_bytes)}.",
         f"The first frame, within {seconds(LIMITS.start_timeout_ms)}:",
         f"lives for {seconds(session_shell.DETACHED_MS)}, {seconds(session_shell.DETACHED_IN_CALL_MS)} in a call. "
