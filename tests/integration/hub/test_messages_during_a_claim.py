@@ -37,7 +37,7 @@ from signaling.watches import Watches
 from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.presence import RedisSessions
-from tests.unit.signaling.hub.test_live_session import Services
+from tests.unit.signaling.hub.live_scene import Services
 
 SESSION, DEVICE, USER = SessionId("session"), DeviceId("phone"), UserId("she")
 

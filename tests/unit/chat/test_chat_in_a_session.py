@@ -5,7 +5,7 @@ from typing import Any
 
 from signaling.protocol.messages import session as wire
 from signaling.session.limits import SessionLimits
-from tests.unit.signaling.hub.test_live_session import Scene
+from tests.unit.signaling.hub.live_scene import Scene
 
 CONNECTION = {"connection_id": "01890000-0000-7000-8000-000000000000"}
 SEND = {**CONNECTION, "client_id": "one", "body": "hello"}

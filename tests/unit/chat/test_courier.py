@@ -18,7 +18,7 @@ from signaling.node_frames import SessionsTold, decode_frame, encode_frame
 from signaling.protocol.messages.chat import ChatIsTyping, ConnectionEnded
 from signaling.router import Router
 from tests.unit.chat.test_chat_in_a_session import greeting
-from tests.unit.signaling.hub.test_live_session import Scene
+from tests.unit.signaling.hub.live_scene import Scene
 
 HERE, THERE = NodeId("here"), NodeId("there")
 CONNECTION = ConnectionId("01890000-0000-7000-8000-000000000001")

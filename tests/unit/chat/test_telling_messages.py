@@ -18,7 +18,7 @@ from signaling.hub import Hub
 from signaling.metrics import SessionMetrics
 from signaling.router import Router
 from tests.unit.chat.test_chat_in_a_session import greeting
-from tests.unit.signaling.hub.test_live_session import Scene
+from tests.unit.signaling.hub.live_scene import Scene
 
 HERE, CONNECTION = NodeId("here"), ConnectionId("01890000-0000-7000-8000-000000000001")
 SENDER, READER = UserId("sender"), UserId("user")

@@ -15,7 +15,7 @@ from signaling import watches
 from signaling.hub import Hub
 from signaling.metrics import SessionMetrics
 from signaling.watches import Watches
-from tests.unit.signaling.hub.test_live_session import Scene
+from tests.unit.signaling.hub.live_scene import Scene
 
 HIM = UserId("him")
 ONE, TWO = (ConnectionId(f"01890000-0000-7000-8000-00000000000{n}") for n in (1, 2))

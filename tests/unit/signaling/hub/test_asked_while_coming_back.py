@@ -17,7 +17,7 @@ from signaling.session.limits import SessionLimits
 from signaling.upgrade import ConnectionInfo
 from signaling.versions import LeastVersions
 from signaling.welcome import SessionPolicy, Welcome
-from tests.unit.signaling.hub.test_live_session import CALL, Scene, Wire
+from tests.unit.signaling.hub.live_scene import CALL, Scene, Wire
 
 RESUME = {"token": "t", "session_id": CALL, "device_id": CALL, "last_seq": 0}
 

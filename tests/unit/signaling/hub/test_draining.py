@@ -11,7 +11,7 @@ from signaling.chores import Chores
 from signaling.draining import Draining
 from signaling.hub import Hub
 from signaling.metrics import SessionMetrics
-from tests.unit.signaling.hub.test_live_session import Scene
+from tests.unit.signaling.hub.live_scene import Scene
 
 
 class House:

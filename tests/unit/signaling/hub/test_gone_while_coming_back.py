@@ -10,7 +10,7 @@ from base.errors import Unavailable
 from base.ids import CallId
 from signaling.live_session import LiveSession
 from signaling.regaining import Regaining
-from tests.unit.signaling.hub.test_live_session import CALL, Scene
+from tests.unit.signaling.hub.live_scene import CALL, Scene
 
 
 class Told:

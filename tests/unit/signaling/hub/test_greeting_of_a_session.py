@@ -4,7 +4,7 @@ from presence.sessions import Registered
 from signaling.protocol.messages import session as wire
 from signaling.session.limits import SessionLimits
 from signaling.welcome import SessionPolicy, session_ready
-from tests.unit.signaling.hub.test_live_session import Scene
+from tests.unit.signaling.hub.live_scene import Scene
 
 
 def greeting_of(scene: Scene) -> wire.SessionReady:

@@ -10,7 +10,7 @@ from base.ids import CallId, NodeId, SessionId
 from presence.sessions import Registration, SessionRow
 from signaling import leaving
 from signaling.leaving import Leaving
-from tests.unit.signaling.hub.test_live_session import Scene
+from tests.unit.signaling.hub.live_scene import Scene
 
 HERE, ELSEWHERE = NodeId("here"), NodeId("elsewhere")
 

@@ -18,7 +18,7 @@ from signaling.queue_status import QueueStatuses
 from signaling.session.limits import SessionLimits
 from signaling.session.session import Session
 from signaling.session_shell import SessionShell
-from tests.unit.signaling.hub.test_live_session import Services
+from tests.unit.signaling.hub.live_scene import Services
 
 SESSIONS = 4_096
 

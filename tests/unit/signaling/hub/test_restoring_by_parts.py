@@ -10,7 +10,7 @@ from base.errors import Unavailable
 from base.ids import CallId
 from signaling import restoring
 from signaling.restoring import Restoration
-from tests.unit.signaling.hub.test_live_session import Scene
+from tests.unit.signaling.hub.live_scene import Scene
 
 
 @dataclass

@@ -19,7 +19,7 @@ from signaling.protocol.codec import JSON
 from signaling.session.limits import SessionLimits
 from signaling.session.session import Session
 from signaling.session_shell import SessionShell
-from tests.unit.signaling.hub.test_live_session import Services
+from tests.unit.signaling.hub.live_scene import Services
 
 NOW = 1_700_000_000_000
 LIFE_MS = 900_000
