@@ -22,7 +22,7 @@ from matchmaker.worker_ports import WorkerPorts
 from storage.redis.activities import RedisActivities
 from storage.redis.keys import Keys
 from storage.redis.queues import RedisQueues
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import WAIT_S, until
 from tests.unit.matchmaker.people import Somebody
 
 NODE = NodeId("node-1")
@@ -81,13 +81,21 @@ class HeardMatches:
         self.matches.append(match)
         self.heard.set()
 
-    async def next(self, count: int = 1, timeout_s: float = 5.0) -> list[Match]:
-        """The matches heard, once there are `count` different ones."""
+    @property
+    def different(self) -> list[Match]:
+        """Each as it was announced first: until both nodes acknowledge it, it is announced again twice a second."""
+        first: dict[CallId, Match] = {}
+        for match in self.matches:
+            first.setdefault(match.call_id, match)
+        return list(first.values())
+
+    async def next(self, count: int = 1, timeout_s: float = WAIT_S) -> list[Match]:
+        """The different matches heard, once there are `count` of them."""
         async with asyncio.timeout(timeout_s):
-            while len({match.call_id for match in self.matches}) < count:
+            while len(self.different) < count:
                 self.heard.clear()
                 await self.heard.wait()
-        return self.matches
+        return self.different
 
 
 @dataclass

@@ -30,10 +30,11 @@ async def test_two_who_fit_are_told_of_each_other(scene: Scene) -> None:
 
 @pytest.mark.usefixtures("matchmaker")
 async def test_a_match_waits_for_no_window_and_no_poll(scene: Scene) -> None:
-    """From the second join's call to the announcement, the median.
+    """From the second join's call to the announcement, as a quarter of them have it.
 
     About 1 ms on an idle machine. The bound tells that from any waiting by design (the reader blocks for 1 s, upkeep
-    and review tick), also where other work takes most of the machine; how quick it is, benchmarks say.
+    and review tick), also where other work takes most of the machine; how quick it is, benchmarks say. Each begins when
+    the one before is over, and would wait for the whole of such a tick.
     """
     waits = []
     for number in range(31):
@@ -43,7 +44,7 @@ async def test_a_match_waits_for_no_window_and_no_poll(scene: Scene) -> None:
         await scene.announcer.next(number + 1)
         waits.append((time.perf_counter() - began) * 1000)
 
-    assert sorted(waits)[15] < 90
+    assert sorted(waits)[7] < 90
 
 
 @pytest.mark.usefixtures("matchmaker")
@@ -109,9 +110,10 @@ async def test_who_waited_before_there_was_a_matchmaker_is_matched_by_seniority(
 @pytest.mark.usefixtures("matchmaker")
 async def test_a_paused_ticket_is_matched_only_after_it_wakes(scene: Scene) -> None:
     """It wakes at its place: it is seat a."""
-    ann = await scene.join("ann")
+    # Among friends a pause is over after a second.
+    ann = await scene.join("ann", intent="dating", person=HER)
     await scene.lobby.pause(ann.ticket)
-    await scene.join("bob")
+    await scene.join("bob", intent="dating", person=HIM)
     await asyncio.sleep(0.1)
     assert scene.announcer.matches == []
     await scene.lobby.resume(ann.ticket)
@@ -127,7 +129,7 @@ async def test_who_comes_back_meets_somebody_else_and_first(scene: Scene) -> Non
     assert await scene.lobby.release(match.ref("a"), returns=True)
     assert await scene.lobby.release(match.ref("b"), returns=True)
     await asyncio.sleep(0.05)
-    assert len(scene.announcer.matches) == 1
+    assert len(scene.announcer.different) == 1
     await scene.join("eve")
     second = (await scene.announcer.next(2))[-1]
 

@@ -1,6 +1,7 @@
 """What the owner of a pool does for those who wait there, and what it tells of them."""
 
 import asyncio
+import time
 
 import msgspec
 import pytest
@@ -8,12 +9,13 @@ import pytest
 from base.ids import NodeId
 from base.policy import Gender
 from matchmaker.lobby import Standing
+from matchmaker.outlook import Outlook
 from matchmaker.ports import TicketState
 from matchmaker.scoring import Rule
 from matchmaker.ticket import Preferences
 from tests.fixtures.waiting import until
 from tests.integration.matchmaker.scene import ANN, BOB, NODE, Scene
-from tests.integration.matchmaker.watched_pools import HER, is_idle, pair_up, stands
+from tests.integration.matchmaker.watched_pools import HER, HIM, is_idle, pair_up, stands
 
 
 @pytest.mark.usefixtures("matchmaker")
@@ -42,11 +44,12 @@ async def test_tickets_of_a_dead_node_are_paused_and_wake_when_their_users_are_e
 ) -> None:
     """Nobody is matched with somebody who cannot answer; the place is kept."""
     scene.nodes.alive = {NODE, NodeId("node-2")}
-    ann = await scene.join("ann", node=NodeId("node-2"))
+    # Among friends a pause is over after a second.
+    ann = await scene.join("ann", node=NodeId("node-2"), intent="dating", person=HER)
     await asyncio.sleep(1.2)
     scene.nodes.alive = {NODE}
-    await until(lambda: stands(scene, ann.ticket_id, TicketState.PAUSED))
-    await scene.join("bob")
+    await until(lambda: stands(scene, ann.ticket_id, TicketState.PAUSED, "dating"))
+    await scene.join("bob", intent="dating", person=HIM)
     assert scene.announcer.matches == []
     moved = msgspec.structs.replace(ann.ticket, node_id=NODE)
 
@@ -58,11 +61,11 @@ async def test_tickets_of_a_dead_node_are_paused_and_wake_when_their_users_are_e
 async def test_a_ticket_that_is_paused_for_too_long_is_dropped_with_its_slot(scene: Scene) -> None:
     """The policy of this test waits one second."""
     ann = await scene.join("ann")
+    began = time.monotonic()
     await scene.lobby.pause(ann.ticket)
-    await asyncio.sleep(0.5)
-    assert await scene.queues.state("friends", ann.ticket_id) is TicketState.PAUSED
 
     await until(lambda: is_idle(scene, ANN))
+    assert time.monotonic() - began > 0.95
     assert await scene.queues.state("friends", ann.ticket_id) is TicketState.ABSENT
 
 
@@ -88,21 +91,26 @@ async def test_the_owner_says_how_it_looks_in_its_pool(scene: Scene) -> None:
     wishes = Preferences(age_min=70, age_max=80)
     joined = [await scene.join(f"user-{number}", intent="dating", preferences=wishes) for number in range(40)]
 
-    async def told() -> bool:
-        outlook = await scene.queues.outlook("dating")
-        return outlook is not None and outlook.sides[Gender.OTHER].waiting == 40 and bool(outlook.rejections)
+    outlook: Outlook | None = None
 
-    await until(told, timeout_s=15)
-    outlook = await scene.queues.outlook("dating")
+    async def told() -> bool:
+        nonlocal outlook
+        outlook = await scene.queues.outlook("dating")
+        if outlook is None or outlook.sides[Gender.OTHER].waiting != 40 or not outlook.rejections:
+            return False
+        # Counted at once, and said some seconds later.
+        counted = {"intent": "dating", "rule": "age"}
+        return scene.registry.get_sample_value("minuet_match_rejections_total", counted) == sum(
+            outlook.rejections.values()
+        )
+
+    await until(told, timeout_s=60)
 
     assert outlook is not None
     side = outlook.sides[Gender.OTHER]
     assert side.marks[0] == (0, joined[0].queued_at)
     assert side.matched_per_s > 0
     assert set(outlook.rejections) == {Rule.AGE}
-    assert scene.registry.get_sample_value(
-        "minuet_match_rejections_total", {"intent": "dating", "rule": "age"}
-    ) == sum(outlook.rejections.values())
     waits = {
         gender: scene.registry.get_sample_value(
             "minuet_queue_oldest_seconds", {"intent": "dating", "side": gender.value}
@@ -111,7 +119,7 @@ async def test_the_owner_says_how_it_looks_in_its_pool(scene: Scene) -> None:
     }
     oldest_s = waits.pop(Gender.OTHER)
     assert oldest_s is not None
-    assert 0 < oldest_s < 60
+    assert 0 < oldest_s < 120
     assert set(waits.values()) == {0}
 
 
@@ -121,5 +129,5 @@ async def test_who_had_enough_is_let_go(scene: Scene) -> None:
     patient = await scene.join("ann", intent="dating", preferences=Preferences(age_min=70))
     await scene.join("bob", intent="dating", preferences=Preferences(age_min=70, patience_s=1))
 
-    await until(lambda: is_idle(scene, BOB), timeout_s=10)
+    await until(lambda: is_idle(scene, BOB), timeout_s=30)
     assert await scene.queues.state("dating", patient.ticket_id) is TicketState.WAITING

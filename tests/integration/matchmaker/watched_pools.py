@@ -1,6 +1,6 @@
 """Two who join and are matched, and what tests ask of a pool again and again until it is so."""
 
-from base.ids import CallId, UserId
+from base.ids import CallId, TicketId, UserId
 from base.policy import Gender
 from matchmaker.activity import InCall
 from matchmaker.matches import Match, Progress
@@ -8,6 +8,15 @@ from matchmaker.ports import TicketState
 from tests.integration.matchmaker.scene import Scene
 from tests.unit.matchmaker.people import Somebody
 
+MADE_OLDER = """
+local stored = redis.call('HGET', KEYS[1], ARGV[1])
+local first = string.find(stored, '|', 1, true)
+local second = string.find(stored, '|', first + 1, true)
+local claimed_at = tonumber(string.sub(stored, first + 1, second - 1)) - tonumber(ARGV[2])
+local older = string.sub(stored, 1, first) .. string.format('%.0f', claimed_at) .. string.sub(stored, second)
+redis.call('HSET', KEYS[1], ARGV[1], older)
+"""
+"""In one step: the pool's owner works with what is stored at the same time."""
 HER, HIM = Somebody("Ann", Gender.FEMALE), Somebody("Bob", Gender.MALE)
 
 
@@ -21,12 +30,8 @@ async def pair_up(scene: Scene) -> Match:
 
 async def age(scene: Scene, match: Match, seconds: float) -> None:
     """Makes a stored match older than it is, so that no test has to wait for that."""
-    stored = await scene.redis.hget(scene.keys.matches(match.intent), match.call_id)
-    progress, claimed_at, rest = stored.split(b"|", 2)
-    older = str(int(claimed_at) - round(seconds * 1000)).encode()
-    await scene.redis.hset(
-        scene.keys.matches(match.intent), match.call_id, b"|".join((progress, older, rest))
-    )
+    by_ms = round(seconds * 1000)
+    await scene.redis.eval(MADE_OLDER, 1, scene.keys.matches(match.intent), match.call_id, by_ms)
 
 
 async def is_in_call(scene: Scene, user_id: UserId, call_id: CallId) -> bool:
@@ -45,8 +50,8 @@ async def knows_all(scene: Scene) -> bool:
     return all(not record.seats_at(Progress.ANNOUNCED) for record in await scene.queues.matches("friends"))
 
 
-async def stands(scene: Scene, ticket_id: str, state: TicketState) -> bool:
-    return await scene.queues.state("friends", ticket_id) is state
+async def stands(scene: Scene, ticket_id: TicketId, state: TicketState, pool: str = "friends") -> bool:
+    return await scene.queues.state(pool, ticket_id) is state
 
 
 async def owns(scene: Scene) -> bool:
