@@ -5,7 +5,7 @@ rule is in the scripts, each of which touches one pool's keys only.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -109,11 +109,7 @@ class RedisQueues:
     async def find(self, pool: str, ticket_id: TicketId) -> StoredTicket | None:
         with unavailable_when_away():
             value: Any = await self._redis.hget(self._keys.tickets(pool), ticket_id)
-        try:
-            return None if value is None else _stored_ticket(value)
-        except ValueError as error:
-            logger.error("unreadable ticket", pool=pool, ticket_id=ticket_id, reason=str(error))
-            return None
+        return None if value is None else _read(pool, value, ticket_id)
 
     async def pause(
         self, pool: str, ticket_ids: Sequence[TicketId], *, anew: bool = False
@@ -136,7 +132,8 @@ class RedisQueues:
             _EVENTS_AT_MOST,
             *ticket_ids,
         )
-        return [_stored_ticket(value).ticket for value in reply]
+        dropped = (_read(pool, value) for value in reply)
+        return [stored.ticket for stored in dropped if stored is not None]
 
     async def acknowledge(self, pool: str, known: Mapping[CallId, Collection[Seat]]) -> list[bool]:
         args = [arg for call_id, seats in known.items() for arg in (call_id, "".join(seats))]
@@ -217,7 +214,9 @@ class RedisQueues:
                     await asyncio.sleep(0)
                 stored = list(page.items())
                 for start in range(0, len(stored), _DECODED_AT_ONCE):
-                    yield list(_readable(pool, stored[start : start + _DECODED_AT_ONCE]))
+                    share = stored[start : start + _DECODED_AT_ONCE]
+                    read = [_read(pool, value, ticket_id.decode()) for ticket_id, value in share]
+                    yield [each for each in read if each is not None]
                 if not cursor:
                     return
         finally:
@@ -249,7 +248,7 @@ class RedisQueues:
         if not reply:
             return EventBatch(cursor, ())
         entries = _only_stream(reply)
-        events = tuple((int(fields[b"n"]), _event(entry_id, fields)) for entry_id, fields in entries)
+        events = tuple((int(fields[b"n"]), _event(pool, entry_id, fields)) for entry_id, fields in entries)
         return EventBatch(entries[-1][0].decode(), events)
 
     async def trim(self, pool: str, token: str, cursor: str) -> None:
@@ -306,29 +305,27 @@ def _stored_ticket(value: bytes) -> StoredTicket:
     return StoredTicket(ticket, TicketState(letter), int(detail) if letter == TicketState.PAUSED else 0)
 
 
-def _readable(pool: str, stored: Iterable[tuple[bytes, bytes]]) -> Iterator[StoredTicket]:
-    for ticket_id, value in stored:
-        try:
-            yield _stored_ticket(value)
-        except ValueError as error:
-            # One ticket that nobody can read must not keep all the others from being matched.
-            logger.error("unreadable ticket", pool=pool, ticket_id=ticket_id.decode(), reason=str(error))
+def _read(pool: str, value: bytes, ticket_id: str = "") -> StoredTicket | None:
+    """None where nobody here can read it: one such ticket must not keep all the others from being matched."""
+    try:
+        return _stored_ticket(value)
+    except ValueError as error:
+        logger.error("unreadable ticket", pool=pool, ticket_id=ticket_id or None, reason=str(error))
+        return None
 
 
-def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> PoolEvent:
+def _event(pool: str, entry_id: bytes, fields: dict[bytes, bytes]) -> PoolEvent:
+    ticket_id = TicketId(fields[b"t"].decode())
     match fields[b"e"]:
         case b"+":
-            try:
-                ticket = _stored_ticket(fields[b"v"]).ticket
-            except ValueError as error:
-                ticket_id = TicketId(fields[b"t"].decode())
-                logger.error("unreadable ticket", ticket_id=ticket_id, reason=str(error))
+            stored = _read(pool, fields[b"v"], ticket_id)
+            if stored is None:
                 return Departed(ticket_id)
-            return Arrived(ticket, int(entry_id.partition(b"-")[0]))
+            return Arrived(stored.ticket, int(entry_id.partition(b"-")[0]))
         case b"p":
-            return Paused(TicketId(fields[b"t"].decode()), int(fields[b"v"]))
+            return Paused(ticket_id, int(fields[b"v"]))
         case b"-":
-            return Departed(TicketId(fields[b"t"].decode()))
+            return Departed(ticket_id)
         case other:
             raise ValueError(f"not a pool event: {other!r}")
 
