@@ -6,7 +6,7 @@ import pytest
 
 from tests.fixtures.deployment import Deployment, People
 from tests.integration.chat.couples import Couple, asked, device_of, hears_nothing, refused
-from tests.integration.hub.test_calls_over_the_hub import meet, talk
+from tests.integration.hub.couples import meet, talk
 
 
 async def test_a_connection_made_in_a_call_opens_the_chat_in_the_middle_of_it(

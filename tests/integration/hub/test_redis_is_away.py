@@ -12,7 +12,7 @@ from tests.fixtures.deployment import Deploy, People
 from tests.fixtures.patience import SETTLED_S, ends_in_history, patiently, told
 from tests.fixtures.sdp import VOICE
 from tests.integration.bus.stalling_proxy import StallingProxy
-from tests.integration.hub.test_calls_over_the_hub import meet, negotiate, talk
+from tests.integration.hub.couples import meet, negotiate, talk
 
 CONFIG = """
 [intents.dating]
