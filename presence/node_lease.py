@@ -141,8 +141,7 @@ class NodeLease:
 
     async def settled(self) -> None:
         """Returns as soon as something may be granted."""
-        # Rare, and mostly as long as is known beforehand: waking up is not worth a queue of those who wait.
-        while self.restoring_ms() > 0:  # noqa: ASYNC110
+        while self.restoring_ms() > 0:  # noqa: ASYNC110  rare: waking up is not worth a queue of those who wait
             await asyncio.sleep(_SETTLED_POLL_S)
 
     @property

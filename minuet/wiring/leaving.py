@@ -59,8 +59,7 @@ class Leaving:
         else:
             await self._draining.drain(ALONE_S)
         deadline = loop.time() + CLOSING_S
-        # Looked at, not told: each socket would have to know somebody to tell.
-        while loop.time() < latecomers_until or (  # noqa: ASYNC110
+        while loop.time() < latecomers_until or (  # noqa: ASYNC110  else each socket would need somebody to tell
             self._node.sockets.open and loop.time() < deadline
         ):
             await asyncio.sleep(_LOOK_S)

@@ -40,7 +40,7 @@ class PostgresCases:
     WHERE r.resolved_at IS NOT NULL AND (r.created_at, r.id) < ($1, $2)
     ORDER BY r.created_at DESC, r.id DESC
     LIMIT $3
-    """  # noqa: S608
+    """  # noqa: S608  names of columns only
 
     async def reports(
         self, status: Literal["open", "resolved"], *, before: tuple[int, str] | None, limit: int
@@ -51,7 +51,7 @@ class PostgresCases:
             rows = await connection.fetch(query, created_at, report_id, limit)
         return [_report(row) for row in rows]
 
-    SELECT_REPORT = f"SELECT {_REPORT} FROM safety.reports r WHERE r.id = $1"  # noqa: S608
+    SELECT_REPORT = f"SELECT {_REPORT} FROM safety.reports r WHERE r.id = $1"  # noqa: S608  names of columns only
 
     async def report(self, report_id: str) -> ReportView | None:
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
@@ -84,7 +84,7 @@ class PostgresCases:
     SET resolved_at = $2, resolved_by = $3, resolution = $4, resolution_note = $5
     WHERE r.id = $1 AND r.resolved_at IS NULL
     RETURNING {_REPORT}
-    """  # noqa: S608
+    """  # noqa: S608  names of columns only
 
     NOTE_RESOLVING = """
     INSERT INTO safety.audit_log (id, at, actor_id, request_id, action, report_id, call_id, user_id, detail)
