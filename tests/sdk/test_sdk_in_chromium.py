@@ -8,18 +8,11 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Page, async_playwright
 
+from tests.fixtures.browser import QUIET
+
 SDK_TESTS = Path(__file__).parent
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
+FLAGS = [*QUIET, "--autoplay-policy=no-user-gesture-required"]
 
 RUN = """
 async ([file, list, kitSource]) => {
