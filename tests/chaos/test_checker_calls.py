@@ -14,16 +14,7 @@ class TestCalls:
         """One call at a time."""
         tape = on_the_phone()
         tape.joins(0, "ticket-2")
-        tape.hears(
-            0,
-            "match.found",
-            call_id="call-2",
-            intent="dating",
-            seat="a",
-            role="controller",
-            offerer=True,
-            peer={"first_name": "Person 1"},
-        )
+        tape.matched(0, call="call-2")
         tape.hears(0, "call.ended", call_id="call-2", reason="declined", duration_ms=0, requeued=False)
         tape.comes_to_its_end()
 

@@ -12,16 +12,7 @@ class TestTheQueue:
     def test_a_match_without_a_place_is_found(self) -> None:
         """The ticket was matched before, and nobody gave it back."""
         tape = evening()
-        tape.hears(
-            0,
-            "match.found",
-            call_id="call-2",
-            intent="dating",
-            seat="a",
-            role="controller",
-            offerer=True,
-            peer={"first_name": "Person 1"},
-        )
+        tape.matched(0, call="call-2")
 
         assert "matched once" in rules(tape)
 
