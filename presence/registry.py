@@ -109,10 +109,6 @@ class Registry:
         """Whether a node incarnation has its lease."""
         return node_id in await self._nodes.living()
 
-    async def is_online(self, user_id: UserId) -> bool:
-        """Whether any device of the user has a session on a living node."""
-        return bool(await self.sessions(user_id))
-
     async def _register_beside_the_dead(self, registration: Registration, full: DevicesFull) -> Registered:
         living = await self._nodes.living()
         dead = {row.node_id for row in full.rows} - living

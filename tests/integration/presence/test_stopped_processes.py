@@ -144,7 +144,7 @@ async def test_a_killed_process_is_cleared_up_within_seconds(redis: Redis, redis
     metrics = PresenceMetrics(CollectorRegistry())
     async with leased_process(redis_url, "eve") as process:
         _, _, session_id = await process.line()
-        online_before = await registry.is_online(UserId("eve"))
+        before = await registry.sessions(UserId("eve"))
         running = asyncio.create_task(Reaper(nodes, on_session_lost, metrics).run())
         process.send_signal(signal.SIGKILL)
         async with asyncio.timeout(TTL_S + 2.5):
@@ -152,7 +152,7 @@ async def test_a_killed_process_is_cleared_up_within_seconds(redis: Redis, redis
                 await asyncio.sleep(0.05)
         running.cancel()
 
-        assert online_before
+        assert [row.session_id for row in before] == [session_id]
         assert lost == [(UserId("eve"), DeviceId("phone"), session_id)]
-        assert not await registry.is_online(UserId("eve"))
+        assert await registry.sessions(UserId("eve")) == []
         assert set(await redis.keys("test:*")) == {KEYS.epoch(0).encode()}
