@@ -28,6 +28,8 @@ async def test_a_supervisor_whose_workers_all_die_ends_with_a_status_of_its_own(
         "MINUET_DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/nothing",
         "MINUET_AUTH_SECRET": "s" * 40,
     }
+    for name in [name for name in os.environ if name.startswith("MINUET_")]:
+        monkeypatch.delenv(name)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     registry = CollectorRegistry()
