@@ -5,7 +5,8 @@ serves everything else. Decides what is said of a failure. Refuses to know what 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import NoReturn
 
 import structlog
@@ -31,6 +32,16 @@ async def attempt(work: Callable[[], Awaitable[object]], failed: str, **about: o
     else:
         return True
     return False
+
+
+async def insist(
+    work: Callable[[], Awaitable[object]], failed: str, pauses_s: Sequence[float], **about: object
+) -> None:
+    """Rounds until one is done; the last pause is that before all further tries."""
+    for number in count():
+        if await attempt(work, failed, **about):
+            return
+        await asyncio.sleep(pauses_s[min(number, len(pauses_s) - 1)])
 
 
 async def keep_on(every_s: float, work: Callable[[], Awaitable[object]], failed: str) -> NoReturn:

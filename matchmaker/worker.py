@@ -81,6 +81,7 @@ class PoolWorker:
                 except* Unavailable as away:
                     logger.warning("pool unavailable", pool=self._pool, reason=_reason(away))
                 except* Exception:
+                    # Broad: whatever is wrong must not leave a pool without its owner for ever.
                     logger.exception("pool worker failed", pool=self._pool)
                 this = asyncio.current_task()
                 if this is not None and this.cancelling():

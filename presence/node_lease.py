@@ -17,6 +17,7 @@ from base.clock import ServerClock
 from base.errors import Unavailable
 from base.gathering import Gathering
 from base.ids import NodeId
+from base.rounds import insist
 from presence.continuity import RESTORING_MS, Continuity, Mark
 from presence.leases import Lease
 from presence.metrics import PresenceMetrics
@@ -283,13 +284,19 @@ class NodeLease:
         self._restoring = tasks.create_task(self._restore())
 
     async def _restore(self) -> None:
+        # Without the others' work this process would stay mute for ever: each hook is insisted on.
         if (old := self._moved_from) is not None:
             for hook in self._hooks:
-                await self._call(partial(hook, old, self.node_id))
+                await insist(
+                    partial(hook, old, self.node_id),
+                    "lease.hook_failed",
+                    HOOK_BACKOFF_S,
+                    node_id=self.node_id,
+                )
             self._moved_from = None
         if (since := self._owed_since) is not None:
             for loss_hook in self._loss_hooks:
-                await self._call(loss_hook)
+                await insist(loss_hook, "lease.hook_failed", HOOK_BACKOFF_S, node_id=self.node_id)
             self._owed_since = None
             self._continuity.put_back()
             await self.settled()
@@ -297,21 +304,6 @@ class NodeLease:
             self._metrics.restoring_seconds.inc(took_s)
             log.info("store.put_back", node_id=self.node_id, took_s=took_s)
         self._restoring = None
-
-    async def _call(self, hook: LossHook) -> None:
-        attempt = 0
-        while True:
-            try:
-                await hook()
-            except Unavailable:
-                pass
-            except Exception:
-                # Broad: without the others' work this process would stay mute for ever. Log, and try again.
-                log.exception("lease.hook_failed", node_id=self.node_id)
-            else:
-                return
-            await asyncio.sleep(HOOK_BACKOFF_S[min(attempt, len(HOOK_BACKOFF_S) - 1)])
-            attempt += 1
 
     def _another_self(self) -> Incarnation:
         return Incarnation(NodeId(self._new_id()), self._role, self._clock.now_ms())

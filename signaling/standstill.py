@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from base.errors import Unavailable
+from base.rounds import insist
 from signaling.metrics import SessionMetrics
 
 logger = structlog.get_logger(__name__)
@@ -90,7 +90,8 @@ class Standstill:
         while True:
             await self._noticed.wait()
             began = self._monotonic_ms()
-            await self._insist(look_again)
+            # Whoever cannot look again must not act either.
+            await insist(look_again, "could not look again after a standstill", _BACKOFF_S)
             self._noticed.clear()
             self.stale_at = self._monotonic_ms() + GAP_MS
             held, self._held, self._bytes = self._held, [], 0
@@ -108,21 +109,6 @@ class Standstill:
             self.stale_at = 0
             self._over.clear()
             self._noticed.set()
-
-    async def _insist(self, look_again: Callable[[], Awaitable[None]]) -> None:
-        attempt = 0
-        while True:
-            try:
-                await look_again()
-            except Unavailable:
-                pass
-            except Exception:
-                # Broad: whoever cannot look again must not act either. Log, and try once more.
-                logger.exception("could not look again after a standstill")
-            else:
-                return
-            await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
-            attempt += 1
 
 
 def _deliver(deliver: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from base.errors import Unavailable
-from base.rounds import attempt, keep_on
+from base.rounds import attempt, insist, keep_on
 
 
 def failing_with(error: BaseException) -> Callable[[], Awaitable[None]]:
@@ -52,6 +52,21 @@ async def test_whoever_cancels_a_round_is_obeyed() -> None:
         await attempt(failing_with(asyncio.CancelledError()), "could not be done")
 
     assert lines == []
+
+
+async def test_whoever_insists_is_done_after_the_first_round_that_is() -> None:
+    """Whatever was wrong before; the log says each time what it was about."""
+    outcomes: list[Exception | None] = [Unavailable("Redis"), ValueError("a bug"), Unavailable("Redis"), None]
+
+    async def work() -> None:
+        if outcome := outcomes.pop(0):
+            raise outcome
+
+    with capture_logs() as lines:
+        await asyncio.wait_for(insist(work, "not put back yet", (0.0, 0.001), node="one"), 10)
+
+    assert outcomes == []
+    assert [(line["event"], line["node"]) for line in lines] == [("not put back yet", "one")] * 3
 
 
 async def test_the_round_after_one_that_failed_is_done() -> None:
