@@ -150,8 +150,8 @@ class Handovers:
         return crossing is not None and crossing.is_awaited
 
     def knows_of(self, session_id: SessionId) -> bool:
-        """Whether the session is on its way here, or went from here to another node."""
-        return self.awaits(session_id) or self.went_to(session_id) is not None
+        """Whether the session is on its way here, or about to be asked for, or went from here to another node."""
+        return self.expects(session_id) or self.awaits(session_id) or self.went_to(session_id) is not None
 
     def went_to(self, session_id: SessionId) -> NodeId | None:
         """Where a session went that was here within the last minute."""

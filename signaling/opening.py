@@ -5,6 +5,7 @@ one goes on (`signaling.returning`).
 """
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import structlog
@@ -18,9 +19,11 @@ from signaling.chores import Chores
 from signaling.greeting import FirstMessage, Greeting
 from signaling.live_session import LiveSession
 from signaling.metrics import SessionMetrics
+from signaling.protocol.codec import Codec
 from signaling.protocol.messages.session import SessionResume
 from signaling.returning import Returning
 from signaling.rows import Health
+from signaling.session_shell import DETACHED_MS
 from signaling.starting import Starting
 
 logger = structlog.get_logger(__name__)
@@ -61,13 +64,15 @@ class Opening:
             is_void = isinstance(refused, TokenRevoked)
             self._refuse(greeting, close_code_for(refused) if is_void else refused.close_code, refused)
             if identity is not None:
-                self._chores.run_soon(self._returning.bury(greeting, first, identity))
+                self._chores.run_soon(self._returning.bury(greeting.codec, first, identity))
         except MinuetError as error:
             self._refuse(greeting, close_code_for(error), error)
+            self._bury_later(greeting.codec, first, identity)
         except Exception:
             # Broad: the boundary of a greeting. Without an answer the client would wait for its session.
             logger.exception("session did not open", device_id=first.device_id)
             self._refuse(greeting, CloseCode.INTERNAL, MinuetError())
+            self._bury_later(greeting.codec, first, identity)
         else:
             if live is not None:
                 greeting.pass_on(live)
@@ -89,6 +94,14 @@ class Opening:
         if live.is_attached:
             self._let_in.inc()
         return live
+
+    def _bury_later(self, codec: Codec, first: FirstMessage, identity: Identity | None) -> None:
+        """Ends what a resume has left that failed half-way, unless the client comes again in the time that it has."""
+        if identity is None or not isinstance(first, SessionResume):
+            return
+        bury = partial(self._returning.bury, codec, first, identity)
+        # No chore yet: nobody who drains is to wait for it.
+        asyncio.get_running_loop().call_later(DETACHED_MS / 1000, lambda: self._chores.run_soon(bury()))
 
     async def _store_settled(self) -> None:
         """Waits until the store has what it lost: before that a device would find nothing of its call and its place.

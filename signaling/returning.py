@@ -15,6 +15,7 @@ from signaling.greeting import FirstMessage, Greeting
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
 from signaling.moved import MovedSession
+from signaling.protocol.codec import Codec
 from signaling.protocol.messages import session as wire
 from signaling.regaining import Regaining
 from signaling.resuming import Found, Outcome, Resuming, claim_of
@@ -84,14 +85,14 @@ class Returning:
         """
         return await self._resuming.orphan(first, identity) is not None
 
-    async def bury(self, greeting: Greeting, first: FirstMessage, identity: Identity) -> None:
-        """Ends a session whose row was set to this node, that did not come, and that may not be begun anew either.
+    async def bury(self, codec: Codec, first: FirstMessage, identity: Identity) -> None:
+        """Ends a session whose row was set to this node, that did not come, and that is not begun anew either.
 
         Raises: Unavailable.
         """
         row = await self._resuming.orphan(first, identity)
         if row is not None:
-            await self._departures.bury(self._maker.remains(row, identity, greeting.codec))
+            await self._departures.bury(self._maker.remains(row, identity, codec))
 
     def _land(self, identity: Identity, moved: MovedSession, generation: int) -> LiveSession:
         """Makes a session of what came from another node."""
