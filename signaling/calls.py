@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -33,18 +33,16 @@ from signaling.local_call import LocalCall, LocalCalls
 from signaling.metrics import CallMetrics
 from signaling.node_frames import CallCommitted
 from signaling.owed_restrictions import OwedRestrictions
-from signaling.ports import CallStore, StoredCall
+from signaling.ports import ATTEMPTS, BACKOFF_S, CallStore, StoredCall
 from signaling.recent_restrictions import RecentRestrictions
 from signaling.router import Router
 from signaling.telling import Telling
-from signaling.upholding import ATTEMPTS, Upholding
+from signaling.upholding import Upholding
 from signaling.vouching import Vouching
 
 logger = structlog.get_logger(__name__)
 
 EventOf = Callable[[Seat], events.Event]
-
-_QUIET_BACKOFF_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
 class CallService:
@@ -179,7 +177,7 @@ class CallService:
 
     async def decide_quietly(self, call: LocalCall, event: events.Event) -> None:
         """As `decide`, of something that happened: tried again for seconds, and refused without a word."""
-        for pause_s in _QUIET_BACKOFF_S:
+        for pause_s in BACKOFF_S:
             try:
                 await self.decide(call, event)
             except Unavailable:

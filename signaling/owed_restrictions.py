@@ -6,7 +6,7 @@ tried until the store has it. Refuses to know what a restriction is: `signaling.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import structlog
@@ -20,10 +20,9 @@ from signaling.call.rules import receive, restrict
 from signaling.call.states import RELAYING
 from signaling.learning import Learning
 from signaling.local_call import LocalCall
+from signaling.ports import BACKOFF_S
 
 logger = structlog.get_logger(__name__)
-
-_BACKOFF_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 Pay = Callable[[LocalCall, Event, int], Awaitable[object]]
 """Commits a restriction that was told at this time (Unix ms). Raises: MinuetError, Unavailable."""
@@ -112,9 +111,9 @@ class OwedRestrictions:
     async def _pause(self, attempt: int) -> None:
         """Until another try, which is worth it as soon as the store has taken anything at all."""
         try:
-            async with asyncio.timeout(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]):
+            async with asyncio.timeout(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]):
                 await self._store_took.wait()
                 # Where it takes some and refuses others, this is how often the others try.
-                await asyncio.sleep(_BACKOFF_S[0] / 2)
+                await asyncio.sleep(BACKOFF_S[0] / 2)
         except TimeoutError:
             pass

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from base.ids import CallId, NodeId
 from signaling.call.record import Call
+
+ATTEMPTS: Final = 8
+"""How often a change of a call is decided anew because somebody's commit came first."""
+BACKOFF_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
+"""What lies between the tries to commit what must not be lost."""
 
 
 @dataclass(frozen=True, slots=True)

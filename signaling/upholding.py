@@ -8,7 +8,6 @@ are this node's to look after: `signaling.vouching` does.
 import asyncio
 from collections.abc import Callable
 from itertools import count
-from typing import Final
 
 import structlog
 
@@ -25,14 +24,10 @@ from signaling.call.states import RELAYING, SEATS
 from signaling.learning import Learning
 from signaling.local_call import LocalCall
 from signaling.metrics import CallMetrics
-from signaling.ports import CallStore
+from signaling.ports import ATTEMPTS, BACKOFF_S, CallStore
 from signaling.telling import Telling
 
 logger = structlog.get_logger(__name__)
-
-ATTEMPTS: Final = 8
-"""How often a change is decided anew because somebody's commit came first."""
-_BACKOFF_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
 class Upholding:
@@ -98,7 +93,7 @@ class Upholding:
                     async with call.lock:
                         await self._uphold(call)
                 except Unavailable:
-                    await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+                    await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 else:
                     return
         finally:
