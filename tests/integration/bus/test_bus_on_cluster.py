@@ -88,7 +88,7 @@ async def test_canaries_arrive_where_the_inbox_is(cluster_url: str) -> None:
             await store.acquire(me, NodeStats())
             await asyncio.sleep(0.4)
 
-        assert bob.counted("lag_seconds_count") == 10
+        await until(lambda: bob.counted("lag_seconds_count") == 10)
         assert bob.gaps == []
 
 

@@ -19,7 +19,7 @@ from signaling.ports import Gap
 from storage.redis.bus_limits import BusLimits
 from storage.redis.bus_sequence import Patience
 from storage.redis.client import connect
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import WAIT_S, until
 from tests.integration.bus.buses import CLOCK, KEYS, Node
 from tests.integration.bus.losing_proxy import LosingProxy, nothing, pushes
 
@@ -50,6 +50,11 @@ async def send(sender: Node, receiver: Node, *frames: bytes) -> None:
         await asyncio.sleep(0.01)
 
 
+async def nobody_listens(redis: Redis, channel: str) -> bool:
+    ((_, listeners),) = await redis.pubsub_numsub(channel)
+    return listeners == 0
+
+
 async def test_a_lost_publication_arrives_all_the_same_and_in_its_place(
     ann: Node, bob: Node, proxy: LosingProxy
 ) -> None:
@@ -64,8 +69,10 @@ async def test_a_lost_publication_arrives_all_the_same_and_in_its_place(
 
     assert bob.frames == [b"first", b"second", b"third"]
     assert bob.gaps == []
-    assert (bob.counted("asked_total"), bob.counted("filled_total")) == (1, 1)
-    assert ann.counted("sent_again_total") == 1
+    # Once, where the answer comes before it is asked for again.
+    assert bob.counted("asked_total") >= 1
+    assert bob.counted("filled_total") == 1
+    assert ann.counted("sent_again_total") >= 1
     assert bob.counted("held_bytes") == 0
     assert bob.counted("missed_total") == 0
 
@@ -121,7 +128,7 @@ async def test_what_was_sent_while_nobody_listened_is_asked_for(redis_url: str, 
         await send(ann, bob, b"before")
         await until(lambda: bob.frames == [b"before"])
         bob.bus._wires.unsubscribe(bob.channel.encode())  # behind the bus's back
-        await asyncio.sleep(0.05)
+        await until(lambda: nobody_listens(ann.redis, bob.channel))
         await send(ann, bob, b"meanwhile", b"and more")
         assert bob.frames == [b"before"]
         bob.bus._wires.subscribe(bob.channel.encode())
@@ -279,14 +286,18 @@ async def test_a_node_of_the_release_before_is_neither_asked_nor_disturbed(
     older_reads: list[list[object]] = []
     async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         await pubsub.subscribe(KEYS.node_inbox("older"))
-        await pubsub.get_message(timeout=1)
+        async with asyncio.timeout(WAIT_S):
+            while await nobody_listens(redis, KEYS.node_inbox("older")):
+                await pubsub.get_message(timeout=0.1)
         ann.bus.publish(NodeId("older"), b"to an older one")
-        until_s = asyncio.get_running_loop().time() + 1.5
-        while asyncio.get_running_loop().time() < until_s:
-            message = await pubsub.get_message(timeout=0.1)
-            if message is not None:
-                older_reads.append(msgspec.msgpack.decode(message["data"])[:3])
+        async with asyncio.timeout(WAIT_S):
+            while len(older_reads) < 3:
+                message = await pubsub.get_message(timeout=0.1)
+                if message is not None:
+                    older_reads.append(msgspec.msgpack.decode(message["data"])[:3])
+        nothing_more = await pubsub.get_message(timeout=0.5)
 
+    assert nothing_more is None
     assert bob.frames == [b"from an older one", b"and later"]
     assert bob.gaps == [Gap(bob.node_id, None, 1)]
     assert bob.counted("asked_total") == 0

@@ -72,18 +72,20 @@ async def test_a_lease_is_kept_and_the_stores_time_is_known(redis: Redis) -> Non
     async with Node(redis).running() as node:
         await asyncio.sleep(2.2)
         (described,) = await node.nodes.nodes()
+        before = node.clock.now_ms()
         seconds, micros = await redis.time()
-        told = node.clock.now_ms()
+        after = node.clock.now_ms()
+        now_ms = seconds * 1000 + micros // 1000
 
         assert described.node_id == node.lease.node_id
         assert described.stats == node.stats
-        assert seconds * 1000 + micros // 1000 - described.renewed_at < 1_500
-        assert abs(told - (seconds * 1000 + micros // 1000)) < 250
+        assert now_ms - described.renewed_at < LEASE_TTL_MS
+        assert before - 250 < now_ms < after + 250
         assert node.clock.is_measured
         assert node.lease.is_settled
         assert not node.lease.is_lapsed
         assert node.registry.get_sample_value("minuet_presence_users", {"state": "queued"}) == 3
-        assert 0 <= (node.registry.get_sample_value("minuet_lease_age_seconds") or 0) < 1.5
+        assert 0 <= (node.registry.get_sample_value("minuet_lease_age_seconds") or 0) < TTL_S
         assert abs(node.registry.get_sample_value("minuet_clock_skew_seconds") or 0) < 0.25
 
 
@@ -146,16 +148,15 @@ async def test_a_store_that_is_away_for_longer_than_the_lease_ends_the_incarnati
         node.lease.on_incarnation(node.remember)
         before = node.lease.node_id
         await private_valkey.kill()
-        await asyncio.sleep(TTL_S / 2)
-        held_half_way = not node.lease.is_lapsed
-        await asyncio.sleep(TTL_S / 2 + 0.2)
-        lapsed_after = node.lease.is_lapsed
+        held_until = 0.0
+        while not node.lease.is_lapsed:
+            held_until = node.registry.get_sample_value("minuet_lease_age_seconds") or 0
+            await asyncio.sleep(0.02)
         age_after = node.registry.get_sample_value("minuet_lease_age_seconds") or 0
         await private_valkey.start()
         await until(lambda: node.lease.is_settled)
 
-        assert held_half_way
-        assert lapsed_after
+        assert 0 < held_until <= TTL_S + 0.1
         assert age_after >= TTL_S
         assert node.incarnations == [(before, node.lease.node_id)]
         assert node.lease.node_id != before
@@ -235,12 +236,15 @@ async def test_a_doubt_has_the_store_asked_at_once(private_valkey: EmbeddedValke
         await until(lambda: node.lease.last_renewed_at is not None)
         await asyncio.sleep(0.2)
         calls_before = await _renewals(redis)
+        began = asyncio.get_running_loop().time()
         await redis.flushdb()
         await asyncio.gather(*(node.lease.look() for _ in range(50)))
         held_back_ms = node.lease.restoring_ms()
 
         assert held_back_ms > 0
-        assert await _renewals(redis) - calls_before <= 4
+        # And once a second, as ever.
+        took_s = asyncio.get_running_loop().time() - began
+        assert await _renewals(redis) - calls_before <= 4 + took_s
     await redis.aclose()
 
 

@@ -77,14 +77,14 @@ async def recorders_at_a_lock(connection: asyncpg.Connection) -> int:
     return number
 
 
-async def until(figure: Callable[[], Awaitable[float]], expected: float, *, timeout_s: float = 10.0) -> None:
+async def until(figure: Callable[[], Awaitable[float]], expected: float, *, timeout_s: float = 30.0) -> None:
     """Waits until a figure has come to exactly this."""
     async with asyncio.timeout(timeout_s):
         while await figure() != expected:
             await asyncio.sleep(0.01)
 
 
-async def until_written(office: Office, least: int, *, timeout_s: float = 20.0) -> None:
+async def until_written(office: Office, least: int, *, timeout_s: float = 30.0) -> None:
     """Waits until history has this many calls; on a busy machine a look may come late and find more."""
     async with asyncio.timeout(timeout_s):
         while await _rows(office) < least:
@@ -92,7 +92,7 @@ async def until_written(office: Office, least: int, *, timeout_s: float = 20.0) 
 
 
 async def until_counted(
-    registry: CollectorRegistry, name: str, least: float, *, timeout_s: float = 10.0, **labels: str
+    registry: CollectorRegistry, name: str, least: float, *, timeout_s: float = 30.0, **labels: str
 ) -> None:
     """Waits until a metric has come to at least this."""
     async with asyncio.timeout(timeout_s):

@@ -212,6 +212,7 @@ async def test_reports_wait_while_the_database_is_away(redis_url: str, tmp_path:
         with recorder(redis_url, postgres.url):
             await office.report(10)
             await until_rows(office, 10)
+            await until(lambda: nothing_waits(redis))
             await postgres.kill()
             await office.report(10)
             await asyncio.sleep(0.5)
@@ -224,6 +225,10 @@ async def test_reports_wait_while_the_database_is_away(redis_url: str, tmp_path:
 
     assert waiting == 10
     assert len(office.made) == 20
+
+
+async def nothing_waits(redis: Redis) -> bool:
+    return not await redis.xlen(KEYS.safety_pending())
 
 
 async def until_rows(office: Office, count: int) -> None:
