@@ -7,11 +7,23 @@ import pytest
 from tests.fixtures.deployment import Deployment, Lasting, People
 from tests.integration.chat.couples import Couple, connected
 
+UNHURRIED = """
+[intents.dating]
+call_seconds = 8.0
+decide_after_s = 0.5
+deciding_s = 10.0
+[intents.friends]
+call_seconds = 8.0
+decide_after_s = 0.5
+deciding_s = 10.0
+"""
+"""One test waits for the end of a call; in others a dozen things are said before it."""
+
 
 @pytest.fixture(scope="session")
 def house(lasting: Lasting) -> Iterator[Deployment]:
     """Never kill it, and leave nobody in a queue."""
-    with lasting("serve --all-in-one") as deployment:
+    with lasting("serve --all-in-one", config=UNHURRIED) as deployment:
         yield deployment
 
 

@@ -11,6 +11,7 @@ from minuet.embedded import EmbeddedPostgres, EmbeddedValkey
 from storage.postgres.migrations import migrate
 from tests.fixtures.deployment import Deploy, Deployment, People
 from tests.fixtures.waiting import until
+from tests.integration.chat.conftest import UNHURRIED
 from tests.integration.chat.couples import Couple, asked, connected, device_of, hears_nothing, refused, rest
 from tests.integration.hub.test_calls_over_the_hub import talk
 
@@ -61,7 +62,7 @@ async def test_a_connection_is_told_on_both_hubs_once(
     deploy: Deploy, people: People, database_url: str
 ) -> None:
     """Also when both had to want it; the worker that records the call later has nothing to add."""
-    deployment = await deploy("serve", "serve", "matchmaker", "worker")
+    deployment = await deploy("serve", "serve", "matchmaker", "worker", config=UNHURRIED)
     here, there = hubs_of(deployment)
     her, him = await people.online(here, "female"), await people.online(there, "male")
     for side in (her, him):
@@ -119,9 +120,9 @@ async def own_database(private_postgres: EmbeddedPostgres) -> EmbeddedPostgres:
 
 SLOW_CALLS = """
 [intents.dating]
-call_seconds = 12.0
+call_seconds = 120.0
 decide_after_s = 0.5
-deciding_s = 5.0
+deciding_s = 20.0
 """
 
 

@@ -175,7 +175,7 @@ async def test_a_report_names_the_chat_it_is_about_also_when_it_is_over(
     status, answer = await rest(people, house.url, stranger, "POST /reports", report)
     database = await asyncpg.connect(house.environment["MINUET_DATABASE_URL"])
     try:
-        for _ in range(100):
+        for _ in range(600):
             row = await database.fetchrow("SELECT * FROM safety.reports WHERE id = $1", made["report_id"])
             if row is not None:
                 break
@@ -208,7 +208,7 @@ async def test_a_call_of_long_ago_can_still_be_blocked(house: Deployment, people
     database = await asyncpg.connect(house.environment["MINUET_DATABASE_URL"])
     old = str(uuid.uuid4())
     try:
-        for _ in range(200):
+        for _ in range(600):
             if await database.fetchval("SELECT count(*) FROM calls.participants WHERE call_id = $1", call_id):
                 break
             await hears_nothing(her, "never", for_s=0.05)

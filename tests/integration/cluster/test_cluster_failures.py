@@ -170,6 +170,6 @@ async def test_without_a_replica_a_slot_is_unavailable_and_the_others_are_not(
         there, away = await pipe.execute(raise_on_error=False)
     await redis.aclose()
 
-    assert took_s < 5
+    assert took_s < 10
     assert there == b"v"
     assert isinstance(away, RedisError)

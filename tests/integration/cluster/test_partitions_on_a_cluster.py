@@ -60,7 +60,7 @@ async def test_what_is_due_elsewhere_is_found_at_once(redis: Redis, private_clus
     assert set(due) == {waiting[n] for n in left}
     assert {call.call_id for call in recorded.calls} == {over[n] for n in left}
     assert {visit.call_id for visit in visited.due} == {over[n] for n in left}
-    assert took_s < 5
+    assert took_s < 10
 
 
 async def test_without_any_primary_it_is_unavailable(redis: Redis, private_cluster: Cluster) -> None:

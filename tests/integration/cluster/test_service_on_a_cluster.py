@@ -103,7 +103,7 @@ class House:
 
     async def readiness(self) -> list[int]:
         """What each process says, by its status."""
-        return [await self._status(process.admin) for process in self.deployment.processes]
+        return await asyncio.gather(*(self._status(process.admin) for process in self.deployment.processes))
 
     async def ready(self) -> None:
         """Waits until all say so."""

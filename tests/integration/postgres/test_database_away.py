@@ -12,8 +12,9 @@ from base.errors import Unavailable
 from minuet.embedded import EmbeddedPostgres
 from storage.postgres.migrations import migrate
 from storage.postgres.pool import acquire, open_pool, ping, transaction
+from tests.fixtures.waiting import until
 
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.5
 
 
 @pytest.fixture
@@ -30,18 +31,28 @@ async def ask(pool: Any) -> int:
         return answer
 
 
+async def answers(pool: Any) -> int:
+    """What is answered once something is: a server that has just started, or is busy, may be away for a moment."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await ask(pool)
+            except Unavailable:
+                await asyncio.sleep(0.1)
+
+
 async def test_a_killed_server_is_unavailable_and_comes_back(
     pool: Any, private_postgres: EmbeddedPostgres
 ) -> None:
     """The same pool serves again once the server does."""
-    assert await ask(pool) == 1
+    assert await answers(pool) == 1
     await private_postgres.kill()
     for _ in range(3):
         with pytest.raises(Unavailable) as refusal:
             await ask(pool)
     await private_postgres.start()
 
-    assert await ask(pool) == 1
+    assert await answers(pool) == 1
     assert refusal.value.retry_after_ms
 
 
@@ -49,7 +60,7 @@ async def test_a_silent_server_is_unavailable_in_bounded_time(
     pool: Any, private_postgres: EmbeddedPostgres
 ) -> None:
     """Stopped, not closed: nothing answers and nothing is refused. Connections in use and new ones alike."""
-    await ask(pool)
+    await answers(pool)
     private_postgres.pause()
     began = time.monotonic()
     outcomes = await asyncio.gather(*(ask(pool) for _ in range(4)), return_exceptions=True)
@@ -58,13 +69,7 @@ async def test_a_silent_server_is_unavailable_in_bounded_time(
 
     assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
     assert took_s < 6 * TIMEOUT_S
-    for _ in range(20):
-        try:
-            assert await ask(pool) == 1
-            return
-        except Unavailable:
-            await asyncio.sleep(0.1)
-    pytest.fail("the pool did not recover")
+    assert await answers(pool) == 1
 
 
 async def test_a_pool_opens_while_the_server_is_away(private_postgres: EmbeddedPostgres) -> None:
@@ -77,6 +82,7 @@ async def test_a_pool_opens_while_the_server_is_away(private_postgres: EmbeddedP
     with pytest.raises(Unavailable):
         await open_pool(private_postgres.url, min_size=1, timeout_s=TIMEOUT_S)
     await private_postgres.start()
+    await answers(pool)
     await ping(pool)
     await pool.close()
 
@@ -89,22 +95,26 @@ async def test_waiting_for_a_free_connection_is_bounded(pool: Any) -> None:
             await ask(pool)
 
     assert time.monotonic() - began < 4 * TIMEOUT_S
-    assert await ask(pool) == 1
+    assert await answers(pool) == 1
 
 
 async def test_a_statement_that_takes_too_long_is_cut(pool: Any) -> None:
     """On the server too, and the connection is of use again."""
     with pytest.raises(Unavailable):
         async with acquire(pool) as connection:
-            await connection.fetchval("SELECT pg_sleep(5)")
+            await connection.fetchval("SELECT pg_sleep(60)")
 
-    assert await ask(pool) == 1
-    async with acquire(pool) as connection:
-        sleeping = await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(5)%' AND state = 'active'"
-            " AND pid <> pg_backend_pid()"
-        )
-    assert sleeping == 0
+    assert await answers(pool) == 1
+
+    async def nobody_sleeps() -> bool:
+        async with acquire(pool) as connection:
+            sleeping = await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active'"
+                " AND pid <> pg_backend_pid()"
+            )
+        return bool(sleeping == 0)
+
+    await until(nobody_sleeps)
 
 
 async def test_a_row_that_stays_locked_is_unavailable(pool: Any) -> None:

@@ -132,7 +132,7 @@ async def test_a_migrator_that_died_does_not_block_the_next(empty_database_url: 
 
     dead.terminate()
 
-    assert await asyncio.wait_for(waiting, 5) == [ONE]
+    assert await asyncio.wait_for(waiting, 30) == [ONE]
 
 
 async def test_a_migration_does_not_queue_behind_a_long_transaction(
@@ -146,7 +146,7 @@ async def test_a_migration_does_not_queue_behind_a_long_transaction(
     async with reader.transaction():
         await reader.fetch("SELECT * FROM one")
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(migrate(empty_database_url, [ONE, alter]), 5)
+            await asyncio.wait_for(migrate(empty_database_url, [ONE, alter]), 30)
     await reader.close()
 
     assert await migrate(empty_database_url, [ONE, alter]) == [alter]
