@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import orjson
 import pytest
 
 from loadtests.swarm.client import Message, RequestRefused
@@ -185,3 +186,11 @@ async def test_what_two_people_say_is_kept_where_it_belongs_and_told_to_nobody_e
     assert where(pair.call_id, meanwhile)
     assert where(pair.call_id, told)
     assert any("minuet_ws_connections" in text for text in told)
+    # One object a line, whoever writes it, with what it is about.
+    lines = [
+        orjson.loads(line)
+        for process in deployment.processes
+        for line in process.log.read_bytes().splitlines()
+    ]
+    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+    assert {"request_id", "session_id", "call_id"} <= {name for line in lines for name in line}
