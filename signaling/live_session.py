@@ -143,7 +143,7 @@ class LiveSession(Outlet):
         self._errands.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.send(self.session.frame_of(wire.SessionSuperseded.TYPE, None, reliable=False))
+            connection.send(self.session.frame(wire.SessionSuperseded()))
             cut_off(connection, CloseCode.SUPERSEDED, "superseded")
             self._shell.metrics.closed(CloseCode.SUPERSEDED)
 

@@ -175,3 +175,5 @@ class SessionSuperseded(ServerMessage, frozen=True, kw_only=True):
     """Another connection of this device took over; this one is closed with 4501."""
 
     TYPE: ClassVar[str] = "session.superseded"
+    # The session is over: nobody comes back for it.
+    RELIABLE: ClassVar[bool] = False

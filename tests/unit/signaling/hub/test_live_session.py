@@ -6,7 +6,7 @@ import pytest
 
 from base.errors import CloseCode
 from base.ids import CallId
-from signaling.protocol.messages.session import Ping, SessionExpiring
+from signaling.protocol.messages.session import Ping, SessionExpiring, SessionSuperseded
 from signaling.session.limits import SessionLimits
 from tests.unit.signaling.hub.live_scene import CALL, Scene
 
@@ -54,7 +54,7 @@ async def test_the_ok_of_candidates_goes_alone_in_a_moment() -> None:
     scene = Scene()
 
     scene.hears("call.candidates", 1, call_id=CALL, negotiation=1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not scene.wire.written:
             await asyncio.sleep(0.001)
 
@@ -172,6 +172,18 @@ async def test_silence_is_pinged_then_given_up() -> None:
 
     assert scene.wire.close_code() == CloseCode.NO_PONG
     assert scene.services.told == ["detached"]
+
+
+async def test_who_is_superseded_is_told_so_without_a_number() -> None:
+    """As the reference says it: there is nothing left to acknowledge, or to come back to."""
+    scene = Scene()
+    scene.live.hand_over()
+
+    assert [(said["type"], "seq" in said) for said in scene.wire.messages()] == [
+        ("session.superseded", False)
+    ]
+    assert scene.wire.close_code() == CloseCode.SUPERSEDED
+    assert not SessionSuperseded.RELIABLE
 
 
 async def test_late_events_of_an_older_socket_do_nothing() -> None:
