@@ -1,7 +1,9 @@
 """Hashing: the right work, in few threads, with a bounded line."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 from argon2 import PasswordHasher
@@ -22,6 +24,25 @@ async def passwords(registry: CollectorRegistry) -> AsyncIterator[Passwords]:
     hashing = Passwords(AccountMetrics(registry), threads=1, waiting=2)
     yield hashing
     hashing.close()
+
+
+@contextmanager
+def working_slowly(passwords: Passwords) -> Iterator[None]:
+    """No work is done before the end of the block, however long this machine takes to come there."""
+    done = threading.Event()
+    real = passwords._hasher
+
+    class Slow:
+        def hash(self, password: str) -> str:
+            done.wait()
+            return real.hash(password)
+
+    passwords._hasher = Slow()  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        done.set()
+        passwords._hasher = real
 
 
 def seconds_of_work(registry: CollectorRegistry) -> float:
@@ -72,11 +93,12 @@ async def test_a_hash_that_cannot_be_read_lets_nobody_in(passwords: Passwords, s
 
 async def test_a_line_that_is_too_long_is_refused_at_once(passwords: Passwords) -> None:
     """One works and two wait; the fourth is told to come back, and the three are served."""
-    three = [asyncio.create_task(passwords.hash("x")) for _ in range(3)]
-    await asyncio.sleep(0)
+    with working_slowly(passwords):
+        three = [asyncio.create_task(passwords.hash("x")) for _ in range(3)]
+        await asyncio.sleep(0)
 
-    with pytest.raises(Unavailable) as refusal:
-        await passwords.hash("x")
+        with pytest.raises(Unavailable) as refusal:
+            await passwords.hash("x")
     assert refusal.value.retry_after_ms
     assert len(await asyncio.gather(*three)) == 3
     assert await passwords.hash("x")
@@ -84,11 +106,12 @@ async def test_a_line_that_is_too_long_is_refused_at_once(passwords: Passwords) 
 
 async def test_work_whose_caller_left_still_counts_until_it_is_done(passwords: Passwords) -> None:
     """Else a client that hangs up and asks again would fill the threads without bound."""
-    three = [asyncio.create_task(passwords.hash("x")) for _ in range(3)]
-    await asyncio.sleep(0.001)
-    three[0].cancel()
-    await asyncio.sleep(0)
+    with working_slowly(passwords):
+        three = [asyncio.create_task(passwords.hash("x")) for _ in range(3)]
+        await asyncio.sleep(0.001)
+        three[0].cancel()
+        await asyncio.sleep(0)
 
-    with pytest.raises(Unavailable):
-        await passwords.hash("x")
+        with pytest.raises(Unavailable):
+            await passwords.hash("x")
     await asyncio.gather(*three, return_exceptions=True)

@@ -43,7 +43,7 @@ async def test_deadlines_fire_each_call_at_its_latest_schedule() -> None:
     deadlines.schedule(CallId("second"), now_ms + 40)
     deadlines.schedule(CallId("moved"), now_ms + 60)
     deadlines.schedule(CallId("cancelled"), None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(fired) < 2:
             await asyncio.sleep(0.005)
 
@@ -63,7 +63,7 @@ async def test_a_deadline_that_the_clocks_jump_has_passed_fires_within_a_second(
     await asyncio.sleep(0.05)
     asked_at = clock.monotonic_ms()
     clock.measured(clock.now_ms() + 6_500, asked_at_ms=asked_at, answered_at_ms=asked_at)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(5):
         while not fired:
             await asyncio.sleep(0.01)
 
