@@ -9,16 +9,21 @@ import pytest
 from accounts.tokens import ACCESS_S, REFRESH_S
 from base.policy import IntentPolicy
 from chat.rules import MAX_BODY, MAX_WATCHED
+from jobs.sweep import OVERDUE_MS
 from matchmaker.pairing import BEST_OF
 from minuet.settings import Settings
 from minuet.wiring import leaving
 from presence.continuity import LONGEST_MS, RESTORING_MS
 from presence.nodes import LEASE_TTL_MS
-from signaling import feedback, owed_commands, recent_restrictions, sdp, session_shell, watches
+from signaling import feedback, owed_commands, recent_restrictions, sdp, session_shell, standstill, watches
 from signaling.connection import ConnectionSettings
+from signaling.handover import AT_ONCE
 from signaling.queue_status import EVERY_MS
+from signaling.session import handover
 from signaling.session.heartbeat import CALL_BEAT, IDLE_BEAT
 from signaling.session.limits import Rate, SessionLimits
+from storage.redis.bus_limits import BusLimits
+from storage.redis.bus_outgoing import REPEAT_AFTER_MS
 from storage.redis.idempotency import KEEP_S, LARGEST_BODY, RESERVED_S
 
 ROOT: Final = Path(__file__).parents[3]
@@ -33,6 +38,7 @@ PAGES: Final = (
 LIMITS: Final = SessionLimits()
 POLICY: Final = IntentPolicy()
 SETTINGS: Final = Settings()
+BUS: Final = BusLimits()
 WORDS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -108,7 +114,19 @@ SAID: Final = {
         f"The first {BEST_OF} who fit",
         f"after {POLICY.widen_after_s[1]}, {POLICY.widen_after_s[2]} and {POLICY.widen_after_s[3]} seconds of waiting",
     ],
+    "architecture": [
+        f"keeps what it published for {seconds(BUS.kept_ms)} or {BUS.kept_bytes >> 20} MB; {REPEAT_AFTER_MS[0]} ms "
+        f"and {seconds(REPEAT_AFTER_MS[1])} after the last publication",
+        f"holds later frames of that sender back for at most {seconds(BUS.patience.fill_ms)}",
+        f"after {seconds(BUS.silence_ms)} without one the connection is made anew",
+        f"in pieces of {kb(handover.PIECE_BYTES)}, each asked for, and of {AT_ONCE} sessions at a time",
+        f"waits at the new node ({handover.HELD_FRAMES} frames)",
+        f"After a gap of {seconds(standstill.GAP_MS)} all frames wait",
+        f"fires what is overdue by {seconds(OVERDUE_MS)}.",
+        f"a node its incarnation ({seconds(LEASE_TTL_MS)}, renewed each second)",
+    ],
     "operations": [
+        f"at most {BUS.kept_total_bytes >> 20} MB a process",
         f"for {seconds(RESTORING_MS)} and until it is done ({seconds(LONGEST_MS)} at most)",
         f"leases of nodes last {WORDS[LEASE_TTL_MS // 1000]}",
         f"{leaving.MOVED_PER_S} a second (in {leaving.MOVING_MOST_S:g} s at most)",
