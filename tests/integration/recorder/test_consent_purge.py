@@ -22,7 +22,7 @@ async def test_a_worker_purges_what_is_old_enough_and_held_by_nobody(
         old, held = (agreed(*pair, at=now_ms() - 3 * DAY_MS) for _ in range(2))
         young = agreed(*pair, at=now_ms() - DAY_MS)
         await PostgresCallArchive(pool).record([old, held, young])
-        await report(pool, held)
+        await report(pool, held, made_at=now_ms())
 
         await deploy("worker", MINUET_CONSENT_KEPT_DAYS="2")
         async with asyncio.timeout(30):
