@@ -1,7 +1,7 @@
 """Deletes what was kept for long enough: sign-ins whose refresh tokens nobody can use any more, consent logs, and the like.
 
-Decides when, in shares of what size and at what pace, and that one kind that fails does not keep the others. What has
-run out is each store's to say.
+Decides when, in shares of what size and at what pace, and that one kind that fails, or has a backlog of years, does not
+keep the others. What has run out is each store's to say.
 """
 
 import asyncio
@@ -33,32 +33,45 @@ class Purge:
     async def run(self) -> None:
         """Purges until cancelled."""
         while True:
+            began_ms = self._clock.monotonic_ms()
             await self.purge_all()
-            await asyncio.sleep(EVERY_S)
+            took_s = (self._clock.monotonic_ms() - began_ms) / 1000
+            # At once where there is more: what has run out meanwhile must not wait for the end of a backlog.
+            await asyncio.sleep(max(0.0, EVERY_S - took_s))
 
     async def purge_all(self) -> dict[Kept, int]:
-        """Deletes everything that has run out by now; how much that was, by what it is."""
-        now_ms = self._clock.wall_ms()
-        return {what: await self._purge(what, store, now_ms) for what, store in self._stores.items()}
-
-    async def _purge(self, what: Kept, store: Expired, now_ms: int) -> int:
-        total = 0
-
-        async def share_by_share() -> None:
-            nonlocal total
-            while purged := await self._share(what, store, now_ms):
-                total += purged
-
-        # What cannot be purged must not keep the others.
-        if not await attempt(share_by_share, "purge failed", what=what):
-            self._metrics.failures.labels(what).inc()
-        if total:
-            logger.info("purged", what=what, count=total)
+        """Deletes what has run out by now, a share of each kind by turns, for as long as a round lasts; how much that was."""
+        now_ms, until_ms = self._clock.wall_ms(), self._clock.monotonic_ms() + EVERY_S * 1000
+        total = dict.fromkeys(self._stores, 0)
+        left = dict(self._stores)
+        while self._clock.monotonic_ms() < until_ms:
+            # Each again while any has something: what goes after something else follows it.
+            shares = {what: await self._share(what, store, now_ms) for what, store in left.items()}
+            for what, purged in shares.items():
+                if purged is None:
+                    del left[what]
+                else:
+                    total[what] += purged
+            if not any(shares.values()):
+                break
+        for what, purged in total.items():
+            if purged:
+                logger.info("purged", what=what, count=purged)
         return total
 
-    async def _share(self, what: Kept, store: Expired, now_ms: int) -> int:
+    async def _share(self, what: Kept, store: Expired, now_ms: int) -> int | None:
+        """How much was deleted; None where it failed."""
+        purged = 0
+
+        async def delete() -> None:
+            nonlocal purged
+            purged = await store.purge_expired(now_ms, AT_ONCE)
+
         began = time.perf_counter()
-        purged = await store.purge_expired(now_ms, AT_ONCE)
+        # What cannot be purged must not keep the others.
+        if not await attempt(delete, "purge failed", what=what):
+            self._metrics.failures.labels(what).inc()
+            return None
         took_s = time.perf_counter() - began
         if purged:
             self._metrics.purged.labels(what).inc(purged)
