@@ -5,10 +5,11 @@ where to look; it is written after the lease, never before.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from secrets import token_hex
 from typing import Any
 
+import structlog
 from redis.asyncio import Redis
 
 from base.errors import Unavailable
@@ -22,6 +23,8 @@ from storage.redis.keys import CALL_PARTITIONS, Keys
 from storage.redis.multiplexed import pack
 from storage.redis.shards import one_key_each
 from storage.redis.slots import SlotMap
+
+logger = structlog.get_logger(__name__)
 
 # Whoever renewed its lease within this time has one for at least as long again.
 FRESH_MS = LEASE_TTL_MS - 2 * RENEW_EVERY_MS
@@ -56,7 +59,7 @@ class RedisNodes:
 
     async def marks(self) -> list[Mark]:
         parts = await self._parts()
-        answers = await asyncio.gather(*map(self._mark_of, parts), return_exceptions=True)
+        answers = await _of_each(map(self._mark_of, parts))
         return [answer for answer in answers if isinstance(answer, Mark)]
 
     async def ask_to_hold_back(self, for_ms: int) -> None:
@@ -64,7 +67,7 @@ class RedisNodes:
             async with asyncio.timeout(MARK_TIMEOUT_S):
                 await self._redis.set(self._keys.restoring(part), 1, px=for_ms)
 
-        await asyncio.gather(*map(ask, await self._parts()), return_exceptions=True)
+        await _of_each(map(ask, await self._parts()))
 
     async def release(self, node_id: NodeId) -> None:
         try:
@@ -107,9 +110,7 @@ class RedisNodes:
             return bool(await self._redis.pubsub_channels(inboxes))
         asked = pack(("PUBSUB", "SHARDCHANNELS", inboxes))
         primaries = self._redis.topology.map.primaries
-        answers = await asyncio.gather(
-            *(self._redis.ask_node(primary, asked) for primary in primaries), return_exceptions=True
-        )
+        answers = await _of_each(self._redis.ask_node(primary, asked) for primary in primaries)
         return any(answer for answer in answers if isinstance(answer, list))
 
     async def _hold(self, mode: str, node: Incarnation, stats: NodeStats) -> Renewal:
@@ -273,3 +274,12 @@ def _decode_stats(fields: dict[bytes, bytes]) -> NodeStats:
         elif kind == "users" and what in known:  # a newer release may count more
             users[known[what]] = int(count)
     return NodeStats(users, calls)
+
+
+async def _of_each(answers: Iterable[Awaitable[Any]]) -> list[Any]:
+    """What each part of the store answers; where one is away, its error: it must not keep the others from being asked."""
+    found = await asyncio.gather(*answers, return_exceptions=True)
+    for answer in found:
+        if isinstance(answer, Exception) and not isinstance(answer, UNAVAILABLE_ERRORS):
+            logger.error("a part of the store could not be asked", exc_info=answer)
+    return found
