@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
 from accounts.tokens import ACCESS_S, REFRESH_S
@@ -18,6 +19,7 @@ from presence.nodes import LEASE_TTL_MS
 from signaling import feedback, owed_commands, recent_restrictions, sdp, session_shell, standstill, watches
 from signaling.connection import ConnectionSettings
 from signaling.handover import AT_ONCE
+from signaling.protocol.schema import CLIENT_MESSAGES, SERVER_MESSAGES
 from signaling.queue_status import EVERY_MS
 from signaling.session import handover
 from signaling.session.heartbeat import CALL_BEAT, IDLE_BEAT
@@ -167,6 +169,28 @@ def test_the_table_of_what_to_set_about_matching_has_the_defaults() -> None:
         name: ", ".join(f"{each}" for each in (value if isinstance(value, tuple) else (value,)))
         for name, value in defaults.items()
     }
+
+
+def fields_of(message: str) -> set[str]:
+    """In either direction: some are said by both sides."""
+    classes = [family[message] for family in (CLIENT_MESSAGES, SERVER_MESSAGES) if message in family]
+    return {field.encode_name for each in classes for field in msgspec.structs.fields(each)}
+
+
+def test_messages_have_the_fields_that_a_guide_gives_them() -> None:
+    """`type {field, other?}`, as protocol.md and its neighbours write it."""
+    text = " ".join(
+        (DOCS / f"{page}.md").read_text() for page in ("protocol", "chat", "consent", "rest", "matching")
+    )
+    named = {
+        (message, re.split(r"[?: ]", field)[0])
+        for message, inner in re.findall(r"`([a-z]+\.[a-z_.]+)\s+\{([^`}]*)\}", text)
+        for field in re.split(r",\s*|\s\|\s", " ".join(inner.split()))
+        if field != "..."
+    }
+
+    assert len(named) > 60
+    assert [(message, field) for message, field in sorted(named) if field not in fields_of(message)] == []
 
 
 def test_every_file_that_a_guide_names_is_there() -> None:
