@@ -7,7 +7,6 @@ something once a second (`shards.py`), so that nothing stays unnoticed for longe
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -82,8 +81,8 @@ class Topology:
     async def aclose(self) -> None:
         if self._refreshing is not None:
             self._refreshing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._refreshing
+            # Waited for, and not awaited: whoever cancels this very task must not be taken for what was cancelled here.
+            await asyncio.wait({self._refreshing})
 
     async def _refresh(self, first: Address | None, avoid: Address | None) -> bool:
         loop = asyncio.get_running_loop()
