@@ -7,18 +7,24 @@ from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import combinations, count
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from base.ids import CallId, UserId
-from matchmaker.matches import SEATS, Match
-from matchmaker.ports import StoredTicket, TicketState
+from matchmaker.matches import Match
+from matchmaker.ports import TicketState
 from matchmaker.roster import MEMBER_MS
 from tests.fixtures.waiting import until
+from tests.integration.matchmaker.processes import (
+    announced,
+    beside_a_fit,
+    fail_some_calls,
+    first_word_of,
+    matchmaker_process,
+)
 from tests.integration.matchmaker.scene import Scene
-from tests.integration.matchmaker.test_takeover import announced, first_word_of, matchmaker_process
 
 POOLS = ("arts", "books", "chess", "dance")
 PEOPLE = 300
@@ -90,19 +96,7 @@ class Crowds:
             await asyncio.sleep(every_s)
 
     async def fail_some_calls(self) -> None:
-        seen: set[CallId] = set()
-        while not self.stop_failing.is_set():
-            for _, match in await announced(self.scene):
-                if match.call_id in seen:
-                    continue
-                seen.add(match.call_id)
-                for seat in SEATS:
-                    await self.scene.lobby.accept_match(match, seat)
-                if self.random.random() < 0.2:
-                    self.failed[match.call_id] = match
-                    for seat in SEATS:
-                        assert await self.scene.lobby.release(match.ref(seat), returns=True)
-            await asyncio.sleep(0.02)
+        await fail_some_calls(self.scene, self.random, self.failed, self.stop_failing)
 
     async def come_to_rest(self, hubs: asyncio.Task[None]) -> None:
         self.stop_failing.set()
@@ -138,18 +132,8 @@ class Crowds:
                 (match.a.queued_at, match.a.ticket_id) < (match.b.queued_at, match.b.ticket_id)
                 for match in matches
             )
-            assert not beside_a_fit(list(stored.values())), "nobody waits beside a fit"
+            assert not beside_a_fit(stored.values()), "nobody waits beside a fit"
         assert standing == set(said) - set(self.failed), "every match was announced, and only matches"
-
-
-def beside_a_fit(stored: list[StoredTicket]) -> list[tuple[UserId, UserId]]:
-    """Those who wait though they could meet; in these crowds all fit who have not met in vain."""
-    waiting = [each.ticket for each in stored if each.state is TicketState.WAITING]
-    return [
-        (one.user_id, other.user_id)
-        for one, other in combinations(waiting, 2)
-        if other.user_id not in one.exclusions and one.user_id not in other.exclusions
-    ]
 
 
 def is_frozen(process: Process) -> bool:

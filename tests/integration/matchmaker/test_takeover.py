@@ -1,29 +1,30 @@
 """Owners of a pool that die or freeze while people come, are matched, fail and return: nobody is lost or doubled."""
 
 import asyncio
-import os
 import random
 import signal
-import sys
 import time
 from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from itertools import combinations
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from base.ids import CallId, UserId
-from matchmaker.matches import SEATS, Match, decode_match
+from matchmaker.matches import Match
 from matchmaker.ports import StoredTicket, TicketState
-from matchmaker.ticket import Ticket
 from tests.fixtures.waiting import until
-from tests.integration.matchmaker.matchmaker_process import ANNOUNCED
+from tests.integration.matchmaker.processes import (
+    announced,
+    beside_a_fit,
+    fail_some_calls,
+    first_word_of,
+    matchmaker_process,
+)
 from tests.integration.matchmaker.scene import Scene
 
-ROOT = Path(__file__).parents[3]
 PEOPLE = 200
 LOOK_S = 0.01
 
@@ -36,7 +37,7 @@ class Crowd:
         self.random = random.Random(seed)
         self.joined: dict[UserId, int] = {}
         self.failed: dict[CallId, Match] = {}
-        self.over = False
+        self.over = asyncio.Event()
 
     async def arrive(self) -> None:
         for number in range(PEOPLE):
@@ -45,47 +46,7 @@ class Crowd:
             await asyncio.sleep(0.006)
 
     async def fail_some_calls(self) -> None:
-        """About one match in five comes to nothing: both go back."""
-        seen: set[CallId] = set()
-        while not self.over:
-            for _, match in await announced(self.scene):
-                if match.call_id in seen:
-                    continue
-                seen.add(match.call_id)
-                for seat in SEATS:
-                    await self.scene.lobby.accept_match(match, seat)
-                if self.random.random() < 0.2:
-                    self.failed[match.call_id] = match
-                    for seat in SEATS:
-                        assert await self.scene.lobby.release(match.ref(seat), returns=True)
-            await asyncio.sleep(0.02)
-
-
-async def announced(scene: Scene) -> list[tuple[str, Match]]:
-    """Who announced which match, in order."""
-    said = [entry.split(b"|", 1) for entry in await scene.redis.lrange(ANNOUNCED, 0, -1)]
-    return [(name.decode(), decode_match(match)) for name, match in said]
-
-
-async def start(url: str, name: str, log: Path, *pools: str) -> Process:
-    """A matchmaker process that writes its log there; of the pool `friends` unless others are named."""
-    module = "tests.integration.matchmaker.matchmaker_process"
-    with log.open("w") as out:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, url, name, *pools, cwd=ROOT, stdout=out, env={**os.environ}
-        )
-
-
-@asynccontextmanager
-async def matchmaker_process(url: str, name: str, log: Path, *pools: str) -> AsyncIterator[Process]:
-    """A matchmaker process that is gone when the block ends, however it ends."""
-    process = await start(url, name, log, *pools)
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await fail_some_calls(self.scene, self.random, self.failed, self.over)
 
 
 @asynccontextmanager
@@ -120,14 +81,6 @@ class Lateness:
             watching.cancel()
 
 
-async def first_word_of(scene: Scene, name: str) -> float:
-    """Waits until that process announces something; when it did."""
-    async with asyncio.timeout(60):
-        while not any(who == name for who, _ in await announced(scene)):
-            await asyncio.sleep(0.01)
-    return time.monotonic()
-
-
 async def check(crowd: Crowd) -> None:
     """Everybody is where they should be: matched once, or waiting at their place."""
     scene = crowd.scene
@@ -137,7 +90,6 @@ async def check(crowd: Crowd) -> None:
     records = {record.match.call_id: record.match for record in await scene.queues.matches("friends")}
     said = {match.call_id: match for _, match in await announced(scene)}
     seats = Counter(side.user_id for match in records.values() for side in (match.a, match.b))
-    waiting = [each.ticket for each in stored.values() if each.state is TicketState.WAITING]
 
     assert set(stored) == set(crowd.joined), "no ticket is lost"
     assert {user: each.ticket.queued_at for user, each in stored.items()} == crowd.joined, (
@@ -151,7 +103,7 @@ async def check(crowd: Crowd) -> None:
         pair = {match.a.user_id, match.b.user_id}
         assert all({failed.a.user_id, failed.b.user_id} != pair for failed in crowd.failed.values())
         assert (match.a.queued_at, match.a.ticket_id) < (match.b.queued_at, match.b.ticket_id)
-    assert not beside_a_fit(waiting), "nobody waits beside a fit"
+    assert not beside_a_fit(stored.values()), "nobody waits beside a fit"
 
 
 async def come_to_rest(crowd: Crowd, hubs: asyncio.Task[None]) -> None:
@@ -159,26 +111,15 @@ async def come_to_rest(crowd: Crowd, hubs: asyncio.Task[None]) -> None:
 
     Only what stands still can be checked: tickets and matches are read one after the other.
     """
-    crowd.over = True
+    crowd.over.set()
     await hubs
     await until(lambda: at_rest(crowd.scene), timeout_s=60)
 
 
 async def at_rest(scene: Scene) -> bool:
-    waiting = [
-        each.ticket for each in await scene.queues.scan("friends") if each.state is TicketState.WAITING
-    ]
+    stored = await scene.queues.scan("friends")
     records = {record.match.call_id for record in await scene.queues.matches("friends")}
-    return not beside_a_fit(waiting) and records <= {match.call_id for _, match in await announced(scene)}
-
-
-def beside_a_fit(waiting: list[Ticket]) -> list[tuple[UserId, UserId]]:
-    """Those who wait though they could meet; in this crowd all fit who have not met in vain."""
-    return [
-        (one.user_id, other.user_id)
-        for one, other in combinations(waiting, 2)
-        if other.user_id not in one.exclusions and one.user_id not in other.exclusions
-    ]
+    return not beside_a_fit(stored) and records <= {match.call_id for _, match in await announced(scene)}
 
 
 async def test_a_killed_owner_is_followed_within_three_seconds_and_nobody_is_lost(
