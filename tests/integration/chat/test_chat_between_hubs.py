@@ -13,7 +13,7 @@ from tests.fixtures.deployment import Deploy, Deployment, People
 from tests.fixtures.waiting import until
 from tests.integration.chat.conftest import UNHURRIED
 from tests.integration.chat.couples import Couple, asked, connected, device_of, hears_nothing, refused, rest
-from tests.integration.hub.test_calls_over_the_hub import talk
+from tests.integration.hub.couples import talk
 
 LATE_S = 30.0
 """After an outage: retries wait for up to ten seconds."""

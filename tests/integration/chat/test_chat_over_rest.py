@@ -8,7 +8,7 @@ import pytest
 from tests.fixtures.deployment import Deployment, People
 from tests.fixtures.waiting import until
 from tests.integration.chat.couples import Couple, asked, connect, device_of, hears_nothing, refused, rest
-from tests.integration.hub.test_calls_over_the_hub import meet, talk
+from tests.integration.hub.couples import meet, talk
 
 
 async def test_the_list_shows_whom_one_knows_and_what_was_said_last(

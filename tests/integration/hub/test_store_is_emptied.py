@@ -18,7 +18,7 @@ from minuet.embedded import EmbeddedValkey
 from tests.fixtures.deployment import Deploy, Deployment, People
 from tests.fixtures.patience import SETTLED_S, ends_in_history, patiently, told
 from tests.fixtures.sdp import VOICE
-from tests.integration.hub.test_calls_over_the_hub import negotiate, talk
+from tests.integration.hub.couples import negotiate, talk
 
 CONFIG = """
 [intents.dating]
