@@ -193,6 +193,25 @@ def test_messages_have_the_fields_that_a_guide_gives_them() -> None:
     assert [(message, field) for message, field in sorted(named) if field not in fields_of(message)] == []
 
 
+@pytest.mark.parametrize(
+    ("sentence", "messages"),
+    [
+        (
+            r"Every\s+message\s+needs\s+it\s+but\s+(.*?)\. A request",
+            {n for n, c in CLIENT_MESSAGES.items() if not c.NEEDS_ID},
+        ),
+        (r"Only\s+(`ping`.*?)\s+have\s+none\.", {n for n, c in SERVER_MESSAGES.items() if not c.RELIABLE}),
+    ],
+    ids=["without id", "without seq"],
+)
+def test_the_exceptions_from_numbering_are_all_named(sentence: str, messages: set[str]) -> None:
+    """In protocol.md: who writes a client by it must not wait for a number that never comes."""
+    found = re.search(sentence, (DOCS / "protocol.md").read_text(), re.DOTALL)
+
+    assert found is not None
+    assert set(re.findall(r"`([a-z._]+)`", found[1])) == messages
+
+
 def test_every_file_that_a_guide_names_is_there() -> None:
     """By its path from the root of the repository, in backticks; `*` stands for anything."""
     folders = "|".join(
