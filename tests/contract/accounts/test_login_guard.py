@@ -14,8 +14,8 @@ from storage.redis.rate_limits import Delays, RedisLoginGuard
 from tests.contract.calls.lossy_proxy import lossy_proxy
 
 KEYS = Keys("test:")
-PAIR = Delays(free=3, first_s=0.1, longest_s=0.3, remembered_s=60)
-ACCOUNT = Delays(free=6, first_s=0.1, longest_s=0.1, remembered_s=60)
+PAIR = Delays(free=3, first_s=30, longest_s=60, remembered_s=600)
+ACCOUNT = Delays(free=6, first_s=20, longest_s=20, remembered_s=600)
 HERE, THERE = "192.0.2.1", "198.51.100.1"
 
 
@@ -33,24 +33,29 @@ async def test_the_first_failures_cost_nothing(guard: RedisLoginGuard) -> None:
     waits = [await guard.attempt("ada", HERE) for _ in range(4)]
 
     assert waits[:3] == [0, 0, 0]
-    assert 0 < waits[3] <= 100
+    assert 0 < waits[3] <= 30_000
 
 
 async def test_the_delay_doubles_up_to_its_longest(redis: Redis) -> None:
     """0.1, 0.2, then 0.3 s, told in milliseconds; a refused attempt does not make it longer."""
-    guard = RedisLoginGuard(redis, KEYS, nonce, pair=PAIR, account=Delays(1_000, 1, 1, 60))
-    for _ in range(PAIR.free):
-        await guard.attempt("ada", HERE)
-    delays = []
+    pair = Delays(free=3, first_s=0.1, longest_s=0.3, remembered_s=60)
+    guard = RedisLoginGuard(redis, KEYS, nonce, pair=pair, account=Delays(1_000, 1, 1, 60))
+    loop = asyncio.get_running_loop()
+    failures, began, at = 0, 0.0, loop.time()
     for _ in range(4):
-        wait_ms = await guard.attempt("ada", HERE)
-        delays.append(wait_ms)
+        # The free ones, and on a machine so slow that a delay is over before anybody asks, others.
+        while not (wait_ms := await guard.attempt("ada", HERE)):
+            failures, began, at = failures + 1, at, loop.time()
+        delay_ms = min(300, 100 * 2 ** (failures - pair.free))
+        passed_ms = (loop.time() - began) * 1000
+
+        assert failures >= pair.free
+        assert wait_ms <= delay_ms <= wait_ms + passed_ms + 2
         assert await guard.attempt("ada", HERE) <= wait_ms
         await asyncio.sleep(wait_ms / 1000 + 0.01)
+        began = loop.time()
         assert await guard.attempt("ada", HERE) == 0
-
-    for delay, longest in zip(delays, [100, 200, 300, 300], strict=True):
-        assert longest - 50 < delay <= longest
+        failures, at = failures + 1, loop.time()
 
 
 async def test_others_are_not_delayed(guard: RedisLoginGuard) -> None:
@@ -67,7 +72,7 @@ async def test_many_addresses_together_are_delayed_mildly(guard: RedisLoginGuard
     waits = [await guard.attempt("ada", f"192.0.2.{number}") for number in range(8)]
 
     assert waits[:6] == [0] * 6
-    assert 0 < waits[6] <= 100
+    assert 0 < waits[6] <= 20_000
 
 
 async def test_success_forgets_the_failures(guard: RedisLoginGuard, redis: Redis) -> None:

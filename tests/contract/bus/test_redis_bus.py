@@ -341,7 +341,7 @@ async def test_the_lag_of_canaries_is_measured(bob: Peer, redis: Redis) -> None:
         while not bob.counted("minuet_bus_lag_seconds_count"):
             await asyncio.sleep(0.01)
 
-    assert bob.counted("minuet_bus_lag_seconds_sum") < 1
+    assert bob.counted("minuet_bus_lag_seconds_sum") < WAIT_S
     assert bob.frames == []
 
 

@@ -23,6 +23,7 @@ from storage.redis import multiplexed
 from storage.redis.client import connect
 from storage.redis.multiplexed import MultiplexedRedis
 from tests.contract.calls.lossy_proxy import lossy_proxy
+from tests.fixtures.waiting import until
 
 
 @pytest.fixture
@@ -58,6 +59,18 @@ async def test_many_commands_take_one_connection(redis: Redis) -> None:
     assert await redis.get("count") == b"500"
 
 
+async def until_blocked(redis: Redis, command: str, count: int = 1) -> None:
+    """Returns when so many clients wait at the server with a command that blocks."""
+
+    async def are_blocked() -> bool:
+        waiting = [
+            each for each in await redis.client_list() if each["cmd"] == command and "b" in each["flags"]
+        ]
+        return len(waiting) >= count
+
+    await until(are_blocked)
+
+
 async def test_a_refused_command_fails_alone(redis: Redis) -> None:
     """Its error is an answer; those around it get theirs."""
     await redis.set("text", "no number")
@@ -84,6 +97,7 @@ async def test_a_lost_script_is_loaded_again(redis: Redis) -> None:
 async def test_a_blocking_read_holds_nobody_up(redis: Redis) -> None:
     """It waits on a connection of its own."""
     reading = asyncio.ensure_future(redis.xread({"stream": "$"}, block=15_000))
+    await until_blocked(redis, "xread")
     async with asyncio.timeout(10):
         for _ in range(20):
             await redis.ping()
@@ -220,15 +234,15 @@ async def test_commands_share_a_connection_under_tls_too(redis_url: str, certifi
 async def test_blocking_reads_hold_up_nobody_and_share_no_connection(redis: Redis) -> None:
     """Two wait at once, others are answered meanwhile; the connections are used again, and none is left by who gives up."""
     before = await redis.info("clients")
-    waiting = [asyncio.create_task(redis.blpop([f"list-{n}"], timeout=5)) for n in range(2)]
-    await asyncio.sleep(0.1)
+    waiting = [asyncio.create_task(redis.blpop([f"list-{n}"], timeout=30)) for n in range(2)]
+    await until_blocked(redis, "blpop", 2)
     assert await redis.ping()
     for number in range(2):
         await redis.rpush(f"list-{number}", "done")
     first = await asyncio.gather(*waiting)
     again = [await redis.xread({"stream": "0"}, block=1) for _ in range(5)]
-    given_up = asyncio.create_task(redis.blpop(["list-0"], timeout=5))
-    await asyncio.sleep(0.1)
+    given_up = asyncio.create_task(redis.blpop(["list-0"], timeout=30))
+    await until_blocked(redis, "blpop")
     given_up.cancel()
     await asyncio.gather(given_up, return_exceptions=True)
     await redis.rpush("list-0", "mine")
@@ -242,12 +256,12 @@ async def test_blocking_reads_hold_up_nobody_and_share_no_connection(redis: Redi
 
 async def test_a_blocking_read_whose_connection_is_cut_is_asked_once_more(redis: Redis) -> None:
     """As every other command."""
-    reading = asyncio.create_task(redis.blpop(["list"], timeout=5))
-    await asyncio.sleep(0.1)
+    reading = asyncio.create_task(redis.blpop(["list"], timeout=30))
+    await until_blocked(redis, "blpop")
     for client in await redis.client_list():
         if client["cmd"] == "blpop":
             await redis.client_kill_filter(_id=client["id"])
-    await asyncio.sleep(0.1)
+    await until_blocked(redis, "blpop")
     await redis.rpush("list", "late")
 
     assert await reading == (b"list", b"late")

@@ -89,7 +89,7 @@ async def test_what_was_taken_is_left_alone_for_ever_longer(store: RedisCallStor
         KEYS.calls_untold(7), f"{untold.call_id} {untold.version} {untold.at} {untold.node_id}"
     )
     assert due_at is not None
-    assert 1_500 <= due_at - await server_ms(redis) <= 3_000
+    assert 0 < due_at - await server_ms(redis) <= 3_000
 
 
 async def test_what_was_told_is_off_the_list(store: RedisCallStore, redis: Redis) -> None:

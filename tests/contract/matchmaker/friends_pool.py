@@ -14,7 +14,7 @@ POOL = "friends"
 ANN = ticket_of("ann", queued_at=1_000, side=Gender.FEMALE, languages=frozenset({"en", "de"}), region="eu")
 BOB = ticket_of("bob", queued_at=2_000, side=Gender.MALE, exclusions=frozenset({UserId("carl")}))
 EVE = ticket_of("eve", queued_at=3_000)
-TTL_MS = 5_000
+TTL_MS = 60_000
 
 
 def match_of(a: Ticket, b: Ticket, call: str = "call-1") -> Match:

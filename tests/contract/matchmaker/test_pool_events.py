@@ -29,14 +29,14 @@ async def test_events_come_in_order_and_numbered(queues: RedisQueues) -> None:
 
 async def test_a_waiting_reader_hears_at_once(queues: RedisQueues) -> None:
     """Long before its wait is over."""
-    reading = asyncio.create_task(queues.events(POOL, "0-0", limit=100, block_ms=10_000))
+    reading = asyncio.create_task(queues.events(POOL, "0-0", limit=100, block_ms=60_000))
     await asyncio.sleep(0.05)
     began = time.monotonic()
     await queues.put(ANN)
     batch = await reading
 
     assert len(batch.events) == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 async def test_the_owner_trims_what_it_has_read(queues: RedisQueues, redis: Redis, keys: Keys) -> None:

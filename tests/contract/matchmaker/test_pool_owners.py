@@ -26,7 +26,7 @@ async def test_a_pool_has_one_owner(queues: RedisQueues) -> None:
 
 async def test_a_lease_ends_unless_it_is_kept(queues: RedisQueues) -> None:
     """The next owner's token is another and higher one, and the old owner learns that it is out."""
-    mine = await queues.take_lease(POOL, "mine", ttl_ms=60)
+    mine = await queues.take_lease(POOL, "mine", ttl_ms=TTL_MS)
     assert (await queues.keep_lease(POOL, mine.token, ttl_ms=60)).token == mine.token
     await asyncio.sleep(0.1)
     theirs = await queues.take_lease(POOL, "theirs", ttl_ms=TTL_MS)

@@ -45,12 +45,12 @@ async def test_an_emptied_store_has_other_marks(nodes: RedisNodes, redis: Redis)
 async def test_newcomers_are_asked_to_hold_back(nodes: RedisNodes, redis: Redis, keys: Keys) -> None:
     """For a while only."""
     await nodes.marks()
-    await nodes.ask_to_hold_back(300)
+    await nodes.ask_to_hold_back(3_000)
     during = await RedisNodes(redis, keys).marks()
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(3.1)
 
     assert during
-    assert all(0 < mark.restoring_ms <= 300 for mark in during)
+    assert all(0 < mark.restoring_ms <= 3_000 for mark in during)
     assert [mark.restoring_ms for mark in await nodes.marks()] == [0] * len(during)
 
 
@@ -92,7 +92,7 @@ async def test_a_server_that_starts_again_has_another_history(
     private_valkey: EmbeddedValkey, keys: Keys
 ) -> None:
     """With all its data: it may be older than what was told to it."""
-    redis = connect(private_valkey.url, timeout_s=0.5)
+    redis = connect(private_valkey.url, timeout_s=2)
     nodes = RedisNodes(redis, keys)
     (before,) = await nodes.marks()
     await asyncio.sleep(1.2)
@@ -119,7 +119,7 @@ async def test_each_primary_of_a_cluster_is_asked(clustered: RedisNodes, private
     after_flush = await _all_three(clustered)
     failing = await private_cluster.primary_of(_key(before[1]))
     await private_cluster.kill(failing)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         meanwhile = await clustered.marks()
     await private_cluster.failed_over(failing)
     after_failover = await _all_three(clustered)

@@ -40,7 +40,7 @@ def log(redis: Redis, keys: Keys) -> RedisSafetyLog:
 
 @pytest.fixture
 def pending(redis: Redis, keys: Keys) -> RedisPendingRecords:
-    return RedisPendingRecords(redis, keys, claim_after_ms=500)
+    return RedisPendingRecords(redis, keys, claim_after_ms=2_000)
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ async def test_what_a_dead_recorder_left_is_claimed_by_another(
     await log.add_report(report())
     left = await pending.take("dead", limit=10, wait_ms=10)
     at_once = await pending.take("heir", limit=10, wait_ms=1)
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(2.2)
     claimed = await pending.take("heir", limit=10, wait_ms=1)
     third = await pending.take("third", limit=10, wait_ms=1)
 
