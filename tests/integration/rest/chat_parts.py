@@ -40,13 +40,15 @@ class SilentBus:
 
 
 def chat_parts(
-    redis: Redis, keys: Keys, pool: asyncpg.Pool, ids: IdFactory, calls: Any
+    redis: Redis, keys: Keys, pool: asyncpg.Pool, ids: IdFactory, calls: Any, patience_s: float
 ) -> tuple[ChatCommands, SafetyCommands, BlockList]:
     registry, clock, log = CollectorRegistry(), ServerClock(SystemClock()), RedisSafetyLog(redis, keys)
     metrics, hub = ChatMetrics(registry), Hub(clock, SessionMetrics(registry))
-    connections = PostgresConnections(pool, timeout_s=1.0)
+    connections = PostgresConnections(pool, timeout_s=patience_s)
     presence = RedisAcquaintances(redis, keys, RedisNodes(redis, keys))
-    chat = Chat(PostgresMessages(pool, timeout_s=1.0), connections, log, metrics, ids.new, clock.now_ms)
+    chat = Chat(
+        PostgresMessages(pool, timeout_s=patience_s), connections, log, metrics, ids.new, clock.now_ms
+    )
     router = Router(NodeId("rest"), hub, SilentBus())
     commands = ChatCommands(
         chat,

@@ -232,16 +232,18 @@ async def running_house(
     database_url: str,
     settings: RestSettings | None = None,
     extend: Callable[[web.Application], None] | None = None,
+    patience_s: float = 10.0,
 ) -> AsyncIterator[House]:
+    """`patience_s`: how long a store may take to answer; short only where one of them does not."""
     registry = CollectorRegistry()
     clock = SystemClock()
     ids = IdFactory(clock.wall_ms, os.urandom)
     async with AsyncExitStack() as stack:
-        redis = connect(redis_url, timeout_s=0.5)
+        redis = connect(redis_url, timeout_s=patience_s)
         stack.push_async_callback(redis.aclose)
-        pool = await open_pool(database_url, timeout_s=1.0)
+        pool = await open_pool(database_url, timeout_s=patience_s)
         stack.callback(pool.terminate)
-        store = PostgresAccounts(pool, timeout_s=1.0)
+        store = PostgresAccounts(pool, timeout_s=patience_s)
         revocations = RedisRevocations(redis, KEYS)
         metrics = AccountMetrics(registry)
         # A hundredth of the work: these tests sign up hundreds of people. The real cost is tested with the hashing.
@@ -250,15 +252,15 @@ async def running_house(
         ring, scope = KeyRing.parse(SECRET), TokenScope()
         ports = AccountPorts(store, revocations, RedisLoginGuard(redis, KEYS, ids.new), passwords)
         history, calls, watch, attendance = ListedHistory(), RecordingCalls(), FixedWatch(), Attendance()
-        chat, safety, block_list = chat_parts(redis, KEYS, pool, ids, attendance)
+        chat, safety, block_list = chat_parts(redis, KEYS, pool, ids, attendance, patience_s)
         services = RestServices(
             accounts=Accounts(ports, TokenIssuer(ring, scope), ids, metrics),
             profiles=Profiles(store, ids),
             history=history,
             calls=calls,
             ice=IceServersCommand(attendance, ICE, ServerClock(clock)),
-            feedback=Feedbacks(attendance, PostgresFeedback(pool, timeout_s=1.0), ServerClock(clock)),
-            moderation=Moderation(PostgresCases(pool, timeout_s=1.0), ids.new, ids.now_ms),
+            feedback=Feedbacks(attendance, PostgresFeedback(pool, timeout_s=patience_s), ServerClock(clock)),
+            moderation=Moderation(PostgresCases(pool, timeout_s=patience_s), ids.new, ids.now_ms),
             chat=chat,
             safety=safety,
             block_list=block_list,

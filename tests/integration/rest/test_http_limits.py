@@ -22,18 +22,18 @@ def only(trusted: tuple[str, ...] = (), **rates: Rate) -> RestSettings:
 
 async def test_a_limit_tells_its_state_and_then_when_to_come_back(open_house: Any) -> None:
     """In the headers of every answer, also of the refusal."""
-    house = await open_house(settings=only(user=Rate(3, 30)))
+    house = await open_house(settings=only(user=Rate(3, 3_000)))
     token = (await house.sign_up())["access_token"]
     answers = [await house.get(ME, token) for _ in range(4)]
 
     assert [answer.status for answer in answers] == [200, 200, 200, 429]
     assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
     assert {answer.headers["X-RateLimit-Limit"] for answer in answers} == {"3"}
-    assert abs(int(answers[3].headers["X-RateLimit-Reset"]) - time.time() - 30) < 3
-    assert 8 <= int(answers[3].headers["Retry-After"]) <= 10
+    assert abs(int(answers[3].headers["X-RateLimit-Reset"]) - time.time() - 3_000) < 60
+    assert 900 <= int(answers[3].headers["Retry-After"]) <= 1_000
     error = (await answers[3].json())["error"]
     assert error["code"] == "rate_limited"
-    assert 8_000 < error["details"]["retry_after_ms"] <= 10_000
+    assert 900_000 < error["details"]["retry_after_ms"] <= 1_000_000
     assert house.counted("minuet_rate_limited_total", tier="user") == 1
 
 
@@ -128,7 +128,7 @@ async def test_without_redis_limits_let_pass_and_accounts_do_not(
     open_house: Any, private_valkey: EmbeddedValkey, fate: str
 ) -> None:
     """Limits fail open. Guessing passwords, and tokens that may have been taken back, fail closed, in bounded time."""
-    house = await open_house(settings=RestSettings(), redis_url=private_valkey.url)
+    house = await open_house(settings=RestSettings(), redis_url=private_valkey.url, patience_s=1.0)
     data = await house.sign_up()
     if fate == "killed":
         await private_valkey.kill()
@@ -148,18 +148,18 @@ async def test_without_redis_limits_let_pass_and_accounts_do_not(
         assert answer.status == 503
         assert (await answer.json())["error"]["code"] == "unavailable"
         assert int(answer.headers["Retry-After"]) >= 1
-    assert took_s < 10
+    assert took_s < 30
     assert house.counted("minuet_rate_limiter_away_total") == 4
     assert "X-RateLimit-Limit" not in refresh.headers
 
 
 async def test_limits_hold_again_once_redis_is_back(open_house: Any, private_valkey: EmbeddedValkey) -> None:
     """Within about a second."""
-    house = await open_house(settings=only(login=Rate(1)), redis_url=private_valkey.url)
+    house = await open_house(settings=only(login=Rate(1)), redis_url=private_valkey.url, patience_s=1.0)
     await private_valkey.kill()
     assert [(await house.post(LOGIN, {})).status for _ in range(3)] == [400] * 3
     await private_valkey.start()
-    give_up_at = time.monotonic() + 5
+    give_up_at = time.monotonic() + 30
     while (await house.post(LOGIN, {})).status != 429:
         assert time.monotonic() < give_up_at
 

@@ -157,9 +157,13 @@ async def test_guessing_is_slowed_down(house: Any) -> None:
     """The sixth attempt in a row has to wait, even with the right password; others need not."""
     data = await house.sign_up()
     for _ in range(5):
-        answer = await house.post("/api/v1/auth/login", credentials(data, "wrong guess"))
-        assert answer.status == 401
-    early = await house.post("/api/v1/auth/login", credentials(data))
+        for _ in range(5):
+            answer = await house.post("/api/v1/auth/login", credentials(data, "wrong guess"))
+            assert answer.status == 401
+        early = await house.post("/api/v1/auth/login", credentials(data))
+        # On a machine so slow that the wait is over before this comes, all is forgiven, and they begin anew.
+        if early.status != 200:
+            break
     other = await house.sign_up()
     unaffected = await house.post("/api/v1/auth/login", credentials(other))
 
