@@ -57,13 +57,13 @@ class Dev:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(child.communicate(), 30)
+        output, _ = await asyncio.wait_for(child.communicate(), START_S)
         assert child.returncode is not None
         return child.returncode, output.decode()
 
     async def stop(self) -> int:
         self.child.send_signal(signal.SIGINT)
-        return await asyncio.wait_for(self.child.wait(), 30)
+        return await asyncio.wait_for(self.child.wait(), START_S)
 
 
 @pytest.fixture

@@ -310,7 +310,7 @@ def test_valkey_starts_from_the_compose_command_with_its_password(
         arguments = command.read_text() if command.exists() else ""
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
     assert answers[0].startswith("-NOAUTH")
     assert answers[1] == "+OK+PONG"
@@ -321,7 +321,7 @@ def test_valkey_starts_from_the_compose_command_with_its_password(
 
 def ask(port: int, line: str) -> str:
     """What the server answers to lines of the inline protocol, waiting for it to come up."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
