@@ -10,7 +10,7 @@ from tests.e2e.waiting import history
 from tests.fixtures.deployment import Deploy, Deployment, People, Process
 from tests.fixtures.sdp import VOICE, audio, description, video
 
-CALL_S = 16.0
+CALL_S = 24.0
 WINDOW_S = 8.0
 CONFIG = f"""
 [intents.dating]
@@ -23,7 +23,7 @@ ip_privacy = "off"
 """
 PATIENCE_S = 30.0
 # Lease, reaper and a machine that does other things.
-NOTICED_S = 10.0
+NOTICED_S = 30.0
 WITH_VIDEO = description(audio(), video())
 
 
@@ -147,15 +147,17 @@ async def test_a_crowd_that_lost_its_hub_is_let_in_elsewhere_at_once(deploy: Dep
                 client = people.client(first.public)
                 client.account = account
                 crowd.append(client)
+    started = asyncio.get_running_loop().time()
     await asyncio.gather(*(client.start(client.account["access_token"]) for client in crowd))
+    greeted_s = asyncio.get_running_loop().time() - started
     await first.kill()
     started = asyncio.get_running_loop().time()
     answers = await asyncio.gather(*(come_back_alone(client, second.public) for client in crowd))
     took_s = asyncio.get_running_loop().time() - started
 
     assert answers == ["session.ready"] * 324
-    # One round of waiting in vain, where there would be six, and then what 324 greetings take.
-    assert took_s < 5, took_s
+    # One round of waiting in vain, where there would be six, and then what 324 greetings take on this machine.
+    assert took_s < 4 + 1.5 * greeted_s, (took_s, greeted_s)
 
 
 async def come_back_alone(client: Client, url: str) -> str:

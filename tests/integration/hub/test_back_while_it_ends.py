@@ -74,7 +74,7 @@ class Evening:
         ]
         seats = [seated(each.ticket) for each in joined]
         match = Match(call_id=CALL, intent="friends", claimed_at_ms=0, a=seats[0], b=seats[1])
-        lease = await scene.queues.take_lease("friends", "test", ttl_ms=5_000)
+        lease = await scene.queues.take_lease("friends", "test", ttl_ms=60_000)
         reply = await scene.queues.claim("friends", lease.token, [match])
         match = msgspec.structs.replace(match, claimed_at_ms=reply.now_ms)
         call = await self.node.calls.open(match, scene.policies["friends"])

@@ -29,8 +29,8 @@ from tests.integration.hub.mortal_hub import DeadlyProxy, Doom, deadly_proxy, lo
 
 CONFIG = """
 [intents.dating]
-proposed_s = 5
-connecting_s = 6
+proposed_s = 10
+connecting_s = 12
 call_seconds = 6
 reconnecting_s = 5
 deciding_s = 2
@@ -39,7 +39,7 @@ recent_partner_s = 0
 paused_s = 60
 ip_privacy = "off"
 """
-SETTLED_S = 60.0
+SETTLED_S = 90.0
 """The pool's owner gives a match up after 12 s; timers of a call take as long at most."""
 
 UP_TO_LIVE = [
@@ -249,7 +249,7 @@ async def test_no_step_from_match_to_call_and_back_strands_anybody(
             if couple.doom in LIVE:
                 goes_live(couple)
             await meet(couple)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(couple.proxy.died.wait() for couple in couples))
         await asyncio.gather(*(comes_back(couple, deployment.url) for couple in couples))
         ledger = Ledger(redis)
@@ -299,12 +299,12 @@ async def test_a_matchmaker_that_dies_with_its_claim_is_followed(
         for client in couple.people.values():
             accepts(couple, client)
         await meet(couple)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await proxy.died.wait()
         await deployment.start("matchmaker")
         for client in couple.people.values():
-            await client.wait_for("match.found", 30)
-            await client.wait_for("call.ended", 30, reason="connect_timeout", requeued=True)
+            await client.wait_for("match.found", 60)
+            await client.wait_for("call.ended", 60, reason="connect_timeout", requeued=True)
         ledger = Ledger(redis)
         await until(ledger.is_settled, SETTLED_S)
 

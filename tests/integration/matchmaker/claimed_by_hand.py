@@ -23,7 +23,7 @@ async def claim(scene: Scene, ann: Joined, bob: Joined, call_id: CallId = CALL) 
     match = Match(
         call_id=call_id, intent="friends", claimed_at_ms=0, a=seated(ann.ticket), b=seated(bob.ticket)
     )
-    lease = await scene.queues.take_lease("friends", "test", ttl_ms=5_000)
+    lease = await scene.queues.take_lease("friends", "test", ttl_ms=60_000)
     reply = await scene.queues.claim("friends", lease.token, [match])
     assert reply.claims[0].lost == frozenset()
     return msgspec.structs.replace(match, claimed_at_ms=reply.now_ms)

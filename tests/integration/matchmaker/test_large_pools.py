@@ -24,6 +24,16 @@ WOMEN_WHO_WAIT = 20_000
 BEATS_EVERY_S = 0.001
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease is not lost because other processes have the machine for a moment: what is tried is whether it is renewed.
+
+    Of a loop that stands still the beats tell, in time of its own.
+    """
+    for module in ("tenure", "worker"):
+        monkeypatch.setattr(f"matchmaker.{module}.LEASE_MS", 12_000)
+
+
 @pytest.fixture
 def unpaused() -> Iterator[None]:
     """Without the collector's looks at all that the other tests have left: it is not they who are measured."""
