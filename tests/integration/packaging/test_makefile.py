@@ -20,6 +20,7 @@ case "$*" in
     *version_info*) echo "$VERSION" ;;
     *"import ensurepip"*) exit "${NO_ENSUREPIP:-0}" ;;
     "-m venv"*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python" ;;
+    "-m pytest"*"--second-try"*) exit "${AGAIN:-1}" ;;
     "-m pytest"*"not alone"*) exit "${BESIDE:-0}" ;;
     "-m pytest"*) exit "${ALONE:-0}" ;;
     "-m minuet dev"*)
@@ -194,13 +195,21 @@ def test_tests_run_beside_each_other_and_those_that_must_not_run_after_them(chec
     assert "-n " not in runs[1]
 
 
-@pytest.mark.parametrize(("beside", "alone"), [("1", "0"), ("0", "1"), ("1", "1")])
-def test_either_run_may_fail_them_all(checkout: Checkout, beside: str, alone: str) -> None:
-    """A failure says nothing of the other tests, so these are run all the same."""
+@pytest.mark.parametrize(("beside", "alone", "runs"), [("1", "0", 3), ("0", "1", 2), ("1", "1", 2)])
+def test_either_run_may_fail_them_all(checkout: Checkout, beside: str, alone: str, runs: int) -> None:
+    """A failure says nothing of the other tests, so these are run all the same; what failed beside others, once more."""
     done = checkout.make("test", BESIDE=beside, ALONE=alone)
 
     assert done.returncode != 0
-    assert checkout.did("-m pytest") == 2
+    assert checkout.did("-m pytest") == runs
+    assert checkout.did("--second-try") == runs - 2
+
+
+def test_what_failed_beside_others_may_pass_alone(checkout: Checkout) -> None:
+    """Then all have passed; what the second try is worth is said by the run itself."""
+    done = checkout.make("test", BESIDE="1", AGAIN="0")
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("status", ["2", "3", "4"])
