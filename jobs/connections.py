@@ -3,6 +3,7 @@
 Also tells what a writer did not live to tell: it looks every second for connections whose time to be told has passed.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -29,8 +30,9 @@ class MadeConnections:
 
     async def apart(self, calls: Sequence[Call]) -> set[CallId]:
         connected = [call for call in calls if call.connected]
+        blocked = await asyncio.gather(*(self._blocks.blocks(call.a.user_id) for call in connected))
         return {
-            call.call_id for call in connected if call.b.user_id in await self._blocks.blocks(call.a.user_id)
+            call.call_id for call, others in zip(connected, blocked, strict=True) if call.b.user_id in others
         }
 
     async def tell(self, connection_ids: Sequence[ConnectionId]) -> None:

@@ -135,13 +135,10 @@ class RedisActivities:
         return frozenset(user_id for user_id, freed in zip(people, replies, strict=True) if freed)
 
     async def is_away(self, user_id: UserId) -> bool:
-        name = self._keys.user(user_id)
         with unavailable_when_away():
-            device: Any = await self._redis.hget(name, "device")
-            if device is None:
-                return False
-            found: Any = await self._redis.hmget(name, [b"session:" + device, b"away:" + device])
-        row, away = found
+            slot: Any = await self._redis.hgetall(self._keys.user(user_id))
+        device = slot.get(b"device", b"")
+        row, away = slot.get(b"session:" + device), slot.get(b"away:" + device)
         # What an earlier session of the device said does not count.
         return row is not None and away is not None and row.split(b" ")[1] == away
 
