@@ -16,7 +16,7 @@ from signaling.call.states import RELAYING, SEATS, EndReason, State
 from signaling.call.view import view_version
 from tests.unit.signaling.call.conversation import Conversation, wants_connection
 from tests.unit.signaling.call.occurrences import MOSTLY_GOING_ON
-from tests.unit.signaling.call.test_call_properties import Step, proceed, starts, steps, thorough, waits
+from tests.unit.signaling.call.random_steps import Step, proceed, starts, steps, thorough, waits
 
 few = st.lists(st.builds(Step, wait_ms=waits, event=st.sampled_from(MOSTLY_GOING_ON)), max_size=12)
 OVER = (State.DECIDING, State.ENDED)

@@ -15,7 +15,7 @@ from signaling.call.rules import receive
 from signaling.call.states import SEATS, EndReason, Seat, State
 from signaling.protocol.messages import call as wire
 from tests.unit.signaling.call.conversation import Conversation
-from tests.unit.signaling.call.test_call_properties import Step, proceed, starts, steps, thorough
+from tests.unit.signaling.call.random_steps import Step, proceed, starts, steps, thorough
 
 
 def in_time(effects: Any, seat: Seat) -> list[str]:

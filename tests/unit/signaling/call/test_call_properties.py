@@ -3,8 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 
 from signaling.call import events
 from signaling.call.change import MAX_CONSENT_EVENTS, MAX_REFUSED_LINES, CallRefused, Decision
@@ -26,42 +25,7 @@ from signaling.call.states import RELAYING, SEATS, Role, Seat, State, other
 from signaling.call.view import call_state, must_hear, view_version
 from signaling.protocol.messages.call import CallEnded
 from tests.unit.signaling.call.conversation import Conversation
-from tests.unit.signaling.call.occurrences import MOSTLY_GOING_ON
-
-
-@dataclass(frozen=True)
-class Step:
-    """Time passes (`None`: until the next timer is due), then something happens."""
-
-    wait_ms: int | None
-    event: Event
-
-
-waits = st.sampled_from([0, 0, 0, 0, 0, 300, 1_000, 5_000, 15_000, 61_000, None])
-steps = st.lists(
-    st.builds(Step, wait_ms=waits, event=st.sampled_from(MOSTLY_GOING_ON)), min_size=20, max_size=50
-)
-starts = st.builds(
-    lambda state, mutual, decide_after_s: getattr(Conversation, state)(
-        mutual=mutual, decide_after_s=decide_after_s
-    ),
-    st.sampled_from(["proposed", "connecting", "live", "live", "live", "reconnecting", "deciding"]),
-    st.booleans(),
-    st.sampled_from([0, 30]),
-)
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-def proceed(talk: Conversation, step: Step) -> None:
-    """Lets a step happen, whether it is legal or not."""
-    due_at = talk.call.next_deadline_at
-    if step.wait_ms is None and due_at is not None:
-        talk.now_ms = max(talk.now_ms, due_at)
-    talk.later((step.wait_ms or 0) / 1000)
-    try:
-        talk.does(step.event)
-    except CallRefused:
-        return
+from tests.unit.signaling.call.random_steps import Step, proceed, starts, steps, thorough
 
 
 @thorough
