@@ -11,8 +11,8 @@ from signaling.chores import Chores
 from signaling.greeting import Greeting
 from signaling.opening import Opening
 from signaling.protocol.messages.session import SessionResume
+from tests.unit.signaling.hub.house_of_return import RESUME, House
 from tests.unit.signaling.hub.live_scene import Scene
-from tests.unit.signaling.hub.test_asked_while_coming_back import RESUME, House
 
 
 class Halfway(House):
