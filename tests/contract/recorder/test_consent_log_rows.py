@@ -8,16 +8,15 @@ import pytest
 
 from jobs.ports import Refused
 from signaling.call import consent
-from signaling.call.record import Call, ConsentEvent, ConsentKind, RefusedRelays
+from signaling.call.record import ConsentEvent, ConsentKind, RefusedRelays
 from signaling.call.states import State
 from storage.postgres.calls import PostgresCallArchive
 from storage.postgres.consent import PostgresConsentAudit, PostgresConsentLogs
 from storage.postgres.times import moment
-from tests.contract.calls.call_records import ended, moved, new_id
+from tests.contract.calls.call_records import moved, new_id
+from tests.contract.recorder.agreed_calls import DAY_MS, ENDED_AT, agreed
 from tests.contract.recorder.archive_rows import add_pair, count, report, resolve
 
-DAY_MS = 86_400_000
-ENDED_AT = 1_700_000_000_000
 KEPT_MS = 30 * DAY_MS
 
 
@@ -29,15 +28,6 @@ def archive(pool: asyncpg.Pool) -> PostgresCallArchive:
 @pytest.fixture
 def logs(pool: asyncpg.Pool) -> PostgresConsentLogs:
     return PostgresConsentLogs(pool, kept_ms=KEPT_MS)
-
-
-def agreed(her: str, him: str, *, at: int = ENDED_AT, entries: int = 2) -> Call:
-    """A call that ended at `at`, with so many entries in its log."""
-    call = ended(her, him, at=at)
-    for number in range(entries):
-        event = ConsentEvent(at=at - 1_000 + number, kind=ConsentKind.VIDEO_ASKED, by="b")
-        call = consent.with_event(call, event)
-    return call
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import asyncpg
 
 from storage.postgres.calls import PostgresCallArchive
 from storage.postgres.consent import PostgresConsentAudit
+from tests.contract.recorder.agreed_calls import ENDED_AT, agreed
 from tests.contract.recorder.archive_rows import add_pair
-from tests.contract.recorder.test_consent_log_rows import ENDED_AT, agreed
 
 
 async def check(database_url: str) -> tuple[int | None, list[str]]:

@@ -6,8 +6,8 @@ import asyncpg
 
 from storage.postgres.calls import PostgresCallArchive
 from tests.contract.calls.call_records import now_ms
-from tests.contract.recorder.archive_rows import add_pair
-from tests.contract.recorder.test_consent_log_rows import DAY_MS, agreed, report
+from tests.contract.recorder.agreed_calls import DAY_MS, agreed
+from tests.contract.recorder.archive_rows import add_pair, report
 from tests.fixtures.deployment import Deploy
 
 CALLS_WITH_A_LOG = "SELECT DISTINCT call_id FROM calls.consent_events"
