@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import random
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,11 +13,11 @@ from base.ids import DeviceId, NodeId, TicketId, UserId
 from base.policy import Gender, IntentPolicy
 from matchmaker.activity import Queued
 from matchmaker.ports import Caller, TicketState
-from matchmaker.ticket import encode_ticket
 from matchmaker.worker import PoolWorker
 from tests.fixtures.waiting import until
-from tests.integration.matchmaker.scene import NODE, Scene
-from tests.unit.matchmaker.people import Somebody, ticket_of, wanting
+from tests.integration.matchmaker.crowded_pools import fill
+from tests.integration.matchmaker.scene import Scene
+from tests.unit.matchmaker.people import Somebody, ticket_of
 
 WOMEN_WHO_WAIT = 20_000
 BEATS_EVERY_S = 0.001
@@ -41,27 +40,6 @@ def unpaused() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
-
-
-async def fill(scene: Scene, count: int, *, node: NodeId = NODE, exclusions: int = 40) -> None:
-    """Women who wait for men of 30, one a millisecond, the newest first in what is stored."""
-    strangers = [UserId(f"{number:036}") for number in range(2_000)]
-    tickets = {}
-    for number in reversed(range(count)):
-        ticket = ticket_of(
-            f"{number:06}",
-            queued_at=1_700_000_000_000 + number,
-            side=Gender.FEMALE,
-            intent="dating",
-            node_id=node,
-            wants=wanting(sides=frozenset({Gender.MALE}), age_min=30, age_max=30),
-            exclusions=frozenset(random.sample(strangers, exclusions)),
-        )
-        tickets[ticket.ticket_id] = b"w|female||" + encode_ticket(ticket)
-        if len(tickets) == 1_000 or not number:
-            await scene.redis.hset(scene.keys.tickets("dating"), mapping=tickets)
-            tickets.clear()
-    await scene.redis.hset(scene.keys.pool_counts("dating"), "female:w", count)
 
 
 @asynccontextmanager
