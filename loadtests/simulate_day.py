@@ -1,6 +1,6 @@
 """A day of the matchmaker: a million people, unevenly over the hours and the sides, through the waiting room of the servers.
 
-    python -m loadtests.simulate_day                        a million arrivals; minutes of CPU
+    python -m loadtests.simulate_day                        a million arrivals; under a minute
     python -m loadtests.simulate_day --people 100000        the same shape, a tenth of the crowd
     python -m loadtests.simulate_day --from-hour 20 --hours 1
 

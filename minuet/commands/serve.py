@@ -43,6 +43,8 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    # All that is missing is said at once, and by the supervisor, not by each worker in turn.
+    require(settings_from_environment(), "redis_url", "database_url", "auth_secret")
     everything = bool(options.all_in_one)
     offers: Offers = options.role
     if options.workers is not None:
@@ -54,8 +56,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _supervise(workers: int, arguments: list[str]) -> int:
     settings = settings_from_environment()
-    # Said once and here, and not by each worker in turn.
-    require(settings, "redis_url", "database_url", "auth_secret")
     configure_logs(settings)
     return uvloop.run(supervise(settings, workers, arguments, say))
 
