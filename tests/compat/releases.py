@@ -36,7 +36,7 @@ class FirstLanding:
             else:
                 sys.modules[name] = ours
         # Ten seconds were its patience, which is too little beside other tests.
-        module.TIMEOUT_S = SETTLED_S  # type: ignore[attr-defined]
+        module.TIMEOUT_S = SETTLED_S  # type: ignore[attr-defined]  # known when it runs
         for waits in (module.Client.wait_for, module.Client.wait_until, module.Client.wait_closed):
             waits.__defaults__ = (SETTLED_S,)
         return module.Client

@@ -90,6 +90,6 @@ async def refusal(client: AnyClient, type_: str, data: dict[str, Any]) -> str:
         # Each release's client has a class of its own for it.
         if type(error).__name__ != RequestRefused.__name__:
             raise
-        code: str = error.code  # type: ignore[attr-defined]
+        code: str = error.code  # type: ignore[attr-defined]  # known by its name
         return code
     raise AssertionError(f"{type_} was not refused")

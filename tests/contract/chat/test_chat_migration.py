@@ -2,6 +2,7 @@
 
 import asyncpg
 
+from base.ids import ConnectionId, UserId
 from storage.postgres.chat import PostgresMessages
 from storage.postgres.connections import PostgresConnections
 from storage.postgres.migrations import load, migrate
@@ -25,7 +26,7 @@ async def test_connections_of_the_release_before_open_their_chats(empty_database
     await migrate(empty_database_url)
     pool = await open_pool(empty_database_url)
     connections, messages = PostgresConnections(pool), PostgresMessages(pool)
-    couple = Couple(her, him, connection_id)  # type: ignore[arg-type]
+    couple = Couple(UserId(her), UserId(him), ConnectionId(connection_id))
     sent = await messages.send(draft(couple, her), apart=())
     (seen,) = await connections.acquaintances(couple.him, before=None, limit=5, now_ms=now_ms())
 

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 from accounts.model import Device, NewFamily, NewToken, Role, User
 from base.ids import uuid7
@@ -17,7 +18,7 @@ def new_id() -> str:
     return uuid7(NOW, os.urandom(10))
 
 
-def a_user(**changes: object) -> User:
+def a_user(**changes: Any) -> User:
     user = User(
         id=new_id(),
         email="Ada@example.org",
@@ -34,13 +35,13 @@ def a_user(**changes: object) -> User:
         created_at=NOW,
         updated_at=NOW,
     )
-    return replace(user, **changes)  # type: ignore[arg-type]
+    return replace(user, **changes)
 
 
 def a_token(now_ms: int = NOW, lives_ms: int = 30 * DAY) -> NewToken:
     return NewToken(token_hash=os.urandom(32), issued_at=now_ms, expires_at=now_ms + lives_ms)
 
 
-def a_family(user_id: str, **changes: object) -> NewFamily:
+def a_family(user_id: str, **changes: Any) -> NewFamily:
     family = NewFamily(id=new_id(), user_id=user_id, device=Device("phone-1", "Phone"), token=a_token())
-    return replace(family, **changes)  # type: ignore[arg-type]
+    return replace(family, **changes)

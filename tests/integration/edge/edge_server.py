@@ -161,6 +161,7 @@ class RawClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.transport: asyncio.Transport = writer.transport  # type: ignore[assignment]  # a socket's: it reads, too
 
     @classmethod
     async def dial(cls, edge: Edge, tls: ssl.SSLContext | None = None) -> Self:
@@ -214,5 +215,5 @@ class RawClient:
 
     async def hang_up(self) -> None:
         """End the TCP connection without a word."""
-        self.writer.transport.abort()
+        self.transport.abort()
         await asyncio.sleep(0)

@@ -134,7 +134,7 @@ async def test_a_client_that_does_not_answer_our_close_is_cut_off(
 async def test_a_client_that_never_reads_is_cut_off_too(hasty_edge: Edge) -> None:
     """With a full buffer the close frame cannot even leave; memory is given back within the bound."""
     client = await RawClient.connect(hasty_edge)
-    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    client.transport.pause_reading()
     listener = await hasty_edge.listener()
     connection = listener.connection
     while connection.unsent_bytes < 256 * 1024:
@@ -150,7 +150,7 @@ async def test_a_client_that_never_reads_is_cut_off_too(hasty_edge: Edge) -> Non
 async def test_a_client_that_closes_without_reading_is_let_go_of(hasty_edge: Edge) -> None:
     """Its close is told at once; the socket with what is unsent goes within the bound."""
     client = await RawClient.connect(hasty_edge)
-    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    client.transport.pause_reading()
     listener = await hasty_edge.listener()
     connection = listener.connection
     while connection.unsent_bytes < 256 * 1024:
@@ -166,7 +166,7 @@ async def test_a_client_that_closes_without_reading_is_let_go_of(hasty_edge: Edg
 async def test_a_client_that_ends_its_side_without_reading_is_let_go_of(hasty_edge: Edge) -> None:
     """Half-closed and deaf, it would keep what is unsent in our memory for as long as it likes."""
     client = await RawClient.connect(hasty_edge)
-    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    client.transport.pause_reading()
     listener = await hasty_edge.listener()
     connection = listener.connection
     while connection.unsent_bytes < 256 * 1024:
@@ -290,7 +290,7 @@ async def test_a_listener_that_raises_when_told_of_the_end_is_logged(
 async def test_a_slow_reader_pauses_only_itself(edge: Edge) -> None:
     """Above 64 kB unsent the listener hears of it, once; when the client reads again, too; the neighbour is not late."""
     slow = await RawClient.connect(edge)
-    slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    slow.transport.pause_reading()
     neighbour = await RawClient.connect(edge)
     listener = await edge.listener()
     connection = listener.connection
@@ -307,7 +307,7 @@ async def test_a_slow_reader_pauses_only_itself(edge: Edge) -> None:
     neighbour.send(frame(TEXT, b"meanwhile"))
     assert await neighbour.frame() == (0x81, b"meanwhile")
 
-    slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    slow.transport.resume_reading()
     for _ in range(sent + 1):
         assert await slow.frame() == (0x81, b"x" * 16_000)
     # What has arrived there may not yet be known to have left here.
@@ -329,7 +329,7 @@ async def test_a_listener_may_close_when_writing_pauses() -> None:
 
     async with running_edge(Impatient, close_timeout_s=CLOSE_TIMEOUT_S) as edge:
         client = await RawClient.connect(edge)
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.transport.pause_reading()
         listener = await edge.listener()
         for _ in range(10_000):
             listener.connection.send(b"x" * 16_000)

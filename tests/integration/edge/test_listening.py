@@ -1,5 +1,6 @@
 """What every accepted socket has from the one it came to."""
 
+import asyncio
 import socket
 from contextlib import AsyncExitStack
 
@@ -18,8 +19,9 @@ async def test_the_kernel_looks_after_peers_that_vanish() -> None:
     """Of WebSockets and of requests alike: a peer that lost its power ends nothing by itself."""
     kept: list[int] = []
 
-    def note(transport: object) -> None:
-        sock: socket.socket = transport.get_extra_info("socket")  # type: ignore[attr-defined]
+    def note(transport: asyncio.BaseTransport | None) -> None:
+        assert transport is not None
+        sock: socket.socket = transport.get_extra_info("socket")
         kept.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 
     def accept(connection: Connection, info: ConnectionInfo) -> Recorder:

@@ -116,10 +116,10 @@ async def test_who_is_silent_is_closed_with_4002(url: str, people: People) -> No
     silent = asyncio.create_task(pair.him.wait_closed())
     pair.him.wire.acknowledges = False
     # It still reads, and answers nothing.
-    pair.him.send = _says_nothing  # type: ignore[method-assign]
+    pair.him.send = _says_nothing  # type: ignore[method-assign]  # falls silent
 
     assert await silent == 4002
-    del pair.him.send  # type: ignore[method-assign]
+    del pair.him.send
     pair.him.wire.acknowledges = True
     assert await comes_back(pair.him) == "session.resumed"
 

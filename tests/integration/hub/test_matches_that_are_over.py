@@ -23,7 +23,7 @@ async def town(redis_url: str) -> AsyncIterator[Town]:
 async def shown_elsewhere(town: Town) -> tuple[Node, LocalCall]:
     """His device has begun another session on a third node, which shows it the call; the record names the old one."""
     third = Node("node-3", "b", town.redis, town.bus)
-    third.person.id = SessionId("his other session")  # type: ignore[attr-defined]  # nobody else asks for it
+    third.person.id = SessionId("his other session")
     await third.calls.catch_up(town.call_id)
     third.person.enter_call(town.call_id)
     return third, town.call_at(third)
@@ -34,7 +34,7 @@ async def test_the_end_is_told_to_a_session_that_the_record_does_not_name(town: 
     third, call = await shown_elsewhere(town)
     await town.hers.calls.act(town.call_id, UserId("she"), events.HungUp)
 
-    await third.seating.sit_down(call, "b", third.person)  # type: ignore[arg-type]
+    await third.seating.sit_down(call, "b", third.person)
 
     [ended] = third.person.of("call.ended")
     assert (ended["reason"], ended["requeued"]) == ("cancelled", True)
@@ -46,7 +46,7 @@ async def test_a_call_that_goes_on_names_the_session_from_then_on(town: Town) ->
     """What happens next is told to the new session by her node."""
     third, call = await shown_elsewhere(town)
 
-    await third.seating.sit_down(call, "b", third.person)  # type: ignore[arg-type]
+    await third.seating.sit_down(call, "b", third.person)
     stored = await third.store.load(town.call_id)
 
     assert stored is not None
@@ -64,8 +64,8 @@ async def test_a_session_sits_down_later_where_the_store_is_away(
     with monkeypatch.context() as away:
         away.setattr(third.store, "commit", _unavailable)
         with pytest.raises(Unavailable):
-            await third.seating.sit_down(call, "b", third.person)  # type: ignore[arg-type]
-    await third.seating.sit_down(call, "b", third.person)  # type: ignore[arg-type]
+            await third.seating.sit_down(call, "b", third.person)
+    await third.seating.sit_down(call, "b", third.person)
     stored = await third.store.load(town.call_id)
 
     assert stored is not None

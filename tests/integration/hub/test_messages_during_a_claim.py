@@ -74,14 +74,14 @@ class House:
         metrics = SessionMetrics(collector)
         self.hub = Hub(self.clock, metrics)
         self.router = Router(NodeId(name), self.hub, self)
-        self.registry = Slow(RedisSessions(redis, Keys()), Nodes())  # type: ignore[arg-type]
-        watches = Watches(self.hub, None, None, ChatMetrics(collector))  # type: ignore[arg-type]
+        self.registry = Slow(RedisSessions(redis, Keys()), Nodes())  # type: ignore[arg-type]  # plays the nodes that live
+        watches = Watches(self.hub, None, None, ChatMetrics(collector))  # type: ignore[arg-type]  # nobody watches
         # Nobody is in a call.
         self.handovers = Handovers(
             self.hub,
             self.router,
             self.clock,
-            None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]  # nobody is in a call
             watches=watches,
             metrics=HandoverMetrics(collector),
         )
@@ -212,7 +212,7 @@ async def test_a_session_that_lands_while_its_client_comes_again_is_the_one_of_b
         held.append(frame)
         is_on_its_way.set()
 
-    move.first.receive = hold  # type: ignore[assignment,method-assign]
+    move.first.receive = hold  # type: ignore[assignment,method-assign]  # holds what comes
     earlier = move.coming()
     await is_on_its_way.wait()
 

@@ -19,8 +19,8 @@ async def town(redis_url: str) -> AsyncIterator[Town]:
     async with opened_town(redis_url, IntentPolicy(decide_after_s=0)) as opened:
         hers, his = opened.hers, opened.his
         people = {HER_SESSION: hers.person, HIS_SESSION: his.person}
-        hers.router._hub.session = people.get  # type: ignore[method-assign,assignment]
-        his.router._hub.session = lambda _session: None  # type: ignore[method-assign]
+        hers.router._hub.session = people.get  # type: ignore[method-assign,assignment]  # both are on her node
+        his.router._hub.session = lambda _session: None  # type: ignore[method-assign]  # nobody is on his
         hers.router.welcome(HER_SESSION)
         call = opened.call_at(his)
         await his.calls.decide(call, events.SeatAttached("b", HIS_SESSION, hers.id, his.person.device_id))

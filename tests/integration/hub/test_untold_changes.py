@@ -223,7 +223,7 @@ async def test_two_on_one_node_leave_nothing_to_be_told(place: Place) -> None:
     told, place.hers.store.told = (
         place.hers.store.told,
         lambda changes: asked.append(changes) or told(changes),
-    )  # type: ignore[func-returns-value,method-assign]
+    )
     await place.hers.calls.act(place.call_id, SHE, events.VideoRevoked)
 
     assert await place.untold() == 0

@@ -35,7 +35,7 @@ async def moved(town: Town, to: Node) -> None:
     )
     known = leaves.known(town.call_id, SHE)
     assert known is not None
-    comes.take_in(known, decode(known.record), to.person)  # type: ignore[arg-type]
+    comes.take_in(known, decode(known.record), to.person)
 
 
 def allows_video(call: Call) -> bool:

@@ -113,7 +113,9 @@ class Node:
         self.id, self.seat, self.clock = NodeId(name), seat, clock
         self.store = RedisCallStore(redis, keys)
         hub = OneSession(clock, SessionMetrics(registry))
-        self.person = hub.listener = Listener("she" if seat == "a" else "he")
+        # It plays a session.
+        self.person: Any = Listener("she" if seat == "a" else "he")
+        hub.listener = self.person
         self.router = router = Router(self.id, hub, bus)
         ids = IdFactory(clock.now_ms, secrets.token_bytes)
         lobby = Lobby(

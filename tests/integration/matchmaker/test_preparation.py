@@ -79,7 +79,7 @@ async def test_what_is_heard_while_looking_again_is_newer(scene: Scene) -> None:
         await hear_all(knowledge, scene)
         return found
 
-    scene.queues.states = answered_late  # type: ignore[method-assign,assignment]
+    scene.queues.states = answered_late  # type: ignore[method-assign,assignment]  # the pool goes on meanwhile
     await knowledge.look_again()
 
     assert set(knowledge.room.tickets()) == {people(4)[number].ticket_id for number in (0, 2, 3)}
@@ -109,7 +109,7 @@ async def test_who_is_silent_is_learnt_from_and_forgotten_when_they_speak(scene:
 
 async def test_what_cannot_be_learnt_ahead_is_learnt_with_the_lease(scene: Scene) -> None:
     """The store may be away just then."""
-    scene.queues.scan_in_parts = None  # type: ignore[method-assign,assignment]
+    scene.queues.scan_in_parts = None  # type: ignore[method-assign,assignment]  # fails when it is called
     preparation = Preparation(POOL, scene.policies[POOL], scene.worker_ports)
     await preparation.heed(SILENT_MS)
     await asyncio.sleep(0.2)

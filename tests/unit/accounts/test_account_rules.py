@@ -1,6 +1,7 @@
 """What may be registered."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,18 +15,18 @@ from base.policy import Gender
 NOON = 1_793_016_000_000  # 26 October 2026, 12:00 UTC
 
 
-def entered(**changes: object) -> Registration:
-    fields: dict[str, object] = {
+def entered(**changes: Any) -> Registration:
+    fields: dict[str, Any] = {
         "email": "ada@example.org",
         "password": "correct horse battery",
         "first_name": "Ada",
         "gender": Gender.FEMALE,
         "birth_date": date(1990, 5, 17),
     }
-    return Registration(**(fields | changes))  # type: ignore[arg-type]
+    return Registration(**(fields | changes))
 
 
-def refused_field(**changes: object) -> str:
+def refused_field(**changes: Any) -> str:
     with pytest.raises(InvalidField) as refusal:
         rules.registration(entered(**changes), NOON)
     return refusal.value.field

@@ -37,7 +37,7 @@ def working_slowly(passwords: Passwords) -> Iterator[None]:
             done.wait()
             return real.hash(password)
 
-    passwords._hasher = Slow()  # type: ignore[assignment]
+    passwords._hasher = Slow()  # type: ignore[assignment]  # waits for the test
     try:
         yield
     finally:

@@ -126,7 +126,7 @@ def act(world: World, action: tuple[object, ...]) -> None:
             world.pass_time(span_ms, fates)
         case ("late ones arrive", random):
             late, world.late = world.late, []
-            random.shuffle(late)  # type: ignore[attr-defined]
+            random.shuffle(late)  # type: ignore[attr-defined]  # drawn with the action
             for publication in late:
                 world.arrive(publication)
         case ("drop", int(count)):

@@ -82,7 +82,7 @@ async def test_a_slow_message_does_not_hold_up_what_concerns_the_call() -> None:
             await waiting.wait()
         return await handle(live, request)
 
-    scene.services.handle = slow  # type: ignore[method-assign]
+    scene.services.handle = slow  # type: ignore[method-assign]  # waits for the test
     scene.services.gate.set()
     scene.hears("chat.send", 1, **SEND)
     scene.hears("call.hangup", 2, call_id=CONNECTION["connection_id"])

@@ -133,7 +133,7 @@ class Book:
 async def test_a_connection_is_told_when_both_could_be_told(town: Town) -> None:
     """Else it waits for the next look, and whoever has heard of it hears again."""
     book = Book()
-    teller = ConnectionTeller(book, town.courier)  # type: ignore[arg-type]
+    teller = ConnectionTeller(book, town.courier)  # type: ignore[arg-type]  # plays the store
     town.away.add("other")
     await teller.tell([CONNECTION], 1)
     after_first = len(book.waiting)
@@ -148,7 +148,7 @@ async def test_a_database_that_went_away_after_writing_fails_nobody(town: Town) 
     """The connection is written; the sweep tells it."""
     book = Book()
     book.is_away = True
-    await ConnectionTeller(book, town.courier).tell([CONNECTION], 1)  # type: ignore[arg-type]
+    await ConnectionTeller(book, town.courier).tell([CONNECTION], 1)  # type: ignore[arg-type]  # plays the store
 
     assert town.heard() == []
     assert len(book.waiting) == 1

@@ -8,7 +8,7 @@ from base.policy import Gender, Pairing
 from matchmaker.ticket import Preferences, decode_ticket, encode_ticket, wanted_sides, wants_of
 from tests.unit.matchmaker.people import Somebody, ticket_of, wanting
 
-F, M, O = Gender.FEMALE, Gender.MALE, Gender.OTHER  # noqa: E741
+F, M, X = Gender.FEMALE, Gender.MALE, Gender.OTHER
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ F, M, O = Gender.FEMALE, Gender.MALE, Gender.OTHER  # noqa: E741
         (F, [], {M}),
         (M, [], {F}),
         (F, [M], {M}),
-        (F, [M, O], {M, O}),
-        (M, [O], {O}),
+        (F, [M, X], {M, X}),
+        (M, [X], {X}),
         (F, [F, M], {M}),
-        (O, [], {F, M, O}),
-        (O, [F], {F}),
-        (O, [O], {O}),
+        (X, [], {F, M, X}),
+        (X, [F], {F}),
+        (X, [X], {X}),
     ],
 )
 def test_in_dating_women_and_men_meet_each_other_and_others_by_wish(
@@ -44,17 +44,17 @@ def test_in_dating_asking_for_the_own_side_only_is_refused(side: Gender) -> None
 @pytest.mark.parametrize("side", list(Gender))
 def test_among_friends_anyone_meets_anyone_unless_they_say_otherwise(side: Gender) -> None:
     """Without a wish all sides are wanted; a wish is followed, whatever the own side is."""
-    assert wanted_sides(side, [], Pairing.ANYONE) == {F, M, O}
+    assert wanted_sides(side, [], Pairing.ANYONE) == {F, M, X}
     assert wanted_sides(side, [side], Pairing.ANYONE) == {side}
 
 
 def test_two_others_who_did_not_ask_for_each_other_do_not_meet() -> None:
     """What one asks for is not enough: the other must have asked as well."""
-    a = wanted_sides(O, [F], Pairing.DATING)
-    b = wanted_sides(O, [O], Pairing.DATING)
+    a = wanted_sides(X, [F], Pairing.DATING)
+    b = wanted_sides(X, [X], Pairing.DATING)
 
-    assert O not in a
-    assert O in b
+    assert X not in a
+    assert X in b
 
 
 def test_who_asks_for_no_language_wishes_for_one_of_their_own() -> None:

@@ -33,11 +33,11 @@ def test_a_cursor_comes_back_as_it_went(ended_at: int, call_id: object) -> None:
         encode_cursor((1, CALL_ID.upper())),
         encode_cursor((1, CALL_ID + "\n")),
         encode_cursor((1, "\x00")),
-        encode_cursor(("1", CALL_ID)),  # type: ignore[arg-type]
-        encode_cursor((1.5, CALL_ID)),  # type: ignore[arg-type]
-        encode_cursor([1]),  # type: ignore[arg-type]
-        encode_cursor({"a": 1}),  # type: ignore[arg-type]
-        encode_cursor(None),  # type: ignore[arg-type]
+        encode_cursor(("1", CALL_ID)),  # type: ignore[arg-type]  # by somebody else
+        encode_cursor((1.5, CALL_ID)),  # type: ignore[arg-type]  # by somebody else
+        encode_cursor([1]),  # type: ignore[arg-type]  # by somebody else
+        encode_cursor({"a": 1}),  # type: ignore[arg-type]  # by somebody else
+        encode_cursor(None),  # type: ignore[arg-type]  # by somebody else
         "W1tbW1tbW1tbW1tb",
     ],
 )

@@ -70,7 +70,7 @@ async def until(world: World, what: str) -> None:
 
 async def test_a_part_that_is_away_delays_only_who_needs_it(world: World) -> None:
     """Rows and tickets of all others are there at once; what the part has follows when it is back."""
-    running = asyncio.create_task(Restoration(world, world, world, world, world, world).run())  # type: ignore[arg-type]
+    running = asyncio.create_task(Restoration(world, world, world, world, world, world).run())  # type: ignore[arg-type]  # one plays all parts
     await until(world, "ticket of somebody idle")
     while_away = list(world.done)
     is_done_while_away = running.done()
@@ -88,6 +88,6 @@ async def test_a_part_that_is_away_delays_only_who_needs_it(world: World) -> Non
 async def test_a_record_is_there_before_the_slot_names_it(world: World) -> None:
     """Whoever may not do something because of an activity looks at its call, and would find none."""
     world.is_away = False
-    await Restoration(world, world, world, world, world, world).run()  # type: ignore[arg-type]
+    await Restoration(world, world, world, world, world, world).run()  # type: ignore[arg-type]  # one plays all parts
 
     assert world.done.index("the call") < world.done.index("activity")

@@ -254,11 +254,11 @@ async def test_a_second_loss_while_the_first_is_looked_up_is_looked_up_too(house
     restore = house.store.restore
 
     async def interrupted(entries: Sequence[Revocation]) -> None:
-        house.store.restore = restore  # type: ignore[method-assign]
+        house.store.restore = restore  # type: ignore[method-assign]  # as before
         house.machine.advance(0.1)
         await house.control.forget()
 
-    house.store.restore = interrupted  # type: ignore[method-assign]
+    house.store.restore = interrupted  # type: ignore[method-assign]  # loses everything again
     await house.control.forget()
     await house.look()
     after_first = house.control.unknown_for_ms()
