@@ -17,7 +17,7 @@ from signaling.metrics import SessionMetrics
 from signaling.node_frames import SessionsTold, decode_frame, encode_frame
 from signaling.protocol.messages.chat import ChatIsTyping, ConnectionEnded
 from signaling.router import Router
-from tests.unit.chat.test_chat_in_a_session import greeting
+from tests.unit.chat.greeted import greeting
 from tests.unit.signaling.hub.live_scene import Scene
 
 HERE, THERE = NodeId("here"), NodeId("there")

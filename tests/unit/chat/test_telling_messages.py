@@ -17,7 +17,7 @@ from signaling.dispatch.chat import ChatCommands
 from signaling.hub import Hub
 from signaling.metrics import SessionMetrics
 from signaling.router import Router
-from tests.unit.chat.test_chat_in_a_session import greeting
+from tests.unit.chat.greeted import greeting
 from tests.unit.signaling.hub.live_scene import Scene
 
 HERE, CONNECTION = NodeId("here"), ConnectionId("01890000-0000-7000-8000-000000000001")
