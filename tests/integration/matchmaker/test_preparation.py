@@ -11,9 +11,9 @@ from matchmaker.matches import Match, seated
 from matchmaker.preparation import SILENT_MS, Preparation
 from matchmaker.ticket import Ticket
 from tests.fixtures.waiting import until
+from tests.integration.matchmaker.crowded_pools import fill
 from tests.integration.matchmaker.processes import first_word_of, matchmaker_process
 from tests.integration.matchmaker.scene import Scene
-from tests.integration.matchmaker.test_large_pools import fill
 from tests.unit.matchmaker.people import ticket_of, wanting
 
 POOL = "friends"
