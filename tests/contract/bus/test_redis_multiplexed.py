@@ -185,10 +185,10 @@ async def test_a_link_that_is_lost_before_it_is_asked_is_known_at_once(
     async def open_and_lose() -> Any:
         link = await opening()
         link.connection_lost(None)
-        redis._open = opening  # type: ignore[method-assign]
+        redis._open = opening  # type: ignore[method-assign]  # waits for the test
         return link
 
-    redis._open = open_and_lose  # type: ignore[method-assign]
+    redis._open = open_and_lose  # type: ignore[method-assign]  # loses what it has opened
     async with asyncio.timeout(30):
         assert await redis.ping()
     await redis.aclose()

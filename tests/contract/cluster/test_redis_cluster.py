@@ -290,5 +290,5 @@ async def _back(cluster: Cluster, slot: int, source: object, target: object, key
         if node is source or node is target:
             await cluster.ask(node, "CLUSTER", "SETSLOT", slot, "STABLE")
     for node in await cluster.primaries():
-        await cluster.ask(node, "CLUSTER", "SETSLOT", slot, "NODE", source.node_id)  # type: ignore[attr-defined]
+        await cluster.ask(node, "CLUSTER", "SETSLOT", slot, "NODE", source.node_id)  # type: ignore[attr-defined]  # the cluster has formed
     await cluster.whole()

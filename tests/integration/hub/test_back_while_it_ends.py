@@ -57,13 +57,13 @@ class Evening:
     def __init__(self, redis: Any) -> None:
         self.scene = Scene.on(redis)
         self.node = Node("node-2", "b", redis, HeldBus())
-        self.her = Returned()
+        self.her: Any = Returned()
         rows = Rows(None, self.node.router, PlayedHealth())  # type: ignore[arg-type]  # nobody asks for a row
         self.node.calls._aftermath._lobby = lobby = self.scene.lobby
         tickets = Tickets(
             self.node.router._hub, self.node.router, lobby, self.scene.policies, self.node.clock, rows
         )
-        self.regaining = Regaining(self.node.router, None, tickets, self.node.seating, None)  # type: ignore[arg-type]
+        self.regaining = Regaining(self.node.router, None, tickets, self.node.seating, None)  # type: ignore[arg-type]  # nobody asks for a row, or who it is
 
     async def proposed(self) -> Match:
         """She has said yes; nobody knows what he will say."""
@@ -87,7 +87,7 @@ class Evening:
     async def come_back(self) -> object:
         """What her new session is shown of a call, by a slot that still named it."""
         slot = Registered(2, None, str(InCall(CALL)), self.her.device_id, blocks_known=True)
-        return await self.regaining.take_over(self.her, None, slot)  # type: ignore[arg-type]
+        return await self.regaining.take_over(self.her, None, slot)
 
     async def her_ticket(self, match: Match) -> StoredTicket:
         stored = await self.scene.queues.find("friends", match.a.ticket_id)
@@ -140,7 +140,7 @@ async def test_a_place_that_came_along_names_the_node_that_it_came_to(evening: E
     evening.her.enter_call(CALL)
     await he_declines(evening, returned=True)
 
-    await evening.regaining.come_back(evening.her)  # type: ignore[arg-type]
+    await evening.regaining.come_back(evening.her)
     for work in evening.her.work:
         await work
 
@@ -161,7 +161,7 @@ async def test_a_place_that_went_with_a_later_call_does_not_come_back(
     call = evening.node.local.get(CALL)
     assert call is not None
     await evening.node.calls.decide(call, attached)
-    evening.node.router._hub.session = lambda _session: evening.her  # type: ignore[method-assign,return-value]
+    evening.node.router._hub.session = lambda session_id: evening.her  # type: ignore[method-assign]  # she is here
     await he_declines(evening, returned=False)
     await evening.node.calls.catch_up(CALL)
     [looking_after] = evening.her.work

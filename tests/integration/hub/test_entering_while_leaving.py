@@ -46,9 +46,10 @@ class Evening:
     def __init__(self, redis: Any) -> None:
         self.scene = Scene.on(redis)
         self.node = node = Node("node-1", "a", redis, HeldBus())
-        self.her = her = Waiting()
-        node.router._hub._by_device[SHE, her.device_id] = her  # type: ignore[index,assignment]
-        node.router._hub.wake = lambda _live: None  # type: ignore[method-assign]
+        her: Any = Waiting()
+        self.her = her
+        node.router._hub._by_device[SHE, her.device_id] = her
+        node.router._hub.wake = lambda live: None  # type: ignore[method-assign]  # nobody turns the wheel
         rows = Rows(None, node.router, PlayedHealth())  # type: ignore[arg-type]  # nobody asks for a row
         self.arrivals = Arrivals(
             node.router._hub,
@@ -163,7 +164,7 @@ async def test_who_goes_while_they_are_being_seated_stays_where_they_went(
     assert call is not None
     monkeypatch.setattr(evening.node.store, "commit", and_goes)
 
-    await evening.node.seating.sit_down(call, "a", evening.her)  # type: ignore[arg-type]
+    await evening.node.seating.sit_down(call, "a", evening.her)
 
     assert (evening.her_seat.session_id, evening.her_seat.node_id) == (evening.her.id, ELSEWHERE)
 
@@ -176,8 +177,8 @@ async def test_an_end_that_is_known_here_and_not_told_yet_is_told_before_the_nex
     await evening.arrivals.announced(match)
     call = evening.node.local.get(CALL)
     assert call is not None
-    evening.node.router._hub.session = lambda _session: evening.her  # type: ignore[method-assign,return-value]
-    evening.her.run_soon = lambda work: work.close()  # type: ignore[attr-defined]
+    evening.node.router._hub.session = lambda session_id: evening.her  # type: ignore[method-assign]  # she is here
+    evening.her.run_soon = lambda work: work.close()
     ended = receive(call.stored.call, events.Declined("b"), evening.node.clock.now_ms()).call
     stored = await evening.node.store.commit(call.stored, ended)
     assert stored is not None
@@ -193,10 +194,10 @@ async def test_that_she_left_is_noted_where_she_is(evening: Evening) -> None:
     """Here she is away; of a session that went to another node, and lost a socket here at last, nothing is noted."""
     match = await evening.matched()
     await evening.arrivals.announced(match)
-    await evening.node.seating.detach(CALL, evening.her)  # type: ignore[arg-type]
+    await evening.node.seating.detach(CALL, evening.her)
     was_away = not evening.her_seat.attached
     await evening.goes_elsewhere()
-    await evening.node.seating.detach(CALL, evening.her)  # type: ignore[arg-type]
+    await evening.node.seating.detach(CALL, evening.her)
 
     assert was_away
     assert evening.her_seat.attached
