@@ -14,7 +14,7 @@ import structlog
 
 from base.clock import ServerClock
 from base.errors import MinuetError, Unavailable
-from base.ids import CallId
+from base.ids import CallId, SessionId
 from base.policy import IntentPolicy
 from base.rounds import attempt
 from matchmaker.lobby import Lobby
@@ -110,11 +110,7 @@ class Arrivals:
             if person.node_id == self._router.node_id:
                 if self._router.stray(person.session_id, MatchAnnounced(match)):
                     return
-                if await self._rows.is_awaited(person.user_id, person.device_id):
-                    # Its device is just coming here, with this session or another: the match is announced again.
-                    return
-                # It ended while the match was made: the other side need not wait for it.
-                await self._decide(call, events.PartnerUnavailable(seat))
+                await self._look_for(match, call, seat)
             return
         if live.call_id == match.call_id:
             await self._accept(match, seat, live)
@@ -136,6 +132,20 @@ class Arrivals:
             case Entered.GONE:
                 await self._decide(call, events.PartnerUnavailable(seat))
 
+    async def _look_for(
+        self, match: Match, call: LocalCall, seat: Seat, *, gone: SessionId | None = None
+    ) -> None:
+        """Does what can be done for a device that has no session here; `gone` is the one that it had, if that is over."""
+        person = match.seat(seat)
+        row = await self._rows.of(person.user_id, person.device_id)
+        if row is None or row.session_id == gone:
+            # It ended while the match was made: the other side need not wait for it.
+            await self._decide(call, events.PartnerUnavailable(seat))
+        elif row.node_id != self._router.node_id:
+            # It goes on there, with a session that has taken over what this one had.
+            self._router.forward(row.node_id, MatchAnnounced(match))
+        # Else it is just coming here, with this session or another: the match is announced again.
+
     async def _accept(self, match: Match, seat: Seat, live: LiveSession) -> Entered:
         try:
             entered = await self._lobby.enter_call(match, seat, caller_of(live))
@@ -154,7 +164,11 @@ class Arrivals:
         if live.is_over:
             if self._router.stray(live.id, MatchAnnounced(match)):
                 return
-            await self._decide(call, events.PartnerUnavailable(seat))
+            if self._hub.on_device(live.user_id, live.device_id) is not None:
+                # Its device has begun another session here. Nobody announces again what is in the slot by now.
+                await self._bring_in(match, call, seat)
+            else:
+                await self._look_for(match, call, seat, gone=live.id)
             return
         if call.view.state is State.ENDED:
             return  # the other side failed first, and with it both tickets were settled

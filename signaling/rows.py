@@ -13,7 +13,7 @@ from base.ids import DeviceId, NodeId, SessionId, UserId
 from matchmaker.ports import Caller, StoreHealth, UnknownSession
 from presence.errors import RegistrationRefused
 from presence.registry import Registry
-from presence.sessions import Registered, Registration
+from presence.sessions import Registered, Registration, SessionRow
 from signaling.live_session import LiveSession
 from signaling.router import Router
 
@@ -50,10 +50,12 @@ class Rows:
         registration = registration_for(identity, device_id, session_id, self._router.node_id)
         return await self._registry.register(registration)
 
-    async def is_awaited(self, user_id: UserId, device_id: DeviceId) -> bool:
-        """Whether a device has a row on this node, though perhaps no session yet. Raises: Unavailable."""
+    async def of(self, user_id: UserId, device_id: DeviceId) -> SessionRow | None:
+        """The row of a device, which may have no session there yet; None where its node is dead. Raises: Unavailable."""
         row = await self._registry.where(user_id, device_id)
-        return row is not None and row.node_id == self._router.node_id
+        if row is None or row.node_id == self._router.node_id or await self._registry.is_living(row.node_id):
+            return row
+        return None
 
     async def act(self, live: LiveSession, step: Callable[[Caller], Awaitable[T]]) -> T:
         """Takes a step on the session's behalf; again, where the slot did not know the session before.
