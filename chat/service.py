@@ -49,7 +49,7 @@ class Chat:
         self._metrics = metrics
         self._new_id = new_id
         self._now_ms = now_ms
-        self._unread = Gathering(self._read_unread)
+        self._unread = Gathering(self._read_unread, within_s=SNAPSHOT_TIMEOUT_S)
 
     # Messages.
 

@@ -23,6 +23,8 @@ NOTE_LENGTH = 2_000
 RETRY_RESTORING_S = 2.0
 MOST_UNRESTORED = 100_000
 RESTORED_AT_ONCE = 200
+RESTORING_TIMEOUT_S = 5.0
+"""For so long somebody of a crowd waits until the archive is asked; then their blocks come back in the background."""
 
 
 class SelfDirected(MinuetError):
@@ -42,7 +44,7 @@ class Safety:
         self._new_id = new_id
         self._metrics = metrics
         self._restored = metrics.restored.labels("restored")
-        self._archived = Gathering(archive.blocks_of)
+        self._archived = Gathering(archive.blocks_of, within_s=RESTORING_TIMEOUT_S)
         self._unrestored: dict[UserId, None] = {}
 
     async def block(self, by: UserId, other: UserId, *, call_id: CallId | None, now_ms: int) -> str:

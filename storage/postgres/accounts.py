@@ -40,7 +40,9 @@ class PostgresAccounts:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_s: float = 5.0) -> None:
         self._pool = pool
         self._timeout_s = timeout_s
-        self._people: Gathering[UUID, User] = Gathering(self._users, of_at_most=_PEOPLE_AT_ONCE)
+        self._people: Gathering[UUID, User] = Gathering(
+            self._users, of_at_most=_PEOPLE_AT_ONCE, within_s=timeout_s
+        )
 
     INSERT_USER = """
     INSERT INTO accounts.users (
