@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
@@ -244,3 +245,18 @@ async def test_after_an_outage_nodes_have_time_to_come_back(
     running.cancel()
 
     assert told.sessions == [("u", "phone", f"s-{gone.node_id}")]
+
+
+async def test_an_outage_is_said_once(nodes: RedisNodes, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wonders why nobody is cleared up after finds it in the log, and not a line a second."""
+    monkeypatch.setattr("presence.reaper.EVERY_S", 0.01)
+    store = Away(nodes)
+    with capture_logs() as lines:
+        running = asyncio.create_task(Reaper(store, told, PresenceMetrics(CollectorRegistry())).run())
+        async with asyncio.timeout(10):
+            while store.refused < 3:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.wait([running])
+
+    assert [line["event"] for line in lines] == ["reaper.waits"]
