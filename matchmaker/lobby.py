@@ -5,7 +5,7 @@ between two steps leaves something that the next caller, the hub's check or the 
 know sockets and messages.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from base.errors import ErrorCode, MinuetError, Unavailable
 from base.ids import CallId, DeviceId, IdFactory, TicketId, UserId
@@ -45,6 +45,8 @@ class Lobby(Passage):
         self._ids = ids
         self.restoring_ms: Callable[[], int] = lambda: 0
         """For how much longer nothing may be granted, because the store has lost something; set by whoever knows."""
+        self.make_sure_of_blocks: Callable[[UserId], Awaitable[None]] = _nothing_to_ask
+        """Asked before somebody gets a place; raises Unavailable where some of their blocks may be missing. Set as well."""
 
     # --- coming and going ----------------------------------------------------------------------------------------
 
@@ -62,6 +64,7 @@ class Lobby(Passage):
         policy = self._policies.get(request.intent)
         if policy is None:
             raise MinuetError(code=ErrorCode.UNKNOWN_INTENT)
+        await self.make_sure_of_blocks(request.user_id)
         wants = wants_of(request.person, request.preferences, policy.pairing)
         queued = Queued(request.intent, TicketId(self._ids.new()))
         over: Queued | InCall | None = None
@@ -237,3 +240,7 @@ class Lobby(Passage):
             ticket.user_id, caller, queued, replaces=slot.activity, queued_at=ticket.queued_at
         )
         return taken.taken
+
+
+async def _nothing_to_ask(_user_id: UserId) -> None:
+    """Where nobody brings blocks back, none are missing."""

@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 NOTE_LENGTH = 2_000
 RETRY_RESTORING_S = 2.0
+RETRY_AFTER_MS = 1_000
 MOST_UNRESTORED = 100_000
 RESTORED_AT_ONCE = 200
 RESTORING_TIMEOUT_S = 5.0
@@ -123,6 +124,15 @@ class Safety:
         self._unrestored.pop(user_id, None)
         self._restored.inc()
         return True
+
+    async def make_sure_of_blocks(self, user_id: UserId) -> None:
+        """Asked before somebody looks for a partner, who may have been let in without their blocks.
+
+        Raises:
+            Unavailable: they are not known yet.
+        """
+        if user_id in self._unrestored and not await self.restore_blocks(user_id):
+            raise Unavailable("whom they have blocked is not known yet", retry_after_ms=RETRY_AFTER_MS)
 
     async def restore_blocks_of(self, user_ids: Sequence[UserId]) -> int:
         """As `restore_blocks`, of a crowd, whose sessions are registered again after a loss; of how many.

@@ -99,6 +99,7 @@ class HubSide:
             ids.new,
             SafetyMetrics(foundation.registry),
         )
+        node.lobby.make_sure_of_blocks = safety.make_sure_of_blocks
         owed = OwedCommands(node.calls, clock)
         self.commands = CallCommands(node.calls, node.local, owed, chat.connecting, ids)
         self.chat = chat.commands
