@@ -37,7 +37,7 @@ def is_known() -> bool:
 async def test_events_that_another_has_forgotten_are_missed_at_once(scene: Scene) -> None:
     """Not with the next event, for which a quiet pool may wait for long."""
     await scene.queues.put(ticket_of("ann", intent=POOL))
-    old = await scene.queues.take_lease(POOL, "old", ttl_ms=10_000)
+    old = await scene.queues.take_lease(POOL, "old", ttl_ms=60_000)
     preparation = Preparation(POOL, scene.policies[POOL], scene.worker_ports)
     await preparation.heed(SILENT_MS)
     prepared = await preparation.take()
@@ -46,10 +46,10 @@ async def test_events_that_another_has_forgotten_are_missed_at_once(scene: Scene
     await scene.queues.leave(POOL, TicketId("ticket-ann"))
     await scene.redis.xtrim(scene.keys.arrivals(POOL), maxlen=0, approximate=False)
     await scene.queues.drop_lease(POOL, old.token)
-    lease = await scene.queues.take_lease(POOL, "new", ttl_ms=10_000)
+    lease = await scene.queues.take_lease(POOL, "new", ttl_ms=60_000)
 
     with pytest.raises(ExceptionGroup) as failed:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await Tenure(POOL, scene.policies[POOL], scene.worker_ports, lease, prepared).run()
     assert failed.group_contains(EventsMissed)
 
@@ -59,7 +59,6 @@ async def test_who_is_next_no_more_forgets_what_was_learnt(scene: Scene) -> None
     gc.collect()
     assert not is_known()
     await scene.queues.put(ticket_of("ann", intent=POOL))
-    await scene.redis.set(scene.keys.pool_owner(POOL), "1-old")
     silent = asyncio.create_task(keep_silent(scene))
     ports = scene.worker_ports
     roster = NextOrNot("me", [POOL], scene.queues, ports.clock)
@@ -77,5 +76,6 @@ async def test_who_is_next_no_more_forgets_what_was_learnt(scene: Scene) -> None
 async def keep_silent(scene: Scene) -> None:
     """The owner's lease is about to end all the time."""
     while True:
-        await scene.redis.pexpire(scene.keys.pool_owner(POOL), SILENT_MS - 100)
+        # Whatever a busy machine has let happen to it meanwhile.
+        await scene.redis.set(scene.keys.pool_owner(POOL), "1-old", px=SILENT_MS - 100)
         await asyncio.sleep(0.05)

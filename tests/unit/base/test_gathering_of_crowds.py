@@ -34,8 +34,8 @@ async def test_however_many_ask_the_same_one_read_answers_all() -> None:
 
 async def test_whoever_has_waited_for_too_long_is_told_so() -> None:
     """With the end of a read that took so long, and not one share after the other; the first are answered."""
-    slow = Slow(read_s=0.8)
-    gathering = Gathering(slow.read, of_at_most=2, within_s=0.5)
+    slow = Slow(read_s=1.2)
+    gathering = Gathering(slow.read, of_at_most=2, within_s=1.0)
     asked = [gathering.ask(f"user {number}") for number in range(100)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
 
@@ -46,8 +46,8 @@ async def test_whoever_has_waited_for_too_long_is_told_so() -> None:
 
 async def test_who_asks_after_that_is_answered() -> None:
     """What was given up is nobody else's."""
-    slow = Slow(read_s=0.8)
-    gathering = Gathering(slow.read, of_at_most=1, within_s=0.5)
+    slow = Slow(read_s=1.2)
+    gathering = Gathering(slow.read, of_at_most=1, within_s=1.0)
     first, given_up = gathering.ask("ann"), gathering.ask("bob")
     with pytest.raises(Unavailable):
         await given_up
