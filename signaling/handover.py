@@ -41,6 +41,8 @@ logger = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 64
 """So many sessions come to this node at a time; the others wait for their turn."""
+STOOD_STILL_MS: Final = 150
+"""Whoever looks so late has had no turn for a while, and does not blame others for the time; it looks again so much later."""
 SILENT_MS: Final = 4_000
 """For how long a node that did not answer once is taken to be dead: until its lease has ended, if it is."""
 
@@ -240,7 +242,7 @@ class Handovers:
                     live = self._hub.session(crossing.session_id)
                     if live is not None:
                         live.freeze()
-                    self._look(crossing)
+                    self._look(crossing, None)
                 case crossing_effects.Give():
                     self._give(crossing)
                 case crossing_effects.Land():
@@ -260,15 +262,24 @@ class Handovers:
         if look_at is None:
             del self._crossings[session_id]
             return
-        wait_ms = LOOK_MS if crossing.is_leaving else look_at - self._clock.monotonic_ms()
+        now_ms = self._clock.monotonic_ms()
+        due_at = now_ms + LOOK_MS if crossing.is_leaving else max(now_ms, look_at)
         self._timers[session_id] = asyncio.get_running_loop().call_later(
-            max(0, wait_ms) / 1000, self._look, crossing
+            (due_at - now_ms) / 1000, self._look, crossing, due_at
         )
 
-    def _look(self, crossing: Crossing) -> None:
+    def _look(self, crossing: Crossing, due_at: int | None) -> None:
+        """What is due at a moment; None: now, however late it is."""
         live = self._hub.session(crossing.session_id)
         busy = live is not None and live.is_busy
         was_leaving = crossing.is_leaving
+        is_late = due_at is not None and self._clock.monotonic_ms() - due_at >= STOOD_STILL_MS
+        if is_late and (busy or not was_leaving):
+            # It was this process that stood still: what is waited for may be here, and only has to have its turn.
+            self._timers[crossing.session_id] = asyncio.get_running_loop().call_later(
+                STOOD_STILL_MS / 1000, self._look, crossing, None
+            )
+            return
         self._do(crossing, crossing.look(self._clock.monotonic_ms(), busy=busy))
         is_here = live is not None and self._hub.session(crossing.session_id) is live
         if live is not None and is_here and was_leaving and not crossing.is_leaving and not live.is_attached:

@@ -4,6 +4,7 @@ Two hubs in one process over a real store, and a bus that delivers in the next t
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from signaling.protocol.codec import JSON
 from signaling.protocol.messages.chat import ConnectionEnded
 from signaling.resuming import Claim, Found, Outcome, Resuming
 from signaling.router import Router
+from signaling.session.handover import PATIENCE_MS
 from signaling.session.limits import SessionLimits
 from signaling.session.session import Session
 from signaling.session_shell import SessionShell
@@ -246,4 +248,24 @@ async def test_a_claim_that_is_still_being_answered_is_not_taken_for_a_session_t
 
     assert later is Outcome.NEWER
     assert isinstance(await earlier, Found)
+    assert await move.is_in_step()
+
+
+async def test_a_node_that_stood_still_itself_hears_what_it_was_answered_meanwhile(move: Move) -> None:
+    """Its patience is over when it goes on; but the session is there to be read, and the other node was quick."""
+    loop = asyncio.get_running_loop()
+    stalls = [PATIENCE_MS / 1000 + 0.2]
+
+    def publish(node_id: NodeId, frame: bytes) -> None:
+        if stalls:
+            # What an interrupted process does, or one of a machine that has too much else to do.
+            time.sleep(stalls.pop())
+        # Out of the socket, and through whoever reads it.
+        loop.call_later(0.05, move.second.receive, frame)
+
+    move.first.publish = publish  # type: ignore[method-assign]  # says when it arrives
+    found = await move.coming()
+
+    assert isinstance(found, Found)
+    assert found.outcome is Outcome.ELSEWHERE
     assert await move.is_in_step()
