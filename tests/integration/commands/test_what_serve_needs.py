@@ -31,7 +31,7 @@ def test_what_is_not_set_is_named_at_once(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
     assert done.returncode == 2

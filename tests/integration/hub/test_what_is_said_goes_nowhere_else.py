@@ -15,9 +15,14 @@ from tests.e2e.scripted import Pair, match
 from tests.fixtures.deployment import Deploy, Deployment, People
 from tests.fixtures.sdp import VOICE, audio, description, video
 
+# Nothing runs out while a busy machine takes its time.
 CONFIG = """
 [intents.dating]
-call_seconds = 120
+proposed_s = 120
+connecting_s = 120
+reconnecting_s = 120
+negotiation_s = 120
+call_seconds = 600
 decide_after_s = 600
 """
 THEIR_ADDRESS = "203.0.113.61"
@@ -163,7 +168,7 @@ async def test_what_two_people_say_is_kept_where_it_belongs_and_told_to_nobody_e
     await pair.her.request("call.hangup", pair.call)
     history = f"{deployment.url}/api/v1/history/interactions"
     headers = {"Authorization": f"Bearer {pair.her.account['access_token']}"}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not (await (await people.http.get(history, headers=headers)).json())["data"]:
             await asyncio.sleep(0.1)
         while not where(NOTE, rows := await in_postgres(database_url)):

@@ -71,7 +71,7 @@ async def test_the_other_codec_is_none_of_this_socket(
     for _ in range(11):
         await client.send_raw(payload, binary=other == "msgpack")
 
-    assert await client.wait_closed(10) == 4500
+    assert await client.wait_closed(60) == 4500
     assert "ok" not in {message["type"] for message in client.inbox}
 
 
@@ -81,4 +81,4 @@ async def test_text_in_a_binary_frame_is_no_json(house: Deployment, people: Peop
     for _ in range(11):
         await client.send_raw(client.wire.frame("queue.leave", {}, client.wire.next_id()), binary=True)
 
-    assert await client.wait_closed(10) == 4500
+    assert await client.wait_closed(60) == 4500
