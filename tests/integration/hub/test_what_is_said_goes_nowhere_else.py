@@ -124,7 +124,7 @@ async def in_postgres(url: str) -> list[str]:
     rows = [
         f"{table['name']} {row[0]}"
         for table in tables
-        for row in await connection.fetch(f"SELECT of_it::text FROM {table['name']} AS of_it")  # noqa: S608
+        for row in await connection.fetch(f"SELECT of_it::text FROM {table['name']} AS of_it")  # noqa: S608  # names of tables that the database gave us
     ]
     await connection.close()
     return rows

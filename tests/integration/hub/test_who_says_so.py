@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from loadtests.swarm.wire import Wire
+from loadtests.swarm.wire import Message, Wire
 from tests.fixtures.deployment import Deployment, Lasting, People
 
 
@@ -27,7 +27,7 @@ async def first_answer(
         http.ws_connect(address, protocols=["minuet.v1.json"]) as socket,
     ):
         await socket.send_json({"type": "session.start", "data": said})
-        message: dict[str, object] = await socket.receive_json(timeout=30)
+        message: Message = await socket.receive_json(timeout=30)
         return message
 
 
