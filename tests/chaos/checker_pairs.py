@@ -158,7 +158,8 @@ def _contradictions(call: KeptCall) -> Iterator[str]:
         yield f"it never went live, and ended as {call.reason} after {call.duration_ms} ms"
     if call.live_at is not None and call.reason in _NEVER_LIVE:
         yield f"it went live, and ended as {call.reason}"
-    if _media_over(call) > call.ended_at + _CLOCKS_MS or (call.live_at or call.created_at) < call.created_at:
+    began = call.created_at if call.live_at is None else call.live_at
+    if _media_over(call) > call.ended_at + _CLOCKS_MS or began + _CLOCKS_MS < call.created_at:
         yield f"made at {call.created_at}, live at {call.live_at} for {call.duration_ms}, ended at {call.ended_at}"
     if call.reason == "connected" and not call.connected:
         yield "it ended as connected, and is not"
