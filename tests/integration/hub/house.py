@@ -64,7 +64,7 @@ class House:
     """A call service over the real store."""
 
     def __init__(self, redis_url: str) -> None:
-        self.redis = connect(redis_url)
+        self.redis = connect(redis_url, timeout_s=10)
         keys, clock = Keys(), ServerClock(SystemClock())
         self.ids = IdFactory(clock.now_ms, secrets.token_bytes)
         registry = CollectorRegistry()

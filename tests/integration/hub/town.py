@@ -166,7 +166,8 @@ class Town:
     """Both nodes, and the call of the two."""
 
     def __init__(self, redis_url: str) -> None:
-        self.redis = connect(redis_url)
+        # A store that is slow for a moment is no store that is away.
+        self.redis = connect(redis_url, timeout_s=10)
         self.bus = HeldBus()
         self.hers, self.his = (
             Node("node-1", "a", self.redis, self.bus),

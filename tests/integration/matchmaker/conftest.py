@@ -11,7 +11,8 @@ from tests.integration.matchmaker.scene import Scene, running
 @pytest.fixture
 async def scene(redis_url: str) -> AsyncIterator[Scene]:
     """Lobby, stores and players on an empty database."""
-    redis = connect(redis_url)
+    # A store that is slow for a moment is no store that is away.
+    redis = connect(redis_url, timeout_s=10)
     yield Scene.on(redis)
     await redis.aclose()
 
