@@ -41,7 +41,7 @@ async def devices() -> Devices:
 async def evening(redis_url: str, devices: Devices) -> AsyncIterator[Evening]:
     redis = connect(redis_url)
     opened = Evening(redis)
-    opened.arrivals._rows = Rows(devices, opened.node.router, PlayedHealth())  # type: ignore[arg-type]
+    opened.arrivals._rows = Rows(devices, opened.node.router, PlayedHealth())  # type: ignore[arg-type]  # plays the registry
     yield opened
     await redis.aclose()
 
