@@ -235,22 +235,26 @@ async def test_nothing_is_missed_between_the_snapshot_and_what_is_told(
             written = (await couple.say(couple.her, "again"))["number"]
             await asyncio.sleep(0.2)
 
-    async def come() -> tuple[int, list[int]]:
+    async def come() -> tuple[int, list[int]] | None:
         device = people.client(house.url, "msgpack", couple.him.device_id)
         ready = await device.start(couple.him.account["access_token"])
         first = await device.wait_for("chat.message")
         numbers = [first["number"]] + [
             m["data"]["number"] for m in device.inbox if m["type"] == "chat.message"
         ]
-        return ready["snapshot"]["unread"].get(couple.connection_id, 0), numbers
+        unread = ready["snapshot"]["unread"]
+        # Nobody waits for a database that is slow: then the snapshot says that it does not know.
+        return None if unread is None else (unread.get(couple.connection_id, 0), numbers)
 
     writing = asyncio.create_task(write())
     seen = [await come() for _ in range(25)]
     done = True
     await writing
 
+    known = [each for each in seen if each is not None]
     assert written >= 5
-    for counted, numbers in seen:
+    assert len(known) >= 5
+    for counted, numbers in known:
         # He reads nothing: the count is the number of the last message that the snapshot knew.
         assert min(numbers) <= counted + 1
         assert sorted(numbers) == list(range(min(numbers), max(numbers) + 1))
