@@ -14,7 +14,8 @@ _SAME: Final = ("state", "video_allowed", "pending", "connected", "ends_at", "de
 _BOTH_TOLD_MS: Final = 3_000.0
 """A hub that dies with its last words costs the other side a second and a half; the machine may need as much again."""
 _END_MS: Final = 1_000.0
-_CLOCKS_MS: Final = 100
+_CLOCKS_MS: Final = 250
+"""Two nodes may differ by this: each knows the server's clock to half of the 250 ms that asking for it may take."""
 _ENDING: Final = frozenset(("call.hangup", "call.decline", "safety.block"))
 _NEVER_LIVE: Final = frozenset(("declined", "no_answer", "cancelled", "connect_timeout"))
 

@@ -21,7 +21,15 @@ _MATCH_MS: Final = 13_000.0
 _BAD_CLOSES: Final = frozenset((1002, 1003, 1007, 1008, 1009, 1010, 1011, CloseCode.INTERNAL, CloseCode.RATE))
 
 _EPHEMERAL: Final = frozenset(
-    ("ping", "presence.update", "queue.status", "chat.typing", "session.resumed", "session.superseded")
+    (
+        "ping",
+        "presence.update",
+        "queue.status",
+        "chat.typing",
+        "session.resumed",
+        "session.superseded",
+        "session.drain",
+    )
 )
 _RELAYED: Final = ("call.offer", "call.answer", "call.candidates")
 _RACES: Final = frozenset(

@@ -28,7 +28,8 @@ class TestSessions:
         assert rules(tape) == {"numbers"}
 
     @pytest.mark.parametrize(
-        ("type_", "numbered"), [("notice", False), ("queue.status", True), ("ping", True)]
+        ("type_", "numbered"),
+        [("notice", False), ("queue.status", True), ("ping", True), ("session.drain", True)],
     )
     def test_a_number_where_none_belongs_or_none_where_one_does_is_found(
         self, type_: str, numbered: bool
