@@ -30,7 +30,7 @@ from loadtests.hub.processes import cpu_seconds, prepare
 from loadtests.hub.talk import CANDIDATES_PER_NEGOTIATION
 from loadtests.hub.world import World, opened_world
 from loadtests.relay.report import Results, disturbance, figures_table, goals_table
-from loadtests.relay.targets import ALL, HUB, Target
+from loadtests.relay.targets import ALL, HUB, Target, chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +154,6 @@ class Bench:
         return cpu_seconds(self._world.valkey_pid) + cpu_seconds(self._world.postgres_pid)
 
 
-def chosen(names: str) -> list[Target]:
-    """The targets of that name that can run here; says which cannot. Raises: SystemExit for an unknown name."""
-    targets: list[Target] = []
-    for name in names.split(","):
-        if name not in ALL:
-            raise SystemExit(f"relay_bench: no target {name!r}; there are {', '.join(ALL)}")
-        missing = ALL[name].missing()
-        if missing is None:
-            targets.append(ALL[name])
-        else:
-            print(f"{ALL[name].name} is left out: {missing}", file=sys.stderr)
-    return targets
-
-
 @contextmanager
 def opened_bench(targets: Sequence[Target], plan: Plan) -> Iterator[Bench]:
     """The stores and the people, and nothing measured yet."""
@@ -205,7 +191,7 @@ def main() -> None:
     parser.add_argument("--targets", default=",".join(ALL), metavar="NAMES", help=f"of {', '.join(ALL)}")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
-    targets = chosen(options.targets)
+    targets = chosen(options.targets, ALL)
     with opened_bench(targets, plan) as bench:
         for number in range(plan.rounds):
             print(f"round {number + 1} of {plan.rounds}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The relay on aiohttp's own WebSockets with orjson and redis-py, as one writes it for one process.
+"""The relay on aiohttp's own WebSockets with orjson and redis-py, as one writes it: partners on other processes are told by Redis.
 
 With `BENCH_PROMISES=1` it makes the promises that Minuet makes to a client, and still checks nothing: each message is answered
 by an `ok`, and whatever was sent is kept until the client acknowledges it. So it shows what the promises cost, whoever makes them.
@@ -14,6 +14,8 @@ import time
 import uuid
 from base64 import urlsafe_b64decode
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import orjson
@@ -23,6 +25,7 @@ from aiohttp import WSMsgType, web
 
 PREFIX: Final = os.environ["BENCH_PREFIX"]
 PROMISES: Final = os.environ.get("BENCH_PROMISES") == "1"
+NODE: Final = str(os.getpid())
 PRESENCE_S: Final = 60
 OUTBOX: Final = 128
 CONNECTIONS: Final = 32
@@ -54,6 +57,21 @@ def _decoded(part: bytes) -> bytes:
     return urlsafe_b64decode(part + b"=" * (-len(part) % 4))
 
 
+class Elsewhere:
+    """The other one of a pair, whose socket another process has."""
+
+    def __init__(self, client: "redis.asyncio.Redis", node: str, user: str) -> None:
+        self._redis = client
+        self._channel = f"{PREFIX}node:{node}"
+        self._user = user
+
+    async def tell(self, type_: str, data: Any, **about: str) -> None:
+        """Has that process send the next message."""
+        await self._redis.publish(
+            self._channel, orjson.dumps({"to": self._user, "type": type_, "data": data, **about})
+        )
+
+
 class Peer:
     """One socket, its user and the other one of its pair."""
 
@@ -62,7 +80,7 @@ class Peer:
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self.socket = socket
         self.user = ""
-        self.partner: Peer | None = None
+        self.partner: Peer | Elsewhere | None = None
         self.seq = 0
 
     async def take(self, message: dict[str, Any]) -> None:
@@ -150,14 +168,41 @@ class Relay:
 
     async def _meet(self, me: Peer, side: int) -> None:
         own, theirs = ("a", "b") if side == 0 else ("b", "a")
-        found = await self._join(keys=[f"{PREFIX}queue:{own}", f"{PREFIX}queue:{theirs}"], args=[me.user])
-        other = None if found is None else self._here.get(found.decode())
-        if other is None:
+        found = await self._join(
+            keys=[f"{PREFIX}queue:{own}", f"{PREFIX}queue:{theirs}"], args=[f"{NODE} {me.user}"]
+        )
+        if found is None:
             return
-        me.partner, other.partner = other, me
+        node, user = found.decode().split()
         call_id = str(uuid.uuid4())
-        await other.tell("match.found", {"call_id": call_id, "offerer": True})
+        offer = {"call_id": call_id, "offerer": True}
+        if node == NODE:
+            other = self._here.get(user)
+            if other is None:
+                return
+            me.partner, other.partner = other, me
+            await other.tell("match.found", offer)
+        else:
+            me.partner = Elsewhere(self._redis, node, user)
+            await me.partner.tell("match.found", offer, met=me.user, node=NODE)
         await me.tell("match.found", {"call_id": call_id, "offerer": False})
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Passes on what other processes have for the people here."""
+        async with self._redis.pubsub(ignore_subscribe_messages=True) as bus:
+            await bus.subscribe(f"{PREFIX}node:{NODE}")
+            yield asyncio.create_task(self._pass_on(bus))
+
+    async def _pass_on(self, bus: "redis.asyncio.client.PubSub") -> None:
+        async for published in bus.listen():
+            message = orjson.loads(published["data"])
+            peer = self._here.get(message["to"])
+            if peer is None:
+                continue
+            if "met" in message:
+                peer.partner = Elsewhere(self._redis, message["node"], message["met"])
+            await peer.tell(message["type"], message["data"])
 
 
 async def main() -> None:
@@ -171,12 +216,13 @@ async def main() -> None:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=4096).start()
-    # What a hub does after its start, too: what lives now lives on, and the collector comes seldom.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    print(f"ready {listener.getsockname()[1]}", flush=True)
-    await asyncio.Event().wait()
+    async with relay.listening() as bus:
+        # What a hub does after its start, too: what lives now lives on, and the collector comes seldom.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        print(f"ready {listener.getsockname()[1]}", flush=True)
+        await bus
 
 
 if __name__ == "__main__":

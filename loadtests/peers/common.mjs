@@ -1,10 +1,13 @@
-// What both relays on Node do beside passing on: check a token, write presence, queue by Redis lists.
+// What both relays on Node do beside passing on: check a token, write presence, queue by Redis lists. Several processes
+// on one Redis are one deployment; each is a node, named by its process.
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { Redis } from "ioredis";
 
 const { BENCH_PREFIX, BENCH_REDIS_URL, BENCH_SECRET } = process.env;
 const PRESENCE_S = 60;
+export const NODE = String(process.pid);
+export const channel = (node) => `${BENCH_PREFIX}node:${node}`;
 // Whoever waits on the other side, else a place among one's own: in one step, or two could pass each other by.
 const JOIN = `
 local other = redis.call('LPOP', KEYS[2])
@@ -29,10 +32,14 @@ export function verify(token) {
 export const enter = (redis, user) => redis.set(`${BENCH_PREFIX}presence:${user}`, "here", "EX", PRESENCE_S);
 export const leave = (redis, user) => redis.del(`${BENCH_PREFIX}presence:${user}`);
 
-/** The user to talk to, or null for whoever waits now. */
-export function join(redis, user, side) {
+/** The user to talk to and their node, or null for whoever waits now. */
+export async function join(redis, user, side) {
   const [own, other] = side === 0 ? ["a", "b"] : ["b", "a"];
-  return redis.eval(JOIN, 2, `${BENCH_PREFIX}queue:${own}`, `${BENCH_PREFIX}queue:${other}`, user);
+  const place = `${NODE} ${user}`;
+  const found = await redis.eval(JOIN, 2, `${BENCH_PREFIX}queue:${own}`, `${BENCH_PREFIX}queue:${other}`, place);
+  if (!found) return null;
+  const [node, partner] = found.split(" ");
+  return { node, user: partner };
 }
 
 /** Says that the server listens, and collects what is garbage whenever it is asked to, before memory is read. */

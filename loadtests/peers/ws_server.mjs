@@ -1,11 +1,13 @@
-// The relay on Node's `ws`, as one writes it for one process: pairs in a map, presence and queue in Redis.
+// The relay on Node's `ws`, as one writes it: pairs in a map, presence and queue in Redis, and a channel of Redis for each
+// process, by which partners on other processes are told.
 
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
-import { announce, connectRedis, enter, join, leave, verify } from "./common.mjs";
+import { announce, channel, connectRedis, enter, join, leave, NODE, verify } from "./common.mjs";
 
 const redis = connectRedis();
+const bus = connectRedis();
 const here = new Map();
 const server = createServer();
 const sockets = new WebSocketServer({ server, path: "/v1/ws", maxPayload: 64 * 1024 });
@@ -20,20 +22,33 @@ async function start(socket, { token }) {
   tell(socket, "session.ready", {});
 }
 
+const send = (node, message) => redis.publish(channel(node), JSON.stringify(message));
+
 async function meet(socket, { side }) {
-  const other = here.get(await join(redis, socket.user, side));
-  if (!other) return;
-  socket.partner = other;
-  other.partner = socket;
+  const found = await join(redis, socket.user, side);
+  if (!found) return;
   const callId = randomUUID();
-  tell(other, "match.found", { call_id: callId, offerer: true });
+  const met = { met: socket.user, node: NODE, to: found.user, type: "match.found" };
+  const message = { ...met, data: { call_id: callId, offerer: true } };
+  if (found.node === NODE) arrived(message);
+  else send(found.node, message);
+  socket.partner = found.node === NODE ? here.get(found.user) : found;
   tell(socket, "match.found", { call_id: callId, offerer: false });
+}
+
+function arrived({ to, met, node, type, data }) {
+  const socket = here.get(to);
+  if (!socket) return;
+  if (met) socket.partner = node === NODE ? here.get(met) : { node, user: met };
+  tell(socket, type, data);
 }
 
 function hear(socket, text) {
   const { type, data } = JSON.parse(text);
-  if (socket.partner) {
-    tell(socket.partner, type, data);
+  const { partner } = socket;
+  if (partner) {
+    if (partner.node) send(partner.node, { to: partner.user, type, data });
+    else tell(partner, type, data);
     return;
   }
   const doing = type === "session.start" ? start(socket, data) : socket.user && meet(socket, data);
@@ -50,4 +65,6 @@ sockets.on("connection", (socket) => {
     leave(redis, socket.user).catch(() => {});
   });
 });
+bus.on("message", (_, text) => arrived(JSON.parse(text)));
+await bus.subscribe(channel(NODE));
 announce(server);

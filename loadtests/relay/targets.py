@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -46,8 +46,8 @@ class Target(Protocol):
     def running(self, world: World, keys: str) -> AbstractContextManager[ServerProcess]:
         """Starts it on its core, with keys of its own in Redis."""
 
-    def swarm(self, server: ServerProcess) -> Swarm:
-        """Nobody yet."""
+    def swarm(self, *servers: ServerProcess) -> Swarm:
+        """Nobody yet, who come to these by turns."""
 
     def talks(self, people: Sequence[Account], *, meets: bool) -> list[Talk]:
         """What each of them says. Women and men by turns."""
@@ -74,8 +74,8 @@ class Hub:
         with running_part("all", SERVER_CORE, environment) as server:
             yield server
 
-    def swarm(self, server: ServerProcess) -> Swarm:
-        return Swarm(server.port)
+    def swarm(self, *servers: ServerProcess) -> Swarm:
+        return Swarm(*(server.port for server in servers))
 
     def talks(self, people: Sequence[Account], *, meets: bool) -> list[Talk]:
         return [HubTalk(account, meets=meets) for account in people]
@@ -114,8 +114,8 @@ class Peer:
         with running(self.command, SERVER_CORE, environment) as server:
             yield server
 
-    def swarm(self, server: ServerProcess) -> Swarm:
-        return Swarm(server.port, handshake=self.handshake)
+    def swarm(self, *servers: ServerProcess) -> Swarm:
+        return Swarm(*(server.port for server in servers), handshake=self.handshake)
 
     def talks(self, people: Sequence[Account], *, meets: bool) -> list[Talk]:
         return [self.talk(account, number % 2, meets=meets) for number, account in enumerate(people)]
@@ -202,3 +202,17 @@ ALL: Final[dict[str, Target]] = {
     "socket.io": SOCKET_IO,
     "c": C,
 }
+
+
+def chosen(names: str, known: Mapping[str, Target]) -> list[Target]:
+    """The targets of these names that can run here; says which cannot. Raises: SystemExit for an unknown name."""
+    targets: list[Target] = []
+    for name in names.split(","):
+        if name not in known:
+            raise SystemExit(f"no target {name!r}; there are {', '.join(known)}")
+        missing = known[name].missing()
+        if missing is None:
+            targets.append(known[name])
+        else:
+            print(f"{known[name].name} is left out: {missing}", file=sys.stderr)
+    return targets

@@ -11,7 +11,19 @@ from loadtests import match_bench, relay_bench
 from loadtests.edge.targets import ICE, SDP
 from loadtests.hub.world import Account, opened_world
 from loadtests.relay.report import CPU, GOALS, Results
-from loadtests.relay.targets import AIOHTTP, AIOHTTP_OK, HUB, SOCKET_IO, WS, C, NodePeer, Peer, Target
+from loadtests.relay.targets import (
+    AIOHTTP,
+    AIOHTTP_OK,
+    ALL,
+    HUB,
+    SOCKET_IO,
+    WS,
+    C,
+    NodePeer,
+    Peer,
+    Target,
+    chosen,
+)
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2,
@@ -120,12 +132,12 @@ def test_what_is_not_installed_is_left_out_with_a_note(
     """A comparison with what is here is better than none, as long as nobody takes it for the whole."""
     monkeypatch.setattr("loadtests.relay.targets.PEERS", tmp_path)
 
-    targets = relay_bench.chosen("hub,aiohttp,ws,socket.io")
+    targets = chosen("hub,aiohttp,ws,socket.io", ALL)
 
     assert targets == [HUB, AIOHTTP]
     assert capsys.readouterr().err.count("make bench-peers") == 2
     with pytest.raises(SystemExit, match="nats"):
-        relay_bench.chosen("hub,nats")
+        chosen("hub,nats", ALL)
 
 
 def test_everybody_who_joins_finds_somebody_in_every_layout() -> None:
