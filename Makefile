@@ -102,7 +102,7 @@ bench-capacity: $(TEST)  ## measure what sessions and calls cost, and reckon wha
 	@exec $(BIN)/python -m loadtests.capacity $(ARGS)
 
 .PHONY: bench-cross-node
-bench-cross-node: $(TEST)  ## measure relays between two nodes beside those within one
+bench-cross-node: $(TEST)  ## measure relays between two nodes, beside other relays
 	@exec $(BIN)/python -m loadtests.cross_node_bench $(ARGS)
 
 .PHONY: bench-index
