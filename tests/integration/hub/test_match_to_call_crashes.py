@@ -29,8 +29,8 @@ from tests.integration.hub.mortal_hub import DeadlyProxy, Doom, deadly_proxy, lo
 
 CONFIG = """
 [intents.dating]
-proposed_s = 10
-connecting_s = 12
+proposed_s = 5
+connecting_s = 6
 call_seconds = 6
 reconnecting_s = 5
 deciding_s = 2
