@@ -22,15 +22,15 @@ from storage.redis.activities import RedisActivities
 from storage.redis.client import connect
 from storage.redis.keys import CALL_PARTITIONS, Keys
 from storage.redis.queues import RedisQueues
-from tests.e2e.waiting import history, until
+from tests.e2e.waiting import history
 from tests.fixtures.deployment import Deploy, Deployment, People
 from tests.fixtures.sdp import VOICE
 from tests.integration.hub.mortal_hub import DeadlyProxy, Doom, deadly_proxy, load_all_scripts
 
 CONFIG = """
 [intents.dating]
-proposed_s = 5
-connecting_s = 6
+proposed_s = 10
+connecting_s = 12
 call_seconds = 6
 reconnecting_s = 5
 deciding_s = 2
@@ -38,6 +38,8 @@ decide_after_s = 600
 recent_partner_s = 0
 paused_s = 60
 ip_privacy = "off"
+# A couple's region is its own: nobody may meet somebody of another couple, however long this takes.
+widen_after_s = [0]
 """
 SETTLED_S = 90.0
 """The pool's owner gives a match up after 12 s; timers of a call take as long at most."""
@@ -167,17 +169,24 @@ class Ledger:
                 found[call.call_id] = call.state
         return found
 
-    async def is_settled(self) -> bool | None:
-        """No call goes on, no match is open, and nothing is to be told."""
-        goes_on = [state for state in (await self.calls()).values() if state is not State.ENDED]
-        if goes_on or await self.redis.hlen(self.keys.matches("dating")):
-            return None
+    async def open_ends(self) -> list[str]:
+        """Every call that goes on, match that is open, and change that is still to be told."""
+        left = [f"{call} is {state}" for call, state in (await self.calls()).items() if state is not State.ENDED]
+        left += [f"match {match.decode()}" for match in await self.redis.hkeys(self.keys.matches("dating"))]
         for partition in range(CALL_PARTITIONS):
-            if await self.redis.exists(
-                self.keys.call_deadlines(partition), self.keys.calls_untold(partition)
-            ):
-                return None
-        return True
+            for key in (self.keys.call_deadlines(partition), self.keys.calls_untold(partition)):
+                left += [f"{key}: {call.decode()}" for call in await self.redis.zrange(key, 0, -1)]
+        return left
+
+    async def settles(self) -> None:
+        """Returns when nothing is open any more."""
+        left = [""]
+        try:
+            async with asyncio.timeout(SETTLED_S):
+                while left := await self.open_ends():
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            pytest.fail(f"still open after {SETTLED_S:.0f} s: {left}")
 
     async def check_slot(self, couple: Couple, who: str) -> TicketState | None:
         """The state of the ticket that somebody's slot names; a slot that names anything else names what is over."""
@@ -253,7 +262,7 @@ async def test_no_step_from_match_to_call_and_back_strands_anybody(
             await asyncio.gather(*(couple.proxy.died.wait() for couple in couples))
         await asyncio.gather(*(comes_back(couple, deployment.url) for couple in couples))
         ledger = Ledger(redis)
-        await until(ledger.is_settled, SETTLED_S)
+        await ledger.settles()
         for couple in couples:
             states = {who: await ledger.check_slot(couple, who) for who in couple.people}
             if couple.doom in LIVE:
@@ -306,7 +315,7 @@ async def test_a_matchmaker_that_dies_with_its_claim_is_followed(
             await client.wait_for("match.found", 60)
             await client.wait_for("call.ended", 60, reason="connect_timeout", requeued=True)
         ledger = Ledger(redis)
-        await until(ledger.is_settled, SETTLED_S)
+        await ledger.settles()
 
         assert len(set(couple.found)) == 1
         assert len(couple.found) == 2
