@@ -15,7 +15,7 @@ from base.clock import ServerClock
 from base.ids import CallId, UserId
 from base.policy import IntentPolicy, IpPrivacy
 from signaling.budget import Budget
-from signaling.call.events import Event
+from signaling.call.events import Event, HungUp
 from signaling.call.merge import lacks, last_revoked_at, reconcile
 from signaling.call.record import Call, ConsentKind
 from signaling.call.rules import restrict
@@ -143,6 +143,13 @@ class LocalCall:
         for event in self.owed:
             view = restrict(view, event, now_ms)
         return view
+
+    def as_seen(self, event: Event, now_ms: int) -> Event:
+        """What somebody says, with what they saw of the call when they said it, where that makes a difference."""
+        if not isinstance(event, HungUp) or event.while_deciding is not None:
+            return event
+        seen = self.shown.get(event.seat) or self.as_told(now_ms)
+        return replace(event, while_deciding=seen.state is State.DECIDING)
 
     def allowance(self, seat: Seat) -> Allowance:
         """What a description of this seat may do at this moment."""

@@ -8,6 +8,7 @@ for two minutes and not beyond its own life, tries again and again, and says tha
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -16,7 +17,7 @@ from base.clock import Clock
 from base.errors import MinuetError, Unavailable
 from base.ids import CallId, UserId
 from signaling.call import events
-from signaling.calls import CallService
+from signaling.calls import CallService, EventOf
 
 logger = structlog.get_logger(__name__)
 
@@ -37,6 +38,12 @@ class _Owed:
     call_id: CallId
     user_id: UserId
     restriction: Restriction
+
+    def late(self) -> EventOf:
+        """What it was when it was asked: a hangup is no answer to what was asked of its sender since."""
+        if self.restriction is events.HungUp:
+            return partial(events.HungUp, while_deciding=False)
+        return self.restriction
 
 
 class OwedCommands:
@@ -94,7 +101,7 @@ class OwedCommands:
 
     async def _try(self, owed: _Owed) -> None:
         try:
-            await self._calls.act(owed.call_id, owed.user_id, owed.restriction)
+            await self._calls.act(owed.call_id, owed.user_id, owed.late())
         except Unavailable:
             if self._clock.monotonic_ms() - self._owed[owed] < KEPT_MS:
                 return

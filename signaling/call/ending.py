@@ -18,8 +18,8 @@ from signaling.call.states import RELAYING, SEATS, TALKING, EndReason, Role, Sea
 from signaling.protocol.messages.call import CallEnded, ConnectPrompt
 
 
-def hang_up(change: Change, seat: Seat) -> None:
-    """Leaves the call in whatever state it is."""
+def hang_up(change: Change, seat: Seat, *, passes: bool = True) -> None:
+    """Leaves the call in whatever state it is; where there is something to decide, only if that `passes`."""
     match change.call.state:
         case State.PROPOSED:
             end(change, EndReason.DECLINED, requeue=(other(seat),))
@@ -28,7 +28,8 @@ def hang_up(change: Change, seat: Seat) -> None:
         case State.LIVE | State.RECONNECTING:
             leave(change, EndReason.HANGUP)
         case State.DECIDING:
-            pass_by(change, seat)
+            if passes:
+                pass_by(change, seat)
         case State.ENDED:
             pass
 

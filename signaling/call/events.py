@@ -29,9 +29,12 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class HungUp:
-    """The seat leaves."""
+    """The seat leaves what it sees: the talk, or the question that comes after it."""
 
     seat: Seat
+    while_deciding: bool | None = None
+    """Whether it saw that question. Only then is it a no to staying in touch: leaving the talk is none, however late it
+    is decided about, and however often. None: as whoever hears of it finds the seat to see the call."""
 
 
 @dataclass(frozen=True, slots=True)

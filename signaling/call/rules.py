@@ -144,8 +144,10 @@ def _apply(change: Change, event: Event) -> None:
     match event:
         case Accepted(seat):
             media.accept(change, seat)
-        case Declined(seat) | HungUp(seat):
+        case Declined(seat):
             ending.hang_up(change, seat)
+        case HungUp(seat, while_deciding):
+            ending.hang_up(change, seat, passes=bool(while_deciding))
         case SessionEnded():
             ending.end_session(change, event)
         case SeatAttached():

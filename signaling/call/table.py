@@ -229,7 +229,13 @@ TABLE: Final[tuple[Row, ...]] = (
         (ErrorCode.LIMIT_REACHED,),
     ),
     Row((DECIDING,), ConnectPassed, (ENDED,), "`ended completed`", DECIDERS),
-    Row((DECIDING,), HungUp, (ENDED,), "`ended completed`", DECIDERS),
+    Row(
+        (DECIDING,),
+        HungUp,
+        (None, ENDED),
+        "`ended completed`, if the seat had been told that there is something to decide",
+        DECIDERS,
+    ),
     # --- the queue ---
     Row(_UNDER_WAY, QueueJoined, (), "one call at a time", refuses=(ErrorCode.IN_CALL,)),
     Row((DECIDING,), QueueJoined, (ENDED,), "`ended completed`", DECIDERS),

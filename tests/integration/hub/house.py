@@ -85,7 +85,7 @@ class House:
         self.calls = CallService(self.store, self.local, router, aftermath, clock, self.metrics)
         self.clock = clock
 
-    async def live_call(self) -> LocalCall:
+    async def live_call(self, policy: IntentPolicy | None = None) -> LocalCall:
         """Both talk, and she has allowed video both ways."""
         match = Match(
             call_id=CallId(self.ids.new()),
@@ -94,7 +94,7 @@ class House:
             a=seat_at(NODE, SHE, Gender.FEMALE),
             b=seat_at(NODE, HE, Gender.MALE),
         )
-        call = await self.calls.open(match, IntentPolicy())
+        call = await self.calls.open(match, policy or IntentPolicy())
         assert call is not None
         for event in (
             events.Accepted("a"),

@@ -9,6 +9,7 @@ import pytest
 from base.clock import ManualClock
 from base.errors import ErrorCode, MinuetError, Unavailable
 from base.ids import CallId, UserId
+from base.policy import IntentPolicy
 from signaling.call import events
 from signaling.call.record import Call
 from signaling.call.states import State
@@ -103,6 +104,24 @@ async def test_it_is_done_by_itself(house: House) -> None:
 
     assert kept is None
     assert after.state is State.ENDED
+
+
+async def test_a_hangup_that_comes_late_is_no_answer_to_what_was_asked_since(house: House) -> None:
+    """She left the talk, which he has ended meanwhile; whether she wants to stay in touch nobody had asked her yet."""
+    call = await house.live_call(IntentPolicy(decide_after_s=0))
+    there = Elsewhere(house)
+    there.store.no_load = True
+    kept = await there.owed.act(call.id, SHE, events.HungUp)
+    await house.calls.act(call.id, HE, events.HungUp)
+    there.store.no_load = False
+    await there.owed.try_all()
+    after = await record(house, call)
+    asked = await there.owed.act(call.id, SHE, events.HungUp)
+
+    assert (kept, len(there.owed)) == (None, 0)
+    assert after.state is State.DECIDING
+    assert asked is not None
+    assert (await record(house, call)).state is State.ENDED
 
 
 async def test_on_the_node_of_the_call_it_holds_at_once(house: House) -> None:

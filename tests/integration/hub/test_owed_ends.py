@@ -91,12 +91,62 @@ async def test_a_yes_after_a_hangup_that_waits_waits_too(town: Town, monkeypatch
         with pytest.raises(Unavailable):
             await town.hers.calls.act(town.call_id, SHE, wishes)
     call = await stored_in(town, State.DECIDING)
+    await until(lambda: not town.call_at(town.hers).owed)
+    before = town.hers.person.of("call.ended")
     await town.hers.calls.act(town.call_id, SHE, wishes)
     await town.hers.calls.act(town.call_id, HE, wishes)
     ended = await stored_in(town, State.ENDED)
 
     assert not call.connected
+    assert not before, "the hangup was taken for a no to staying in touch"
     assert ended.reason is EndReason.CONNECTED
+
+
+async def test_a_hangup_whose_answer_was_lost_is_said_once(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in the store, and nobody here knows: said again, it must not answer what is asked after the talk."""
+    commit = town.hers.store.commit
+
+    async def loses_the_answer(*args: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        await commit(*args, **more)
+        raise Unavailable
+
+    monkeypatch.setattr(town.hers.store, "commit", loses_the_answer)
+    await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+    await until(lambda: not town.call_at(town.hers).owed)
+
+    stored = await town.hers.store.load(town.call_id)
+    assert stored is not None
+    assert stored.call.state is State.DECIDING
+    assert [kind for kind, _ in town.hers.person.heard] == ["call.state", "connect.prompt"]
+
+
+async def test_two_who_hang_up_at_once_are_both_asked(town: Town) -> None:
+    """Whoever was a moment later has left the talk as well, and has not said that there is nothing to stay in touch for."""
+    await asyncio.gather(
+        town.hers.calls.act(town.call_id, SHE, events.HungUp),
+        town.his.calls.act(town.call_id, HE, events.HungUp),
+    )
+    await town.deliver()
+
+    stored = await town.hers.store.load(town.call_id)
+    assert stored is not None
+    assert stored.call.state is State.DECIDING
+    for side in (town.hers, town.his):
+        assert len(side.person.of("connect.prompt")) == 1
+        assert not side.person.of("call.ended")
+
+
+async def test_whoever_hangs_up_on_the_question_says_no(town: Town) -> None:
+    """Of what they saw, it is the question that they leave."""
+    await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+    await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+
+    stored = await town.hers.store.load(town.call_id)
+    assert stored is not None
+    assert (stored.call.state, stored.call.reason) == (State.ENDED, EndReason.COMPLETED)
 
 
 async def _unavailable(*_: Any, **__: Any) -> None:

@@ -130,7 +130,12 @@ def test_she_connects_also_when_her_session_is_away() -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [events.ConnectPassed("a"), events.HungUp("a"), events.QueueJoined("a"), session_ended("a")],
+    [
+        events.ConnectPassed("a"),
+        events.HungUp("a", while_deciding=True),
+        events.QueueJoined("a"),
+        session_ended("a"),
+    ],
 )
 def test_she_passes(event: events.Event) -> None:
     """By saying so, leaving, or queueing again."""
@@ -141,6 +146,14 @@ def test_she_passes(event: events.Event) -> None:
     assert (talk.state(), talk.call.reason) == (State.ENDED, EndReason.COMPLETED)
     assert not talk.call.connected
     assert talk.effects(ReleaseTicket) == [ReleaseTicket("a")]
+
+
+@pytest.mark.parametrize("seen", [False, None])
+def test_leaving_the_talk_is_no_answer_to_what_is_asked_after_it(seen: bool | None) -> None:
+    """Said before she saw the question, heard after it was put: late, twice, or because he hung up, too."""
+    talk = Conversation.deciding()
+
+    assert talk.ignores(events.HungUp("a", while_deciding=seen))
 
 
 def test_she_lets_the_time_run_out() -> None:

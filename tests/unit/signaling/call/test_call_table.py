@@ -19,7 +19,7 @@ from signaling.call.table import EVENTS, ROLES, STATE_POLICY, TABLE, Row, defaul
 from tests.unit.signaling.call.conversation import Conversation
 from tests.unit.signaling.call.occurrences import MOSTLY_GOING_ON, OCCURRENCES
 
-WALKS = 300
+WALKS = 900
 STEPS = 50
 WAITS_MS = (0, 0, 0, 0, 500, 5_000, 65_000)
 
