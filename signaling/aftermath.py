@@ -78,7 +78,7 @@ class Aftermath:
         does not overtake the end of this call. `tell_others` is given what seats elsewhere have to hear, once.
         """
         freeing = await self._free(local.stored.call, effects)
-        call = local.as_told(self._clock.now_ms())
+        call = local.as_told()
         messages = [said for effect in effects for said in self._said(call, effect)]
         returning = [
             live.id
@@ -156,7 +156,7 @@ class Aftermath:
         """
         if local.lost is not None:
             return  # it is told when it is whole again
-        call = local.as_told(self._clock.now_ms())
+        call = local.as_told()
         for seat in SEATS:
             known = local.shown.get(seat, before)
             live = self.session_of(call, seat)
@@ -172,7 +172,7 @@ class Aftermath:
 
     def end_for(self, local: LocalCall, seat: Seat, live: LiveSession) -> None:
         """Tells a session, which still believes to be in the call, that it is over for it."""
-        call = local.as_told(self._clock.now_ms())
+        call = local.as_told()
         if live.call_id != call.call_id or not call.seat(seat).freed:
             return
         call = _as_newer(local.shown.get(seat), call, seat)

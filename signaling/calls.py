@@ -138,7 +138,7 @@ class CallService:
         seat = seat_in(call, user_id)
         if device_id is not None and call.view.seat(seat).device_id != device_id:
             raise MinuetError(code=ErrorCode.WRONG_DEVICE)
-        event = call.as_seen(event_of(seat), self._clock.now_ms())
+        event = call.as_seen(event_of(seat))
         if (wait_ms := self.restoring()) and not restricts(call.view, event):
             raise Unavailable("what was lost is being put back", retry_after_ms=wait_ms)
         decision = await self.decide(call, event)

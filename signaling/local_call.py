@@ -6,7 +6,7 @@ those that were committed and told but that the store has lost since. Knows what
 
 import asyncio
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -28,6 +28,18 @@ from signaling.ways import Way
 KEPT_AFTER_END_MS = 60_000
 KEPT_UNTOUCHED_MS = 3_600_000
 _LOOK_EVERY_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A restriction that was told at `told_at` (Unix ms), and waits for the store."""
+
+    event: Event
+    told_at: int
+
+    def upon(self, call: Call) -> Call:
+        """What it leaves of a call, as of the moment in which it was told."""
+        return restrict(call, self.event, max(self.told_at, call.live_since or 0))
 
 
 class LocalCall:
@@ -67,8 +79,8 @@ class LocalCall:
         """By seat, and not by session: who comes back finds what is left."""
         self.bound: list[Event] = []
         """Restrictions that hold here while they are being committed."""
-        self.owed: list[Event] = []
-        """Restrictions that are told and hold here, and wait for the store."""
+        self.owed: list[Owed] = []
+        """What holds here and waits for the store, in the order in which it was told."""
         self.revoked_at = 0
         """When somebody revoked last, as far as this node knows: a yes that is older, and comes later, does not count."""
         self.lost: StoredCall | None = None
@@ -128,28 +140,28 @@ class LocalCall:
         self.bound.remove(event)
         self._look_anew(now_ms)
 
-    def owe(self, event: Event, now_ms: int) -> None:
+    def owe(self, owed: "Owed") -> None:
         """Holds the view to a restriction that was told, until it is `paid`."""
-        self.owed.append(event)
+        self.owed.append(owed)
+        self._look_anew(owed.told_at)
+
+    def paid(self, owed: "Owed", now_ms: int) -> None:
+        self.owed.remove(owed)
         self._look_anew(now_ms)
 
-    def paid(self, event: Event, now_ms: int) -> None:
-        self.owed.remove(event)
-        self._look_anew(now_ms)
-
-    def as_told(self, now_ms: int) -> Call:
+    def as_told(self) -> Call:
         """The record without what is still being committed: what sessions may be shown."""
         view = self.stored.call
-        for event in self.owed:
-            view = restrict(view, event, now_ms)
+        for owed in self.owed:
+            view = owed.upon(view)
         return view
 
-    def as_seen(self, event: Event, now_ms: int) -> Event:
+    def as_seen(self, event: Event) -> Event:
         """What somebody says, with what they saw of the call when they said it, where that makes a difference."""
-        if not isinstance(event, HungUp) or event.while_deciding is not None:
+        if not isinstance(event, HungUp) or event.passes is not None:
             return event
-        seen = self.shown.get(event.seat) or self.as_told(now_ms)
-        return replace(event, while_deciding=seen.state is State.DECIDING)
+        seen = self.shown.get(event.seat) or self.as_told()
+        return replace(event, passes=seen.state is State.DECIDING)
 
     def allowance(self, seat: Seat) -> Allowance:
         """What a description of this seat may do at this moment."""
@@ -194,7 +206,9 @@ class LocalCall:
             # Judged by, and never shown: so it keeps the version that other nodes know.
             strict = reconcile(self.lost.call, view, now_ms)
             view = msgspec.structs.replace(strict, version=view.version)
-        for event in (*self.owed, *self.bound):
+        for owed in self.owed:
+            view = owed.upon(view)
+        for event in self.bound:
             view = restrict(view, event, now_ms)
         self.view = view
         # Nor do they keep sessions that have left.

@@ -47,7 +47,7 @@ class MovingCalls:
             seat=seat,
             budget=call.budgets[seat].facts(self._clock.monotonic_ms()),
             negotiations=call.negotiations.facts(),
-            owed=[owed(event) for event in (*call.owed, *call.bound)],
+            owed=[owed(event) for event in (*(told.event for told in call.owed), *call.bound)],
             lost=b"" if call.lost is None else encode(call.lost.call),
             lost_rev="" if call.lost is None else call.lost.rev,
             revoked_at=call.revoked_at,

@@ -42,7 +42,7 @@ class _Owed:
     def late(self) -> EventOf:
         """What it was when it was asked: a hangup is no answer to what was asked of its sender since."""
         if self.restriction is events.HungUp:
-            return partial(events.HungUp, while_deciding=False)
+            return partial(events.HungUp, passes=False)
         return self.restriction
 
 

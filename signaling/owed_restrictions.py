@@ -6,6 +6,7 @@ tried until the store has it. Refuses to know what a restriction is: `signaling.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -15,11 +16,11 @@ from base.clock import ServerClock
 from base.errors import MinuetError, Unavailable
 from signaling.aftermath import Aftermath
 from signaling.call.change import CallRefused, Decision
-from signaling.call.events import Event
+from signaling.call.events import Event, HungUp
 from signaling.call.rules import receive, restrict
-from signaling.call.states import RELAYING
+from signaling.call.states import RELAYING, State
 from signaling.learning import Learning
-from signaling.local_call import LocalCall
+from signaling.local_call import LocalCall, Owed
 from signaling.ports import BACKOFF_S
 
 logger = structlog.get_logger(__name__)
@@ -50,7 +51,7 @@ class OwedRestrictions:
     def owe(self, call: LocalCall, event: Event, decision: Decision) -> Decision:
         """Holds this node to a restriction at once, and commits it when the store is back."""
         now_ms = self._clock.now_ms()
-        told = call.as_told(now_ms)
+        told = call.as_told()
         try:
             # Upon what was told already: an end that is owed is not told again by a second one.
             on_top = receive(told, event, now_ms)
@@ -62,8 +63,12 @@ class OwedRestrictions:
         shown = max((seen.version for seen in call.shown.values()), default=0)
         as_next = msgspec.structs.replace(on_top.call, version=max(on_top.call.version, shown + 1))
         self._aftermath.tell_only(call, as_next, on_top.effects)
-        call.owe(event, now_ms)
-        self._run_soon(self._insist(call, event, now_ms))
+        if isinstance(event, HungUp) and on_top.call.state is State.ENDED:
+            # Whatever the others do until it is stored, its sender is not asked anything any more.
+            event = replace(event, passes=True)
+        owed = Owed(event, now_ms)
+        call.owe(owed)
+        self._run_soon(self._insist(call, owed))
         return on_top
 
     def upon_owed_end(self, call: LocalCall, event: Event) -> Decision | None:
@@ -73,7 +78,7 @@ class OwedRestrictions:
         stay in touch would be told `ok` for nothing. Raises: CallRefused, Unavailable.
         """
         now_ms = self._clock.now_ms()
-        told = call.as_told(now_ms)
+        told = call.as_told()
         if told.state in RELAYING or call.stored.call.state not in RELAYING:
             return None
         on_top = receive(told, event, now_ms)
@@ -88,25 +93,26 @@ class OwedRestrictions:
         self._store_took.set()
         self._store_took = asyncio.Event()
 
-    async def _insist(self, call: LocalCall, event: Event, told_at: int) -> None:
+    async def _insist(self, call: LocalCall, owed: Owed) -> None:
         # For as long as the call is known here: what was told does not come undone because the store is away for long.
         attempt = 0
         while self._learning.is_kept(call):
             await self._pause(attempt)
             attempt += 1
-            if call.owed[0] is not event:
+            if call.owed[0] is not owed:
                 continue  # it may rest on what is owed before it
             try:
-                await self._pay(call, event, told_at)
+                await self._pay(call, owed.event, owed.told_at)
             except Unavailable:
                 continue
             except MinuetError:
                 pass  # decided otherwise meanwhile, by somebody whose commit came first
-            call.paid(event, self._clock.now_ms())
+            call.paid(owed, self._clock.now_ms())
             self._learning.retime(call)
             self.store_took()  # the next one of this call may have its turn now
             return
-        logger.error("restriction could not be stored", call_id=call.id, event_type=type(event).__name__)
+        event_type = type(owed.event).__name__
+        logger.error("restriction could not be stored", call_id=call.id, event_type=event_type)
 
     async def _pause(self, attempt: int) -> None:
         """Until another try, which is worth it as soon as the store has taken anything at all."""

@@ -12,14 +12,23 @@ from collections.abc import Iterable
 
 from signaling.call.change import Change, ms
 from signaling.call.effects import CloseMedia, OpenConnection, ReleaseTicket, RememberPartners, ReturnTicket
-from signaling.call.events import PartnerUnavailable, SessionEnded
+from signaling.call.events import HungUp, PartnerUnavailable, SessionEnded
 from signaling.call.record import ConsentKind
 from signaling.call.states import RELAYING, SEATS, TALKING, EndReason, Role, Seat, State, other
 from signaling.protocol.messages.call import CallEnded, ConnectPrompt
 
 
-def hang_up(change: Change, seat: Seat, *, passes: bool = True) -> None:
-    """Leaves the call in whatever state it is; where there is something to decide, only if that `passes`."""
+def hang_up(change: Change, event: HungUp) -> None:
+    """Leaves what the seat saw: where that was the talk, it has answered nothing that is asked after it."""
+    state = change.call.state
+    if event.passes and state in TALKING:
+        end(change, EndReason.HANGUP)
+    elif event.passes or state is not State.DECIDING:
+        walk_out(change, event.seat)
+
+
+def walk_out(change: Change, seat: Seat) -> None:
+    """Leaves the call in whatever state it is."""
     match change.call.state:
         case State.PROPOSED:
             end(change, EndReason.DECLINED, requeue=(other(seat),))
@@ -28,8 +37,7 @@ def hang_up(change: Change, seat: Seat, *, passes: bool = True) -> None:
         case State.LIVE | State.RECONNECTING:
             leave(change, EndReason.HANGUP)
         case State.DECIDING:
-            if passes:
-                pass_by(change, seat)
+            pass_by(change, seat)
         case State.ENDED:
             pass
 
@@ -40,7 +48,7 @@ def end_session(change: Change, event: SessionEnded) -> None:
         return
     # Forgotten, so that hearing of the same end twice does not hang up a second time, while the user decides.
     change.set_seat(event.seat, session_id="", attached=False)
-    hang_up(change, event.seat)
+    walk_out(change, event.seat)
 
 
 def block(change: Change, seat: Seat) -> None:

@@ -32,9 +32,10 @@ class HungUp:
     """The seat leaves what it sees: the talk, or the question that comes after it."""
 
     seat: Seat
-    while_deciding: bool | None = None
-    """Whether it saw that question. Only then is it a no to staying in touch: leaving the talk is none, however late it
-    is decided about, and however often. None: as whoever hears of it finds the seat to see the call."""
+    passes: bool | None = None
+    """Whether it leaves that question, too: it saw it, or has been told that the call is over. Leaving the talk alone is
+    no answer to it, however late that is decided about, and however often. None: as whoever hears of it finds the seat to
+    see the call."""
 
 
 @dataclass(frozen=True, slots=True)

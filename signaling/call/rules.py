@@ -145,9 +145,9 @@ def _apply(change: Change, event: Event) -> None:
         case Accepted(seat):
             media.accept(change, seat)
         case Declined(seat):
-            ending.hang_up(change, seat)
-        case HungUp(seat, while_deciding):
-            ending.hang_up(change, seat, passes=bool(while_deciding))
+            ending.walk_out(change, seat)
+        case HungUp():
+            ending.hang_up(change, event)
         case SessionEnded():
             ending.end_session(change, event)
         case SeatAttached():

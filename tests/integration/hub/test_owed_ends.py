@@ -139,6 +139,44 @@ async def test_two_who_hang_up_at_once_are_both_asked(town: Town) -> None:
         assert not side.person.of("call.ended")
 
 
+async def test_whoever_was_told_the_end_is_not_asked_any_more(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They had talked too briefly for that when she left, and long enough when he did, whose node could store it first."""
+    policy = IntentPolicy(control=Control.MUTUAL, decide_after_s=0.5)
+    async with opened_town(redis_url, policy) as town:
+        with monkeypatch.context() as away:
+            away.setattr(town.hers.store, "commit", _unavailable)
+            await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+            await asyncio.sleep(0.6)
+            await town.his.calls.act(town.call_id, HE, events.HungUp)
+            asked = len(town.his.person.of("connect.prompt"))
+        call = await stored_in(town, State.ENDED)
+        await town.deliver()
+
+        assert asked == 1
+        assert call.reason is EndReason.COMPLETED
+        assert [kind for kind, _ in town.hers.person.heard] == ["call.state", "call.ended"]
+        assert len(town.his.person.of("call.ended")) == 1
+
+
+async def test_what_was_told_is_not_judged_by_a_later_time(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call was over when she left it, for him as well, however long that waits for the store."""
+    policy = IntentPolicy(control=Control.MUTUAL, decide_after_s=0.5)
+    async with opened_town(redis_url, policy) as town:
+        with monkeypatch.context() as away:
+            away.setattr(town.hers.store, "commit", _unavailable)
+            await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+            await asyncio.sleep(0.6)
+            later = town.call_at(town.hers).as_told().state
+        call = await stored_in(town, State.ENDED)
+
+        assert later is State.ENDED
+        assert call.reason is EndReason.HANGUP
+
+
 async def test_whoever_hangs_up_on_the_question_says_no(town: Town) -> None:
     """Of what they saw, it is the question that they leave."""
     await town.hers.calls.act(town.call_id, SHE, events.HungUp)

@@ -15,7 +15,7 @@ def of_seat(seat: Seat) -> list[Event]:
         events.Accepted(seat),
         events.Declined(seat),
         events.HungUp(seat),
-        events.HungUp(seat, while_deciding=True),
+        events.HungUp(seat, passes=True),
         events.MediaConnected(seat, answer_relayed=True),
         events.MediaConnected(seat, answer_relayed=False),
         events.MediaDisconnected(seat),

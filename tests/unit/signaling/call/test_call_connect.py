@@ -132,7 +132,7 @@ def test_she_connects_also_when_her_session_is_away() -> None:
     "event",
     [
         events.ConnectPassed("a"),
-        events.HungUp("a", while_deciding=True),
+        events.HungUp("a", passes=True),
         events.QueueJoined("a"),
         session_ended("a"),
     ],
@@ -153,7 +153,7 @@ def test_leaving_the_talk_is_no_answer_to_what_is_asked_after_it(seen: bool | No
     """Said before she saw the question, heard after it was put: late, twice, or because he hung up, too."""
     talk = Conversation.deciding()
 
-    assert talk.ignores(events.HungUp("a", while_deciding=seen))
+    assert talk.ignores(events.HungUp("a", passes=seen))
 
 
 def test_she_lets_the_time_run_out() -> None:

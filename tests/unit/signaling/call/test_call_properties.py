@@ -143,16 +143,12 @@ def test_a_seat_notices_exactly_what_it_may_see(talk: Conversation, script: list
 def test_a_command_sent_again_at_once_does_no_more(talk: Conversation, script: list[Step]) -> None:
     """A retry is answered alike or refused, but never acts a second time.
 
-    Not so where saying it again is another thing: a second failure of media, asking for still more time. And nobody sees
-    something to decide before there is.
+    Not so where saying it again is another thing: a second failure of media, asking for still more time.
     """
     again = set(COMMANDS) - {events.MediaFailed, events.ExtensionRequested}
     for step in script:
         before = talk.call
         proceed(talk, step)
-        too_early = isinstance(step.event, events.HungUp) and before.state is not State.DECIDING
-        if too_early and step.event.while_deciding:
-            continue
         if type(step.event) in again and talk.call is not before:
             result = attempt(talk.call, step.event, talk.now_ms)
             assert isinstance(result, CallRefusal) or result.call is talk.call
