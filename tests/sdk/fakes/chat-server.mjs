@@ -3,7 +3,7 @@
  * once, and answers over the socket as over REST.
  */
 
-export const LEO = { first_name: "Leo", age: 31, languages: ["en"], verified: false };
+import { LEO } from "./people.mjs";
 
 export class FakeChatServer {
   /** What REST was asked, as `METHOD path`. */
