@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
 from presence.metrics import PresenceMetrics
+from presence.nodes import Incarnation
 from presence.reaper import BATCH, Reaper
 from presence.sessions import Registered, Registration
 from storage.redis.keys import Keys
@@ -64,6 +65,15 @@ def reaper(nodes: RedisNodes, told: Told) -> Reaper:
     return Reaper(nodes, told, PresenceMetrics(CollectorRegistry()))
 
 
+@pytest.fixture
+async def two_hubs(nodes: RedisNodes, incarnation: MakeNode) -> tuple[Incarnation, Incarnation]:
+    """Both hold their leases."""
+    one, other = incarnation(), incarnation()
+    await nodes.acquire(one, STATS)
+    await nodes.acquire(other, STATS)
+    return one, other
+
+
 async def test_a_released_node_with_sessions_is_left_to_the_reaper(
     nodes: RedisNodes,
     sessions: RedisSessions,
@@ -90,7 +100,7 @@ async def test_a_released_node_with_sessions_is_left_to_the_reaper(
 async def test_the_reaper_removes_the_rows_of_a_dead_node_and_tells_of_each(
     nodes: RedisNodes,
     sessions: RedisSessions,
-    incarnation: MakeNode,
+    two_hubs: tuple[Incarnation, Incarnation],
     registration: MakeRegistration,
     reaper: Reaper,
     told: Told,
@@ -98,9 +108,7 @@ async def test_the_reaper_removes_the_rows_of_a_dead_node_and_tells_of_each(
     lose_lease: LoseLease,
 ) -> None:
     """Afterwards nothing of the dead node is left; the living one is untouched."""
-    dead, living = incarnation(), incarnation()
-    await nodes.acquire(dead, STATS)
-    await nodes.acquire(living, STATS)
+    dead, living = two_hubs
     lost, kept = registration(node=dead.node_id), registration(node=living.node_id)
     await sessions.register(lost, max_devices=3)
     await sessions.register(kept, max_devices=3)
@@ -118,16 +126,14 @@ async def test_the_reaper_removes_the_rows_of_a_dead_node_and_tells_of_each(
 async def test_the_reaper_leaves_a_device_alone_that_came_back(
     nodes: RedisNodes,
     sessions: RedisSessions,
-    incarnation: MakeNode,
+    two_hubs: tuple[Incarnation, Incarnation],
     registration: MakeRegistration,
     reaper: Reaper,
     told: Told,
     lose_lease: LoseLease,
 ) -> None:
     """Its row names another incarnation: the old session is no loss, nobody is told."""
-    dead, living = incarnation(), incarnation()
-    await nodes.acquire(dead, STATS)
-    await nodes.acquire(living, STATS)
+    dead, living = two_hubs
     old = registration(node=dead.node_id)
     before = await sessions.register(old, max_devices=3)
     assert isinstance(before, Registered)

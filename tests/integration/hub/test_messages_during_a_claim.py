@@ -136,40 +136,6 @@ class House:
         return land
 
 
-@pytest.mark.parametrize("by_way_of", ["node-1", "node-2"])
-async def test_a_message_that_follows_the_row_before_its_node_knows_arrives(
-    redis_url: str, by_way_of: str
-) -> None:
-    """The store has the new row, and its answer is still on the way; then comes what was sent by the new row."""
-    redis = connect(redis_url)
-    houses: dict[str, House] = {}
-    first, second = House("node-1", redis, houses), House("node-2", redis, houses)
-    now_ms = first.clock.now_ms()
-    identity = Identity(USER, Role.USER, Gender.FEMALE, "family", now_ms, now_ms + 900_000)
-    registered = await first.registry.register(
-        Registration(USER, DEVICE, SESSION, first.router.node_id, now_ms)
-    )
-    first.session(identity, registered.generation)
-
-    async def told() -> None:
-        row = await first.registry.where(USER, DEVICE)
-        assert row is not None
-        assert row.node_id == "node-2"
-        await houses[by_way_of].courier.tell(USER, ConnectionEnded(connection_id="ended"))
-        # Until it is there.
-        await asyncio.sleep(0.05)
-
-    second.registry.between = told
-    claim = Claim(identity, SESSION, DEVICE, lambda: False)
-    async with asyncio.timeout(5):
-        found = await second.resuming.bring(claim, second.land(identity))
-    await redis.aclose()
-
-    assert isinstance(found, Found)
-    assert found.outcome is Outcome.ELSEWHERE
-    assert [frame for frame in found.live.session.outbox.waiting() if b"ended" in frame]
-
-
 @dataclass
 class Move:
     """A session on the first of two hubs, whose device comes to the second."""
@@ -202,6 +168,28 @@ async def move(redis_url: str) -> AsyncIterator[Move]:
     async with asyncio.timeout(10):
         yield Move(first, second, identity)
     await redis.aclose()
+
+
+@pytest.mark.parametrize("by_way_of", ["node-1", "node-2"])
+async def test_a_message_that_follows_the_row_before_its_node_knows_arrives(
+    move: Move, by_way_of: str
+) -> None:
+    """The store has the new row, and its answer is still on the way; then comes what was sent by the new row."""
+
+    async def told() -> None:
+        row = await move.first.registry.where(USER, DEVICE)
+        assert row is not None
+        assert row.node_id == "node-2"
+        await move.first.houses[by_way_of].courier.tell(USER, ConnectionEnded(connection_id="ended"))
+        # Until it is there.
+        await asyncio.sleep(0.05)
+
+    move.second.registry.between = told
+    found = await move.coming()
+
+    assert isinstance(found, Found)
+    assert found.outcome is Outcome.ELSEWHERE
+    assert [frame for frame in found.live.session.outbox.waiting() if b"ended" in frame]
 
 
 async def test_a_session_that_lands_while_its_client_comes_again_is_the_one_of_both(move: Move) -> None:

@@ -12,6 +12,14 @@ from storage.redis.idempotency import RedisReplies
 from tests.integration.rest.call_paths import CALL, CALL_ID, CONNECT, OTHER_CALL_ID, VIDEO
 
 
+async def refused_and_repeated(house: Any, token: str, code: ErrorCode) -> tuple[Any, Any]:
+    """The answers to a command that is refused, and to the same with its key when nothing is against it any more."""
+    house.calls.refusal = MinuetError(code=code)
+    refused = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
+    house.calls.refusal = None
+    return refused, await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
+
+
 async def test_a_repeated_command_with_its_key_is_done_once(house: Any) -> None:
     """And answered with the first one's very words, request id included."""
     token = (await house.sign_up())["access_token"]
@@ -63,10 +71,7 @@ async def test_a_key_on_another_request_is_a_conflict(house: Any) -> None:
 async def test_what_may_go_better_the_next_time_is_done_again(house: Any, code: ErrorCode) -> None:
     """With the same key."""
     token = (await house.sign_up())["access_token"]
-    house.calls.refusal = MinuetError(code=code)
-    refused = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
-    house.calls.refusal = None
-    done = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
+    refused, done = await refused_and_repeated(house, token, code)
 
     assert refused.status >= 400
     assert done.status == 200
@@ -79,10 +84,7 @@ async def test_what_may_go_better_the_next_time_is_done_again(house: Any, code: 
 async def test_a_final_refusal_is_the_answer_to_its_key(house: Any, code: ErrorCode) -> None:
     """A retry must not do what the user was told had not happened."""
     token = (await house.sign_up())["access_token"]
-    house.calls.refusal = MinuetError(code=code)
-    refused = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
-    house.calls.refusal = None
-    again = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k1"})
+    refused, again = await refused_and_repeated(house, token, code)
     anew = await house.post(VIDEO, token=token, headers={"Idempotency-Key": "k2"})
 
     assert again.status == refused.status
