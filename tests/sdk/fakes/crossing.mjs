@@ -5,12 +5,13 @@
 
 import { MinuetError, Negotiation, VideoPermit } from "../../../minuet/web/sdk/index.js";
 import { FakePeerConnection, FakeTrack, sectionsOf } from "./peer-connection.mjs";
-import { settle } from "./runtime.mjs";
+import { FakeRuntime, settle } from "./runtime.mjs";
 
 const other = { a: "b", b: "a" };
 const turned = { self: "peer", peer: "self" };
 
 export class Crossing {
+  runtime = new FakeRuntime();
   /** What was said, in order: `[seat, type, data]`. */
   said = [];
   /** What a seat says is judged by this; a code refuses it. @type {(seat: string, type: string, data: any) => string | null} */
@@ -21,13 +22,8 @@ export class Crossing {
   held = false;
   #lane = { a: [], b: [] };
   #highest = { a: -1, b: -1 };
-
-  /** @param {import("./runtime.mjs").FakeRuntime} runtime */
-  constructor(runtime) {
-    this.runtime = runtime;
-    this.a = this.#side("a");
-    this.b = this.#side("b");
-  }
+  a = this.#side("a");
+  b = this.#side("b");
 
   #side(seat) {
     const pc = new FakePeerConnection();
@@ -100,6 +96,24 @@ export class Crossing {
     await this.runtime.advance(ms);
   }
 
+  /** Both have a voice call. */
+  async talking() {
+    void this.a.negotiation.start();
+    void this.b.negotiation.start();
+    await this.calm();
+  }
+
+  /** Both have video too. */
+  async seeing() {
+    await this.talking();
+    this.allow(true, true);
+    for (const side of [this.a, this.b]) {
+      side.permit.wish(side.camera);
+      void side.negotiation.review();
+    }
+    await this.calm();
+  }
+
   /** Both say what the server says of video. */
   allow(a, b) {
     this.a.permit.allow(a, b);
@@ -130,4 +144,9 @@ export function videoOf(pc) {
 /** The direction of video in a description; "none" where it has no such section. */
 export function videoIn(sdp) {
   return sectionsOf(sdp).find(({ kind }) => kind === "video")?.direction ?? "none";
+}
+
+/** A judge who refuses every description in which video may flow. */
+export function noVideo(_seat, type, data) {
+  return type !== "candidates" && !["none", "inactive"].includes(videoIn(data.sdp)) ? "video_not_allowed" : null;
 }
