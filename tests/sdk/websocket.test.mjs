@@ -7,6 +7,14 @@ import { websocketContract } from "./contracts/websocket.mjs";
 import { FakeNetwork } from "./fakes/network.mjs";
 import { startWebSocketServer } from "./fakes/websocket-server.mjs";
 
+const NOBODY_LISTENS = "says 1006, never open, where nobody listens";
+
+/** Why a promise is not asked of this Node's own WebSocket; false where it is. */
+function excused(name) {
+  const silent = name === NOBODY_LISTENS && Number.parseInt(process.versions.undici, 10) < 7;
+  return silent && "before undici 7 (Node 24) no close follows a failed connection: nodejs/undici#3546";
+}
+
 describe("the fake WebSocket", () => {
   for (const { name, run } of websocketContract) {
     test(name, async () => {
@@ -33,7 +41,7 @@ describe("the real WebSocket", { skip: typeof globalThis.WebSocket !== "function
   });
   after(() => server.stop());
   for (const { name, run } of websocketContract) {
-    test(name, () => run({ WebSocket: globalThis.WebSocket, url: server.url, deadUrl: "ws://127.0.0.1:1/" }, assert));
+    test(name, { skip: excused(name) }, () => run({ WebSocket: globalThis.WebSocket, url: server.url, deadUrl: "ws://127.0.0.1:1/" }, assert));
   }
 });
 
