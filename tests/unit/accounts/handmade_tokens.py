@@ -4,15 +4,13 @@ import base64
 import hashlib
 import hmac
 import json
-from datetime import date
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from accounts.model import Role, User
 from accounts.tokens import TokenScope
-from base.policy import Gender
+from tests.contract.postgres.stored_people import a_user
 
 NOW = 1_793_016_000_123
 USER_ID = "0192f0c1-2345-7abc-8def-0123456789ab"
@@ -23,22 +21,7 @@ PRIVATE_PEM = ED25519.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncrypt
 PUBLIC_PEM = ED25519.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 SCOPE = TokenScope("https://minuet.example", "minuet-app")
 
-USER = User(
-    id=USER_ID,
-    email="ada@example.org",
-    email_verified_at=None,
-    role=Role.USER,
-    first_name="Ada",
-    gender=Gender.FEMALE,
-    birth_date=date(1990, 5, 17),
-    languages=("en",),
-    region=None,
-    locale=None,
-    terms_version=None,
-    privacy_version=None,
-    created_at=NOW,
-    updated_at=NOW,
-)
+USER = a_user(id=USER_ID)
 
 Header = dict[str, Any]
 Claims = dict[str, Any]
