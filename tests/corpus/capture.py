@@ -23,7 +23,7 @@ from tests.fixtures.browser import chromium
 
 HERE = Path(__file__).parent
 CAPTURED = HERE / "captured"
-FILES = {"stages.js": HERE / "stages.js", "listener.html": HERE / "listener.html"}
+FILES = {name: HERE / name for name in ("stages.js", "peers.js", "listener.html")}
 
 # What endpoints write where they mean no address.
 _MEANINGLESS = {"0.0.0.0", "127.0.0.1", "::"}  # noqa: S104, no socket is bound to it

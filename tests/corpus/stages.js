@@ -1,34 +1,16 @@
 // The stages of a call whose descriptions `capture.py` keeps, each made by real peer connections in one page.
 //
 // Every entry of `stages` is one story; `keep(name, description)` records what its peers really made. The names are
-// those of `captured.toml`, which says what the gate must think of them.
+// those of `chromium.toml`, which says what the gate must think of them.
+
+import { camera, closeAll, gathered, pair, peer, prefer, say, show, shown, trickle } from "./peers.js";
 
 const kept = {};
-const open = [];
-
-function peer(configuration) {
-  const pc = new RTCPeerConnection(configuration);
-  open.push(pc);
-  return pc;
-}
 
 const keep = (name, { sdp }) => {
   if (name in kept) throw new Error(`two captures are named ${name}`);
   kept[name] = sdp;
 };
-
-let devices;
-const media = async () => (devices ??= await navigator.mediaDevices.getUserMedia({ audio: true, video: true }));
-const microphone = async () => (await media()).getAudioTracks()[0].clone();
-const camera = async () => (await media()).getVideoTracks()[0].clone();
-const transceiverOf = (pc, sender) => pc.getTransceivers().find((transceiver) => transceiver.sender === sender);
-// A track that is added takes the place of one that was offered; a transceiver that is added is a further section.
-const say = async (pc) => transceiverOf(pc, pc.addTrack(await microphone(), await media()));
-const show = async (pc, options) =>
-  options
-    ? pc.addTransceiver(await camera(), { streams: [await media()], ...options })
-    : transceiverOf(pc, pc.addTrack(await camera(), await media()));
-const shown = (pc) => pc.getTransceivers().find(({ receiver }) => receiver.track.kind === "video");
 
 /** Offer and answer between two peers, kept as `<name>-offer` and `<name>-answer`. */
 async function negotiate(a, b, name, beforeAnswer = () => {}, options = {}) {
@@ -41,48 +23,12 @@ async function negotiate(a, b, name, beforeAnswer = () => {}, options = {}) {
   await a.setRemoteDescription(b.localDescription);
 }
 
-function trickle(a, b) {
-  for (const [from, to] of [[a, b], [b, a]])
-    from.onicecandidate = ({ candidate }) => to.addIceCandidate(candidate ?? undefined).catch(() => {});
-}
-
-async function gathered(pc) {
-  const patience = Date.now() + 10_000;
-  while (pc.iceGatheringState !== "complete") {
-    if (Date.now() > patience) throw new Error(`gathering stands at ${pc.iceGatheringState}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-/** Two peers who can speak; with `video`, whose cameras are on too. */
-async function pair({ video = false, configuration, configurationB = configuration } = {}) {
-  const a = peer(configuration);
-  const b = peer(configurationB);
-  await say(a);
-  await say(b);
-  if (video) {
-    await show(a);
-    await show(b);
-  }
-  return [a, b];
-}
-
 async function offerOnly(name, prepare, configuration, options) {
   const pc = peer(configuration);
   await prepare(pc);
   const offer = await pc.createOffer(options);
   keep(name, offer);
 }
-
-const prefer = (transceiver, wanted) => {
-  const all = RTCRtpReceiver.getCapabilities(transceiver.receiver.track.kind).codecs;
-  const chosen = all.filter(({ mimeType }) => wanted.includes(mimeType.split("/")[1].toLowerCase()));
-  if (chosen.length === 0) throw new Error(`no codec of ${wanted} here`);
-  transceiver.setCodecPreferences(chosen.sort((x, y) => order(x) - order(y)));
-  function order({ mimeType }) {
-    return wanted.indexOf(mimeType.split("/")[1].toLowerCase());
-  }
-};
 
 const stages = {
   async voice() {
@@ -384,7 +330,7 @@ export async function capture() {
     } catch (error) {
       throw new Error(`${story}: ${error}`);
     } finally {
-      while (open.length) open.pop().close();
+      closeAll();
     }
   }
   return kept;
