@@ -10,7 +10,7 @@ import pytest
 
 from base.ids import CallId, ConnectionId, UserId
 from chat.model import Wish, in_order
-from loadtests.swarm.client import Client, Message, RequestRefused
+from loadtests.swarm.client import Client, Message
 from storage.postgres.connections import make_connections
 from tests.contract.calls.call_records import new_id, now_ms
 from tests.fixtures.deployment import People
@@ -90,13 +90,6 @@ async def asked(
     status, answer = await rest(people, base_url, client, request, body)
     assert status in (200, 201, 202), answer
     return answer["data"]
-
-
-async def refused(client: Client, type_: str, data: Message) -> str:
-    """The code with which a request is refused."""
-    with pytest.raises(RequestRefused) as caught:
-        await client.request(type_, data)
-    return caught.value.code
 
 
 async def hears_nothing(client: Client, *types: str, for_s: float = 0.5) -> None:

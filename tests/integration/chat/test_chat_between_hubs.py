@@ -10,9 +10,10 @@ from loadtests.swarm.client import Client
 from minuet.embedded import EmbeddedPostgres, EmbeddedValkey
 from storage.postgres.migrations import migrate
 from tests.fixtures.deployment import Deploy, Deployment, People
+from tests.fixtures.refusals import refused
 from tests.fixtures.waiting import until
 from tests.integration.chat.conftest import UNHURRIED
-from tests.integration.chat.couples import Couple, asked, connected, device_of, hears_nothing, refused, rest
+from tests.integration.chat.couples import Couple, asked, connected, device_of, hears_nothing, rest
 from tests.integration.hub.couples import talk
 
 LATE_S = 30.0

@@ -6,8 +6,9 @@ import asyncpg
 import pytest
 
 from tests.fixtures.deployment import Deployment, People
+from tests.fixtures.refusals import refused
 from tests.fixtures.waiting import until
-from tests.integration.chat.couples import Couple, asked, connect, device_of, hears_nothing, refused, rest
+from tests.integration.chat.couples import Couple, asked, connect, device_of, hears_nothing, rest
 from tests.integration.hub.couples import meet, talk
 
 

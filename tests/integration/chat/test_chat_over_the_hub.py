@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tests.fixtures.deployment import Deployment, People
-from tests.integration.chat.couples import Couple, asked, device_of, hears_nothing, refused
+from tests.fixtures.refusals import refused
+from tests.integration.chat.couples import Couple, asked, device_of, hears_nothing
 from tests.integration.hub.couples import meet, talk
 
 

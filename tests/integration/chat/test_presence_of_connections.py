@@ -6,7 +6,8 @@ import pytest
 
 from loadtests.swarm.client import Client
 from tests.fixtures.deployment import Deployment, People
-from tests.integration.chat.couples import Couple, asked, device_of, hears_nothing, refused
+from tests.fixtures.refusals import refused
+from tests.integration.chat.couples import Couple, asked, device_of, hears_nothing
 
 SOON_S = 30.0
 """Mostly within a second; on a busy machine later."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from loadtests.swarm.client import Client, Closed, RequestRefused
+from loadtests.swarm.client import Client, Closed
 from tests.e2e.scripted import Pair, pair_up
 from tests.e2e.waiting import metrics
 from tests.fixtures.deployment import Lasting, People
+from tests.fixtures.refusals import refused
 from tests.fixtures.sdp import VOICE, audio, description, video
 from tests.fixtures.waiting import WAIT_S
 
@@ -160,7 +161,7 @@ async def test_moving_opens_no_video(hubs: TwoHubs, people: People) -> None:
     pair = await pair_up(people, hubs.first)
     await pair.talk()
     await move(pair.him, hubs.second)
-    unasked = await refusal(pair, pair.him, 1)
+    unasked = await refused_video(pair, pair.him, 1)
     await pair.him.request("video.request", pair.call)
     await pair.her.wait_for("video.requested")
     await pair.her.request("video.approve", {**pair.call, "direction": "both"})
@@ -171,7 +172,7 @@ async def test_moving_opens_no_video(hubs: TwoHubs, people: People) -> None:
     await pair.her.request("video.revoke", pair.call)
     await pair.him.wait_for("video.revoked")
     await move(pair.him, hubs.first)
-    revoked = await refusal(pair, pair.him, 3)
+    revoked = await refused_video(pair, pair.him, 3)
     await pair.negotiate(pair.her, pair.him, 3)
     await asyncio.sleep(6)
     view = await live_view(pair.her)
@@ -294,8 +295,6 @@ async def live_view(client: Client) -> dict[str, object]:
     return await client.wait_for("call.state")
 
 
-async def refusal(pair: Pair, client: Client, number: int) -> str:
+async def refused_video(pair: Pair, client: Client, number: int) -> str:
     """The code by which an offer with video is refused."""
-    with pytest.raises(RequestRefused) as caught:
-        await client.request("call.offer", {**pair.call, "negotiation": number, "sdp": WITH_VIDEO})
-    return caught.value.code
+    return await refused(client, "call.offer", {**pair.call, "negotiation": number, "sdp": WITH_VIDEO})

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from base.ids import CallId
-from loadtests.swarm.client import Client, Message, RequestRefused
+from loadtests.swarm.client import Message
 from minuet.embedded.coturn import EmbeddedCoturn
 from tests.e2e.scripted import Pair, pair_up
 from tests.fixtures.deployment import Deploy, People
+from tests.fixtures.refusals import refused
 from tests.fixtures.turn import running_coturn, turn_settings
 from tests.fixtures.turn_client import TurnClient, TurnRefused
 from tests.fixtures.waiting import until
@@ -36,12 +37,6 @@ def coturn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCoturn]
 @pytest.fixture
 def settings(coturn: EmbeddedCoturn) -> dict[str, str]:
     return turn_settings(coturn.access)
-
-
-async def refused(client: Client, call_id: str) -> str:
-    with pytest.raises(RequestRefused) as caught:
-        await client.request("call.ice_servers", {"call_id": call_id})
-    return caught.value.code
 
 
 def client_of(coturn: EmbeddedCoturn, servers: Message) -> TurnClient:
@@ -92,7 +87,7 @@ async def test_who_has_taken_the_call_gets_credentials_for_as_long_as_there_is_m
     deployment = await deploy("serve --all-in-one", config=CONFIG, **settings)
     pair = await pair_up(people, deployment.url)
     await pair.her.request("call.accept", pair.call)
-    early = [await refused(side, pair.call_id) for side in pair.both]
+    early = [await refused(side, "call.ice_servers", pair.call) for side in pair.both]
     await pair.him.request("call.accept", pair.call)
     state = await pair.her.wait_for("call.state", **pair.call, state="connecting")
     told = [await side.wait_for("call.ice_servers", **pair.call) for side in pair.both]
@@ -108,7 +103,7 @@ async def test_who_has_taken_the_call_gets_credentials_for_as_long_as_there_is_m
     assert {servers["ice_servers"][0]["username"][-2:] for servers in told} == {".a", ".b"}
     assert all(servers["expires_at"] > state["server_now"] for servers in (*told, fresh))
     assert state["ice_transport_policy"] == "relay"
-    assert [await refused(side, pair.call_id) for side in pair.both] == ["call_ended", "call_ended"]
+    assert [await refused(side, "call.ice_servers", pair.call) for side in pair.both] == ["call_ended"] * 2
 
 
 async def test_where_an_intent_hides_nothing_relays_are_one_way_among_others(
@@ -146,7 +141,7 @@ async def test_allocations_end_when_media_does_and_so_do_those_made_right_after(
     client.close()
     again.close()
 
-    assert await refused(pair.her, pair.call_id) == "bad_state"
+    assert await refused(pair.her, "call.ice_servers", pair.call) == "bad_state"
 
 
 async def test_they_end_though_the_worker_was_dead_and_the_hub_dies_at_once(
