@@ -25,16 +25,25 @@ async def meet(her: AnyClient, him: AnyClient) -> str:
 
 
 async def begin(her: AnyClient, him: AnyClient, call_id: str) -> None:
-    """From proposed to live; she sits on seat a, since she queued first."""
-    call = {"call_id": call_id}
-    await her.request("call.accept", call)
-    await him.request("call.accept", call)
-    await her.wait_for("call.ice_servers")
-    await negotiate(her, him, call_id, 1, VOICE)
+    """From proposed to live, with candidates on the way."""
+    await pick_up(her, him, call_id)
     await trickle(her, him, call_id, "self")
     await trickle(him, her, call_id, "peer")
+    await go_live(her, him, call_id)
+
+
+async def pick_up(her: AnyClient, him: AnyClient, call_id: str) -> None:
+    """Both accept, and have each other's description; she sits on seat a, since she queued first."""
     for side in (her, him):
-        await side.request("call.media", {**call, "state": "connected"})
+        await side.request("call.accept", {"call_id": call_id})
+    await her.wait_for("call.ice_servers")
+    await negotiate(her, him, call_id, 1, VOICE)
+
+
+async def go_live(her: AnyClient, him: AnyClient, call_id: str) -> None:
+    """Both say that media flows."""
+    for side in (her, him):
+        await side.request("call.media", {"call_id": call_id, "state": "connected"})
     await asyncio.gather(*(side.wait_for("call.state", state="live") for side in (her, him)))
 
 

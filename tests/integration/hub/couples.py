@@ -1,10 +1,8 @@
 """A woman and a man at a real hub: how they meet, and how their call goes live."""
 
-import asyncio
-
 from loadtests.swarm.client import Client
+from tests.compat.talking import go_live, pick_up
 from tests.fixtures.deployment import People
-from tests.fixtures.sdp import VOICE
 
 
 async def meet(people: People, hub: str, intent: str = "dating") -> tuple[Client, Client, str]:
@@ -22,22 +20,6 @@ async def meet(people: People, hub: str, intent: str = "dating") -> tuple[Client
 
 
 async def talk(her: Client, him: Client, call_id: str) -> None:
-    """Takes a proposed call to `live`; she sits on seat a, since she queued first."""
-    call = {"call_id": call_id}
-    await her.request("call.accept", call)
-    await him.request("call.accept", call)
-    await her.wait_for("call.ice_servers")
-    await negotiate(her, him, call_id, 1, VOICE)
-    await her.request("call.media", {**call, "state": "connected"})
-    await him.request("call.media", {**call, "state": "connected"})
-    await asyncio.gather(her.wait_for("call.state", state="live"), him.wait_for("call.state", state="live"))
-
-
-async def negotiate(offerer: Client, answerer: Client, call_id: str, number: int, sdp: str) -> None:
-    await offerer.request("call.offer", {"call_id": call_id, "negotiation": number, "sdp": sdp})
-    offer = await answerer.wait_for("call.offer", call_id=call_id)
-    assert offer["sdp"] == sdp
-    answer = {"call_id": call_id, "negotiation": offer["negotiation"], "of": "peer", "sdp": sdp}
-    await answerer.request("call.answer", answer)
-    answered = await offerer.wait_for("call.answer", call_id=call_id)
-    assert (answered["negotiation"], answered["of"]) == (number, "self")
+    """Takes a proposed call to `live`."""
+    await pick_up(her, him, call_id)
+    await go_live(her, him, call_id)

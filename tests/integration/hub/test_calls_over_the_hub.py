@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtests.swarm.client import Client, RequestRefused
+from tests.compat.talking import negotiate
 from tests.fixtures.deployment import Deploy, Lasting, People
+from tests.fixtures.refusals import refused
 from tests.fixtures.sdp import VOICE, audio, description, video
-from tests.integration.hub.couples import meet, negotiate, talk
+from tests.integration.hub.couples import meet, talk
 
 LONG_CALLS = """
 [intents.dating]
@@ -33,12 +34,6 @@ def calm_hub(lasting: Lasting) -> Iterator[str]:
     """A hub on which no clock ends a call while a test does one thing after another in it."""
     with lasting("serve --all-in-one", config=LONG_CALLS) as deployment:
         yield deployment.url
-
-
-async def refused(client: Client, type_: str, data: dict[str, object]) -> str:
-    with pytest.raises(RequestRefused) as caught:
-        await client.request(type_, data)
-    return caught.value.code
 
 
 async def test_strangers_meet_talk_and_the_clock_ends_their_call(hub: str, people: People) -> None:

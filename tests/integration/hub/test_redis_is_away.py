@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from loadtests.swarm.client import Client, RequestRefused
+from loadtests.swarm.client import Client
 from minuet.embedded import EmbeddedValkey
+from tests.compat.talking import negotiate
 from tests.fixtures.deployment import Deploy, People
 from tests.fixtures.patience import SETTLED_S, ends_in_history, patiently, told
+from tests.fixtures.refusals import refusal
 from tests.fixtures.sdp import VOICE
 from tests.integration.bus.stalling_proxy import StallingProxy
-from tests.integration.hub.couples import meet, negotiate, talk
+from tests.integration.hub.couples import meet, talk
 
 CONFIG = """
 [intents.dating]
@@ -126,7 +128,7 @@ async def test_hanging_up_takes_effect_at_once_and_is_written_later(evening: Awa
 
 
 async def _refused(client: Client, type_: str, data: dict[str, str]) -> str:
-    with pytest.raises(RequestRefused) as caught:
-        await client.request(type_, data)
-    assert caught.value.data["retryable"]
-    return caught.value.code
+    """The code of a refusal, which says that it may go better the next time."""
+    error = await refusal(client, type_, data)
+    assert error.data["retryable"]
+    return error.code

@@ -15,10 +15,11 @@ from redis.asyncio import Redis
 
 from loadtests.swarm.client import Client, Message
 from minuet.embedded import EmbeddedValkey
+from tests.compat.talking import negotiate
 from tests.fixtures.deployment import Deploy, Deployment, People
 from tests.fixtures.patience import SETTLED_S, ends_in_history, patiently, told
 from tests.fixtures.sdp import VOICE
-from tests.integration.hub.couples import negotiate, talk
+from tests.integration.hub.couples import talk
 
 CONFIG = """
 [intents.dating]
