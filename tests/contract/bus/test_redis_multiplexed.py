@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,10 +26,8 @@ from tests.fixtures.waiting import until
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(one_redis: Redis) -> Redis:
+    return one_redis
 
 
 async def _connections_of(redis: Redis) -> int:

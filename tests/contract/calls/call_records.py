@@ -4,6 +4,7 @@ import os
 import time
 
 import msgspec
+from redis.asyncio import Redis
 
 from base.ids import CallId, ConnectionId, DeviceId, NodeId, SessionId, TicketId, UserId, uuid7
 from base.policy import Gender, IntentPolicy
@@ -15,6 +16,12 @@ from signaling.call.states import EndReason, State
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+async def server_ms(redis: Redis) -> int:
+    """What the store's own clock says."""
+    seconds, micros = await redis.time()
+    return seconds * 1000 + micros // 1000
 
 
 def new_id() -> str:

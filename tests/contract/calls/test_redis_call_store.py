@@ -14,7 +14,7 @@ from signaling.ports import StoredCall
 from storage.redis.calls import CLAIM_AGE_MS, RedisCallStore
 from storage.redis.client import connect
 from storage.redis.keys import Keys
-from tests.contract.calls.call_records import in_partition, moved, new_id, proposed
+from tests.contract.calls.call_records import in_partition, moved, new_id, proposed, server_ms
 from tests.contract.calls.lossy_proxy import lossy_proxy
 
 KEYS = Keys("test:")
@@ -23,11 +23,6 @@ KEYS = Keys("test:")
 @pytest.fixture
 def store(redis: Redis) -> RedisCallStore:
     return RedisCallStore(redis, KEYS)
-
-
-async def server_ms(redis: Redis) -> int:
-    seconds, micros = await redis.time()
-    return seconds * 1000 + micros // 1000
 
 
 async def created(store: RedisCallStore, call: Call) -> StoredCall:

@@ -1,7 +1,6 @@
 """What hubs and workers may rely on about changes that a node has not acknowledged. All of it on the real server."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -14,27 +13,20 @@ from signaling.ports import StoredCall, Untold
 from storage.redis.calls import RedisCallStore
 from storage.redis.client import connect
 from storage.redis.keys import Keys, call_partition
-from tests.contract.calls.call_records import in_partition, moved, proposed
+from tests.contract.calls.call_records import in_partition, moved, proposed, server_ms
 from tests.contract.calls.lossy_proxy import lossy_proxy
 
 KEYS = Keys("test:")
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(one_redis: Redis) -> Redis:
+    return one_redis
 
 
 @pytest.fixture
 def store(redis: Redis) -> RedisCallStore:
     return RedisCallStore(redis, KEYS)
-
-
-async def server_ms(redis: Redis) -> int:
-    seconds, micros = await redis.time()
-    return seconds * 1000 + micros // 1000
 
 
 def change(call: Call, at: int, node: str = "node-2") -> Untold:

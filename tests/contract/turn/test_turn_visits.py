@@ -1,7 +1,6 @@
 """What the worker may rely on about visits to the TURN servers: one suite for Redis and for the unit tests' fake."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Protocol
 
 import pytest
@@ -63,10 +62,8 @@ class MemoryHouse:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(one_redis: Redis) -> Redis:
+    return one_redis
 
 
 @pytest.fixture(params=["redis", "cluster_redis", "memory"])
