@@ -1,7 +1,6 @@
 """Pipelines over the shared connection: as the library's, but for their price."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -15,10 +14,8 @@ from tests.contract.calls.lossy_proxy import lossy_proxy
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
+def redis(one_redis: Redis) -> Redis:
+    return one_redis
 
 
 async def test_replies_come_in_order_and_in_their_shapes(redis: Redis) -> None:
@@ -68,17 +65,17 @@ async def test_a_script_that_the_server_lost_is_loaded_again(redis: Redis) -> No
     assert second == [2, 8]
 
 
-async def test_errors_are_raised_or_given(redis: Redis) -> None:
-    """The first of them, after everything was done; or each where its reply would stand."""
-    await redis.set("word", "no list")
-    async with redis.pipeline(transaction=False) as pipe:
+async def test_errors_are_raised_or_given(each_redis: Redis) -> None:
+    """The first of them, after everything was done; or each where its reply would stand. On a cluster, too."""
+    await each_redis.set("word", "no list")
+    async with each_redis.pipeline(transaction=False) as pipe:
         pipe.lpush("word", 1)
-        pipe.set("after", "done")
+        pipe.set("other", "done")
         with pytest.raises(ResponseError):
             await pipe.execute()
-    async with redis.pipeline(transaction=False) as pipe:
+    async with each_redis.pipeline(transaction=False) as pipe:
         pipe.lpush("word", 1)
-        pipe.get("after")
+        pipe.get("other")
         wrong, right = await pipe.execute(raise_on_error=False)
 
     assert isinstance(wrong, ResponseError)

@@ -120,24 +120,6 @@ async def test_a_pipeline_leaves_with_one_write_for_each_primary(
     assert all(read < 100 for read in reads)
 
 
-async def test_errors_in_a_pipeline_are_raised_or_given(redis: ClusterRedis) -> None:
-    """After everything was done; the first of them is raised, or each stands where its answer would."""
-    await redis.set("word", "no list")
-
-    async with redis.pipeline(transaction=False) as pipe:
-        pipe.lpush("word", 1)
-        pipe.set("other", "done")
-        with pytest.raises(ResponseError):
-            await pipe.execute()
-    async with redis.pipeline(transaction=False) as pipe:
-        pipe.lpush("word", 1)
-        pipe.get("other")
-        wrong, right = await pipe.execute(raise_on_error=False)
-
-    assert isinstance(wrong, ResponseError)
-    assert right == b"done"
-
-
 async def test_a_transaction_of_one_slot_is_one(redis: ClusterRedis) -> None:
     """All of it or nothing; one over several slots is refused before anything is sent."""
     async with redis.pipeline(transaction=True) as pipe:
