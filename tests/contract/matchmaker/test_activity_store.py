@@ -17,14 +17,9 @@ from storage.redis.activities import RedisActivities
 from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.presence import RedisSessions
+from tests.contract.matchmaker.anns_slot import ANN, BOB, IN_CALL, PHONE, QUEUED, REF
 
-ANN, BOB = UserId("ann"), UserId("bob")
-PHONE, LAPTOP = DeviceId("phone"), DeviceId("laptop")
-QUEUED = Queued("friends", TicketId("ticket-1"))
-IN_CALL = InCall(CallId("call-1"))
-REF = SeatRef(
-    intent="friends", call_id=IN_CALL.call_id, seat="a", user_id=ANN, peer_id=BOB, ticket_id=QUEUED.ticket_id
-)
+LAPTOP = DeviceId("laptop")
 MINUTE = 60.0
 DAY = 86_400.0
 

@@ -7,21 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from base.ids import CallId, DeviceId, SessionId, TicketId, UserId
+from base.ids import CallId, SessionId, TicketId
 from matchmaker.activity import Activity, InCall, Queued
-from matchmaker.matches import SeatRef
 from matchmaker.ports import Caller, Entered, UnknownSession
 from storage.redis.activities import RedisActivities
 from storage.redis.client import connect
 from storage.redis.keys import Keys
+from tests.contract.matchmaker.anns_slot import ANN, IN_CALL, PHONE, QUEUED, REF
 
-ANN, BOB = UserId("ann"), UserId("bob")
-PHONE = DeviceId("phone")
-QUEUED = Queued("friends", TicketId("ticket-1"))
-IN_CALL = InCall(CallId("call-1"))
-REF = SeatRef(
-    intent="friends", call_id=IN_CALL.call_id, seat="a", user_id=ANN, peer_id=BOB, ticket_id=QUEUED.ticket_id
-)
 ME = Caller(PHONE, SessionId("session-1"), 7)
 NOT_ME = {
     "no row": None,
