@@ -7,12 +7,11 @@ call, and by the time that it looks at the call, the call is over.
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-import msgspec
 import pytest
 
 from base.ids import CallId, NodeId, SessionId, UserId
 from matchmaker.activity import InCall, Queued
-from matchmaker.matches import SEATS, Match, seated
+from matchmaker.matches import SEATS, Match
 from matchmaker.ports import StoredTicket, TicketState
 from presence.sessions import Registered
 from signaling.call import events
@@ -24,10 +23,10 @@ from signaling.rows import Rows
 from signaling.tickets import Tickets
 from storage.redis.client import connect
 from tests.integration.hub.town import HeldBus, Listener, Node
+from tests.integration.matchmaker.claimed_by_hand import CALL, claim
 from tests.integration.matchmaker.scene import PlayedHealth, Scene
 
 SHE = UserId("she")
-CALL = CallId("01a1fd75-8e9d-7439-b49c-6924f0c6e611")
 DEAD = NodeId("node-that-died")
 
 
@@ -68,15 +67,11 @@ class Evening:
     async def proposed(self) -> Match:
         """She has said yes; nobody knows what he will say."""
         scene = self.scene
-        joined = [
+        she, he = [
             await scene.join(name, node=node, device=f"{name}-phone")
             for name, node in (("she", DEAD), ("he", self.node.id))
         ]
-        seats = [seated(each.ticket) for each in joined]
-        match = Match(call_id=CALL, intent="friends", claimed_at_ms=0, a=seats[0], b=seats[1])
-        lease = await scene.queues.take_lease("friends", "test", ttl_ms=60_000)
-        reply = await scene.queues.claim("friends", lease.token, [match])
-        match = msgspec.structs.replace(match, claimed_at_ms=reply.now_ms)
+        match = await claim(scene, she, he)
         call = await self.node.calls.open(match, scene.policies["friends"])
         assert call is not None
         for seat in SEATS:

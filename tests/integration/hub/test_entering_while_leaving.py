@@ -7,11 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
 
 from base.ids import CallId, NodeId, SessionId, UserId
-from matchmaker.matches import Match, seated
+from matchmaker.matches import Match
 from signaling.arrivals import Arrivals
 from signaling.call import events
 from signaling.call.record import Call, SeatRecord
@@ -20,10 +19,10 @@ from signaling.ports import StoredCall
 from signaling.rows import Rows
 from storage.redis.client import connect
 from tests.integration.hub.town import HeldBus, Listener, Node
+from tests.integration.matchmaker.claimed_by_hand import CALL, claim
 from tests.integration.matchmaker.scene import PlayedHealth, Scene
 
 SHE = UserId("she")
-CALL = CallId("01a1fd75-8e9d-7439-b49c-6924f0c6e611")
 ELSEWHERE = NodeId("node-3")
 
 
@@ -64,17 +63,13 @@ class Evening:
 
     async def matched(self) -> Match:
         scene = self.scene
-        joined = [
+        she, he = [
             await scene.join(name, node=node, device=f"{name}-phone")
             for name, node in (("she", self.node.id), ("he", NodeId("node-2")))
         ]
         row = f"{self.node.id} {self.her.id} {self.her.generation}"
         await scene.redis.hset(scene.keys.user(SHE), f"session:{self.her.device_id}", row)
-        seats = [seated(each.ticket) for each in joined]
-        match = Match(call_id=CALL, intent="friends", claimed_at_ms=0, a=seats[0], b=seats[1])
-        lease = await scene.queues.take_lease("friends", "test", ttl_ms=60_000)
-        reply = await scene.queues.claim("friends", lease.token, [match])
-        return msgspec.structs.replace(match, claimed_at_ms=reply.now_ms)
+        return await claim(scene, she, he)
 
     async def goes_elsewhere(self) -> None:
         """Her session is another node's from now on, which says so."""
