@@ -1,15 +1,13 @@
 """What a node notes of sessions while their calls end is forgotten when that is done."""
 
-import secrets
 from collections.abc import AsyncIterator
 
 import pytest
 
-from base.ids import CallId, IdFactory, SessionId
-from base.policy import Gender, IntentPolicy
-from matchmaker.matches import Match
+from base.ids import CallId, SessionId
+from base.policy import IntentPolicy
 from signaling.call import events
-from tests.integration.hub.town import Listener, Town, opened_town, seat_at
+from tests.integration.hub.town import Listener, Town, opened_town
 
 
 class Person(Listener):
@@ -31,13 +29,7 @@ async def test_who_goes_back_to_the_queue_leaves_no_note(town: Town, monkeypatch
     hers = town.hers
     she = Person("she")
     monkeypatch.setattr(hers.router._hub, "listener", she)
-    match = Match(
-        call_id=CallId(IdFactory(hers.clock.now_ms, secrets.token_bytes).new()),
-        intent="dating",
-        claimed_at_ms=hers.clock.now_ms(),
-        a=seat_at(hers.id, "she", Gender.FEMALE),
-        b=seat_at(town.his.id, "he", Gender.MALE),
-    )
+    match = town.matched()
     call = await hers.calls.open(match, IntentPolicy())
     assert call is not None
     she.enter_call(match.call_id)

@@ -38,16 +38,17 @@ async def hidden_town(redis_url: str) -> AsyncIterator[Town]:
         yield opened
 
 
-async def _allow_video(town: Town) -> None:
-    call = town.call_at(town.hers)
-    await town.hers.calls.decide(call, events.VideoApproved("a", "both"))
-    await town.deliver()
-    town.forget()
+async def window_closes(town: Town) -> None:
+    """Both nodes come to know that his video is off."""
+    async with asyncio.timeout(10):
+        while any(town.call_at(node).view.b.video_off_at is not None for node in (town.hers, town.his)):
+            await asyncio.sleep(0.01)
+            await town.deliver()
 
 
 async def test_a_revocation_beats_an_offer_on_its_way(town: Town) -> None:
     """His node let it pass, hers has heard of the revocation: she never sees it, and he is told."""
-    await _allow_video(town)
+    await town.allow_video()
 
     town.his.send(town.offer(1, WITH_VIDEO))
     await town.hers.calls.act(town.call_id, UserId("she"), events.VideoRevoked)
@@ -61,7 +62,7 @@ async def test_a_revocation_beats_an_offer_on_its_way(town: Town) -> None:
 
 async def test_a_revocation_beats_an_answer_on_its_way(town: Town) -> None:
     """Both are told that the negotiation failed, and the window stays open: nothing says that video is off."""
-    await _allow_video(town)
+    await town.allow_video()
     await town.negotiate(2, WITH_VIDEO)
     town.hers.send(town.offer(3, WITH_VIDEO))
     await town.deliver()
@@ -81,7 +82,7 @@ async def test_a_revocation_beats_an_answer_on_its_way(town: Town) -> None:
 
 async def test_a_revocation_beats_the_first_answer_with_video(town: Town) -> None:
     """His node has let it pass, so he may be sending: the window closes by an answer without video and nothing else."""
-    await _allow_video(town)
+    await town.allow_video()
     town.hers.send(town.offer(3, WITH_VIDEO))
     await town.deliver()
     town.forget()
@@ -104,25 +105,19 @@ async def test_a_revocation_beats_the_first_answer_with_video(town: Town) -> Non
 
     await town.negotiate(4, VOICE)
 
-    async with asyncio.timeout(10):
-        while any(town.call_at(node).view.b.video_off_at is not None for node in (town.hers, town.his)):
-            await asyncio.sleep(0.01)
-            await town.deliver()
+    await window_closes(town)
 
 
 async def test_an_answer_that_stops_video_closes_the_window_on_both_nodes(town: Town) -> None:
     """Whichever of them sees it pass, the record says so."""
-    await _allow_video(town)
+    await town.allow_video()
     await town.negotiate(2, WITH_VIDEO)
     await town.hers.calls.act(town.call_id, UserId("she"), events.VideoRevoked)
     await town.deliver()
 
     await town.negotiate(3, description(audio(), video("inactive")))
 
-    async with asyncio.timeout(10):
-        while any(town.call_at(node).view.b.video_off_at is not None for node in (town.hers, town.his)):
-            await asyncio.sleep(0.01)
-            await town.deliver()
+    await window_closes(town)
 
 
 async def test_a_node_that_knows_less_reloads_before_it_judges(town: Town) -> None:
@@ -138,7 +133,7 @@ async def test_a_node_that_knows_less_reloads_before_it_judges(town: Town) -> No
 
 async def test_a_revocation_reaches_the_other_node_with_the_next_relay(town: Town) -> None:
     """The frame that says so is lost; her offer without video brings his node up to date before it is relayed."""
-    await _allow_video(town)
+    await town.allow_video()
     await town.hers.calls.act(town.call_id, UserId("she"), events.VideoRevoked)
     town.bus.way.clear()
 

@@ -51,12 +51,6 @@ def on_the_way(town: Town) -> list[Relayed]:
     return [frame for _, frame in town.bus.way if isinstance(frame, Relayed)]
 
 
-async def allow_video(town: Town) -> None:
-    await town.hers.calls.decide(town.call_at(town.hers), events.VideoApproved("a", "both"))
-    await town.deliver()
-    town.forget()
-
-
 async def test_an_offer_finds_him_where_he_has_come(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """What may pass still passes, with its candidates behind it, and may be answered there."""
     candidates = wire.CallCandidates(
@@ -82,7 +76,7 @@ async def test_a_revocation_beats_an_offer_that_goes_after_him(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was allowed when she sent it; he has taken it back by the time it finds him: he never sees it, and she is told."""
-    await allow_video(town)
+    await town.allow_video()
     town.hers.send(town.offer(2, WITH_VIDEO))
     waiting = on_the_way(town)
     await town.hers.calls.act(town.call_id, UserId("he"), events.VideoRevoked)
@@ -100,7 +94,7 @@ async def test_a_revocation_beats_an_answer_that_goes_after_him(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are told that it failed, since she may have applied it; that she may be sending is not forgotten."""
-    await allow_video(town)
+    await town.allow_video()
     town.his.send(town.offer(2, WITH_VIDEO))
     await town.deliver()
     town.hers.send(town.answer(2, WITH_VIDEO))

@@ -65,6 +65,13 @@ class Place(Town):
     async def untold(self) -> int:
         return int(await self.redis.zcard(self.key))
 
+    async def he_comes_to_her_node(self) -> None:
+        call = self.call_at(self.hers)
+        his = call.view.b
+        await self.hers.calls.decide(
+            call, events.SeatAttached("b", his.session_id, self.hers.id, his.device_id)
+        )
+
     async def until(self, holds: Callable[[], Any]) -> None:
         await until(holds)
 
@@ -201,11 +208,7 @@ async def test_a_seat_that_has_moved_needs_to_be_told_no_more(place: Place) -> N
     """His device is on another node by now, which came with the record: the old one has nobody to tell."""
     place.bus.loses = his_first_news
     await place.hers.calls.act(place.call_id, SHE, events.VideoRevoked)
-    call = place.call_at(place.hers)
-    his = call.view.b
-    await place.hers.calls.decide(
-        call, events.SeatAttached("b", his.session_id, place.hers.id, his.device_id)
-    )
+    await place.he_comes_to_her_node()
 
     await place.until_all_is_told()
     assert [frame for frame in place.bus.committed(place.his.id) if frame.again] == []
@@ -213,11 +216,7 @@ async def test_a_seat_that_has_moved_needs_to_be_told_no_more(place: Place) -> N
 
 async def test_two_on_one_node_leave_nothing_to_be_told(place: Place) -> None:
     """Nothing is put on the list, and nothing is taken off it: no command more than before."""
-    call = place.call_at(place.hers)
-    his = call.view.b
-    await place.hers.calls.decide(
-        call, events.SeatAttached("b", his.session_id, place.hers.id, his.device_id)
-    )
+    await place.he_comes_to_her_node()
     await place.until_all_is_told()
     asked: list[Any] = []
     told, place.hers.store.told = (

@@ -201,16 +201,21 @@ class Town:
             await node.settle()
         self.bus.way = held
 
+    def matched(self) -> Match:
+        """She and he, for a call that does not exist yet."""
+        clock = self.hers.clock
+        return Match(
+            call_id=CallId(IdFactory(clock.now_ms, secrets.token_bytes).new()),
+            intent="dating",
+            claimed_at_ms=clock.now_ms(),
+            a=seat_at(self.hers.id, "she", Gender.FEMALE),
+            b=seat_at(self.his.id, "he", Gender.MALE),
+        )
+
     async def connecting_call(self, policy: IntentPolicy) -> None:
         """Both have accepted; each node has its own view of the call, and both views are the same."""
         hers, his = self.hers, self.his
-        match = Match(
-            call_id=CallId(IdFactory(hers.clock.now_ms, secrets.token_bytes).new()),
-            intent="dating",
-            claimed_at_ms=hers.clock.now_ms(),
-            a=seat_at(hers.id, "she", Gender.FEMALE),
-            b=seat_at(his.id, "he", Gender.MALE),
-        )
+        match = self.matched()
         self.call_id = match.call_id
         call = await hers.calls.open(match, policy)
         assert call is not None
@@ -228,6 +233,12 @@ class Town:
         for seat in SEATS:
             call = self.call_at(self.hers)
             await self.hers.calls.decide(call, events.MediaConnected(seat, answer_relayed=True))
+        await self.deliver()
+        self.forget()
+
+    async def allow_video(self) -> None:
+        """She lets both send it; nobody has yet."""
+        await self.hers.calls.decide(self.call_at(self.hers), events.VideoApproved("a", "both"))
         await self.deliver()
         self.forget()
 
