@@ -29,7 +29,7 @@ from signaling.call.states import RELAYING, Seat
 from signaling.call_watch import CallWatch
 from signaling.chores import Chores
 from signaling.learning import Learning
-from signaling.local_call import LocalCall, LocalCalls
+from signaling.local_call import LocalCall, LocalCalls, Owed
 from signaling.metrics import CallMetrics
 from signaling.node_frames import CallCommitted
 from signaling.owed_restrictions import OwedRestrictions
@@ -267,8 +267,8 @@ class CallService:
         then = receive(call, event, max(told_at, call.live_since or 0))
         return decision if then.call.state in RELAYING else then
 
-    async def _pay(self, call: LocalCall, event: events.Event, told_at: int) -> None:
-        await self.decide(call, event, told_at=told_at)
+    async def _pay(self, call: LocalCall, owed: Owed) -> None:
+        await self.decide(call, owed.event, told_at=owed.told_at)
 
     async def _verify(self, call: LocalCall) -> None:
         if call.has_closed_something:

@@ -36,10 +36,17 @@ class Owed:
 
     event: Event
     told_at: int
+    told: Call
+    """The call as it was told to be."""
 
     def upon(self, call: Call) -> Call:
         """What it leaves of a call, as of the moment in which it was told."""
-        return restrict(call, self.event, max(self.told_at, call.live_since or 0))
+        at = max(self.told_at, call.live_since or 0)
+        narrowed = restrict(call, self.event, at)
+        if not lacks(narrowed, self.told):
+            return narrowed
+        # What somebody else stored first leaves the event no meaning, or another one.
+        return msgspec.structs.replace(reconcile(self.told, narrowed, at), version=call.version)
 
 
 class LocalCall:
@@ -146,7 +153,10 @@ class LocalCall:
         self._look_anew(owed.told_at)
 
     def paid(self, owed: "Owed", now_ms: int) -> None:
+        """The end of `owe`; where the store has decided otherwise, the record lacks from now on what was told."""
         self.owed.remove(owed)
+        if self.lost is None and lacks(self.stored.call, owed.told):
+            self.lost = StoredCall(owed.told, "")
         self._look_anew(now_ms)
 
     def as_told(self) -> Call:

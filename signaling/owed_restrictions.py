@@ -25,8 +25,8 @@ from signaling.ports import BACKOFF_S
 
 logger = structlog.get_logger(__name__)
 
-Pay = Callable[[LocalCall, Event, int], Awaitable[object]]
-"""Commits a restriction that was told at this time (Unix ms). Raises: MinuetError, Unavailable."""
+Pay = Callable[[LocalCall, Owed], Awaitable[object]]
+"""Commits a restriction that was told. Raises: MinuetError, Unavailable."""
 
 
 class OwedRestrictions:
@@ -66,7 +66,8 @@ class OwedRestrictions:
         if isinstance(event, HungUp) and on_top.call.state is State.ENDED:
             # Whatever the others do until it is stored, its sender is not asked anything any more.
             event = replace(event, passes=True)
-        owed = Owed(event, now_ms)
+        # Whatever else is stored first goes on from there.
+        owed = Owed(event, now_ms, msgspec.structs.replace(on_top.call, version=told.version))
         call.owe(owed)
         self._run_soon(self._insist(call, owed))
         return on_top
@@ -102,12 +103,14 @@ class OwedRestrictions:
             if call.owed[0] is not owed:
                 continue  # it may rest on what is owed before it
             try:
-                await self._pay(call, owed.event, owed.told_at)
+                await self._pay(call, owed)
             except Unavailable:
                 continue
             except MinuetError:
                 pass  # decided otherwise meanwhile, by somebody whose commit came first
             call.paid(owed, self._clock.now_ms())
+            if call.lost is not None:
+                self._learning.lacking(call)
             self._learning.retime(call)
             self.store_took()  # the next one of this call may have its turn now
             return
