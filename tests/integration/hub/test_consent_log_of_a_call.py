@@ -16,6 +16,7 @@ from storage.redis.keys import Keys
 from tests.e2e.scripted import Pair, match, pair_up
 from tests.fixtures.deployment import Deploy, Deployment, People
 from tests.fixtures.sdp import VOICE, audio, description, video
+from tests.fixtures.staff import staff_token
 from tests.fixtures.waiting import until
 
 CONFIG = """
@@ -28,24 +29,11 @@ WITH_VIDEO = description(audio(), video())
 WITHOUT_VIDEO = description(audio(), video("inactive"))
 
 
-async def moderator_of(deployment: Deployment, people: People) -> str:
-    """An access token."""
-    account = await people.account(deployment.url)
-    await deployment.run("create-admin", account["email"], "--role", "moderator")
-    credentials = {name: account[name] for name in ("email", "password")}
-    async with people.http.post(f"{deployment.url}/api/v1/auth/login", json=credentials) as response:
-        token: str = (await response.json())["data"]["access_token"]
-        return token
-
-
-async def read(people: People, url: str, token: str, path: str) -> tuple[int, Any]:
-    headers = {"Authorization": f"Bearer {token}"}
-    async with people.http.get(f"{url}/api/v1/admin/reports{path}", headers=headers) as response:
-        return response.status, (await response.json()).get("data")
-
-
-async def what_happened(pair: Pair) -> None:
+async def what_happened(deploy: Deploy, people: People) -> tuple[Deployment, Pair]:
     """He tries to send video, asks, is let, and she takes it back; afterwards she reports him."""
+    deployment = await deploy("serve --all-in-one", config=CONFIG)
+    pair = await pair_up(people, deployment.url)
+    await pair.talk()
     with pytest.raises(RequestRefused):
         await pair.him.request("call.offer", {**pair.call, "negotiation": 1, "sdp": WITH_VIDEO})
     await pair.him.request("video.request", pair.call)
@@ -57,24 +45,37 @@ async def what_happened(pair: Pair) -> None:
     await pair.her.request("safety.report", {**pair.call, "category": "nudity", "note": "too fast"})
     await pair.her.request("call.hangup", pair.call)
     await pair.him.wait_for("call.ended", **pair.call)
+    return deployment, pair
+
+
+async def log_for_moderators(deployment: Deployment, people: People, kind: str | None = None) -> Any:
+    """The consent log of the call that was reported, once it can be read and has an entry of this kind."""
+    token = await staff_token(deployment, people, "moderator")
+    async with asyncio.timeout(60):
+        # History and reports are written by jobs, a moment after the call.
+        while not (reports := await read(people, deployment.url, token, "")):
+            await asyncio.sleep(0.1)
+        path = f"/{reports[0]['report_id']}/consent"
+        while not (log := await read(people, deployment.url, token, path)) or not has(log, kind):
+            await asyncio.sleep(0.1)
+    return log
+
+
+def has(log: Any, kind: str | None) -> bool:
+    return kind is None or any(entry["kind"] == kind for entry in log["entries"])
+
+
+async def read(people: People, url: str, token: str, path: str) -> Any:
+    """The answer's data, if there is any."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with people.http.get(f"{url}/api/v1/admin/reports{path}", headers=headers) as response:
+        return (await response.json()).get("data")
 
 
 async def test_what_two_people_agreed_to_can_be_read_and_checked(deploy: Deploy, people: People) -> None:
     """Every step with its moment and its actor, sealed; the hub's own log names the same end of the chain."""
-    deployment = await deploy("serve --all-in-one", config=CONFIG)
-    pair = await pair_up(people, deployment.url)
-    await pair.talk()
-    await what_happened(pair)
-    token = await moderator_of(deployment, people)
-
-    status, log = 0, None
-    async with asyncio.timeout(60):
-        while status != 200:
-            # History and reports are written by jobs, a moment after the call.
-            await asyncio.sleep(0.1)
-            _, reports = await read(people, deployment.url, token, "")
-            if reports:
-                status, log = await read(people, deployment.url, token, f"/{reports[0]['report_id']}/consent")
+    deployment, pair = await what_happened(deploy, people)
+    log = await log_for_moderators(deployment, people)
 
     assert log["chain"] == {"state": "intact", "broken_at": None}
     her, him = (side.account["user"]["id"] for side in pair.both)
@@ -107,20 +108,8 @@ async def test_what_two_people_agreed_to_can_be_read_and_checked(deploy: Deploy,
 
 async def test_a_refusal_just_before_the_end_is_not_lost(deploy: Deploy, people: People) -> None:
     """It is committed a second later, when the call has ended already, and joins the log that is written by then."""
-    deployment = await deploy("serve --all-in-one", config=CONFIG)
-    pair = await pair_up(people, deployment.url)
-    await pair.talk()
-    await what_happened(pair)
-    token = await moderator_of(deployment, people)
-
-    kinds: list[str] = []
-    async with asyncio.timeout(60):
-        while "relay_refused" not in kinds:
-            await asyncio.sleep(0.1)
-            _, reports = await read(people, deployment.url, token, "")
-            if reports:
-                _, log = await read(people, deployment.url, token, f"/{reports[0]['report_id']}/consent")
-                kinds = [entry["kind"] for entry in (log or {"entries": []})["entries"]]
+    deployment, _ = await what_happened(deploy, people)
+    log = await log_for_moderators(deployment, people, "relay_refused")
 
     assert log["chain"]["state"] == "intact"
     assert log["refusals"] == {"video_not_allowed": 1}
@@ -137,10 +126,7 @@ async def test_what_a_seat_has_spent_goes_with_it_to_another_node(deploy: Deploy
 
     await her.drop()
     await him.wait_for("call.state", **pair.call, state="reconnecting", peer_attached=False)
-    moved = people.client(there)
-    moved.device_id = her.device_id
-    await moved.start(her.account["access_token"])
-    pair.her = moved
+    await go_on_at(there, people, pair)
 
     assert await spend(pair, 5_000) == "rate_limited"
     ended = await him.wait_for("call.ended", **pair.call)
@@ -158,11 +144,8 @@ async def test_a_second_session_elsewhere_begins_no_second_budget(
     await pair.talk()
     assert await spend(pair, 5_000) == ""
 
-    moved = people.client(there)
-    moved.device_id = her.device_id
-    await moved.start(her.account["access_token"])
+    await go_on_at(there, people, pair)
     await her.wait_for("session.superseded")
-    pair.her = moved
     # Her first node says what was spent there when it sees her socket go, which may be after she is heard here.
     async with Redis.from_url(redis_url) as redis:
         await until(lambda: knows_of_spending(redis, pair.call_id))
@@ -172,6 +155,13 @@ async def test_a_second_session_elsewhere_begins_no_second_budget(
     assert await spend(pair, 5_000) == "rate_limited"
     ended = await him.wait_for("call.ended", **pair.call)
     assert ended["reason"] == "signaling_limit"
+
+
+async def go_on_at(hub: str, people: People, pair: Pair) -> None:
+    """She begins a new session there, on the same device."""
+    her = people.client(hub, device_id=pair.her.device_id)
+    await her.start(pair.her.account["access_token"])
+    pair.her = her
 
 
 async def knows_of_spending(redis: Redis, call_id: str) -> bool:
