@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -15,7 +14,9 @@ from storage.redis.client import connect
 from storage.redis.keys import Keys
 from storage.redis.queues import RedisQueues
 from tests.fixtures.deployment import Deployment, Lasting, People
+from tests.fixtures.staff import staff_token
 from tests.fixtures.waiting import until
+from tests.integration.hub.neighbours import Neighbours
 
 CONFIG = """
 [intents.dating]
@@ -42,24 +43,13 @@ def house(lasting: Lasting) -> Iterator[Deployment]:
         yield deployment
 
 
-class Town:
-    """People who meet nobody but each other."""
+class Town(Neighbours):
+    """Two hubs; and what operators see."""
 
     def __init__(self, house: Deployment, people: People) -> None:
-        self.here, self.there = (process.public for process in house.processes if process.public)
-        self.house, self.people = house, people
+        super().__init__(house, people)
+        self.here, self.there = self.hubs
         self.admin = ""
-        self.region = f"town-{uuid.uuid4().hex[:12]}"
-
-    async def he(self, hub: str) -> Client:
-        return await self.people.online(hub, "male", region=self.region)
-
-    async def she(self, hub: str) -> Client:
-        return await self.people.online(hub, "female", codec="msgpack", region=self.region)
-
-    async def join(self, client: Client, intent: str = "dating") -> Message:
-        preferences = {"regions": [self.region]}
-        return await client.request("queue.join", {"intent": intent, "preferences": preferences})
 
 
 @pytest.fixture
@@ -276,14 +266,13 @@ async def test_no_match_is_shown_to_anybody_who_is_away(town: Town) -> None:
     """Men who go and come back all the time, women who decline them: between `ok` and coming back nothing is shown."""
     seed = random.randrange(2**32)
     dice = random.Random(seed)
-    hubs = [town.here, town.there]
-    men = [Restless(await town.he(hubs[number % 2])) for number in range(8)]
+    men = [Restless(await town.he(town.hubs[number % 2])) for number in range(8)]
     for man in men:
         await town.join(man.client)
     end = asyncio.get_running_loop().time() + 8
     lives = [asyncio.create_task(man.live(dice, end)) for man in men]
     while asyncio.get_running_loop().time() < end:
-        her = await town.she(dice.choice(hubs))
+        her = await town.she(dice.choice(town.hubs))
         await town.join(her)
         while True:
             try:
@@ -311,11 +300,7 @@ async def test_no_match_is_shown_to_anybody_who_is_away(town: Town) -> None:
 async def picture(town: Town) -> Any:
     """What operators see now."""
     if not town.admin:
-        account = await town.people.account(town.here)
-        await town.house.run("create-admin", account["email"])
-        login = {"email": account["email"], "password": account["password"]}
-        async with town.people.http.post(f"{town.here}/api/v1/auth/login", json=login) as answer:
-            town.admin = (await answer.json())["data"]["access_token"]
+        town.admin = await staff_token(town.house, town.people)
     headers = {"Authorization": f"Bearer {town.admin}"}
     async with town.people.http.get(f"{town.here}/api/v1/admin/presence", headers=headers) as answer:
         return (await answer.json())["data"]

@@ -1,13 +1,14 @@
 """What people see while they wait, on real servers: `queue.status`, `cooldown`, and the operators' queues."""
 
 import asyncio
-import uuid
 from collections.abc import Iterator
 
 import pytest
 
-from loadtests.swarm.client import Client, Message, RequestRefused
+from loadtests.swarm.client import RequestRefused
 from tests.fixtures.deployment import Deployment, Lasting, People
+from tests.fixtures.staff import staff_token
+from tests.integration.hub.neighbours import Neighbours
 
 CONFIG = """
 [intents.dating]
@@ -27,30 +28,14 @@ def house(lasting: Lasting) -> Iterator[Deployment]:
         yield deployment
 
 
-class Town:
-    """People who meet nobody but each other."""
-
-    def __init__(self, house: Deployment, people: People) -> None:
-        (self.hub,) = (process.public for process in house.processes if process.public)
-        self.people = people
-        self.region = f"town-{uuid.uuid4().hex[:12]}"
-
-    async def person(self, gender: str) -> Client:
-        return await self.people.online(self.hub, gender, region=self.region)
-
-    async def join(self, client: Client, intent: str = "dating") -> Message:
-        preferences = {"regions": [self.region]}
-        return await client.request("queue.join", {"intent": intent, "preferences": preferences})
-
-
 @pytest.fixture
-def town(house: Deployment, people: People) -> Town:
-    return Town(house, people)
+def town(house: Deployment, people: People) -> Neighbours:
+    return Neighbours(house, people)
 
 
-async def test_who_waits_is_told_how_they_stand(town: Town) -> None:
+async def test_who_waits_is_told_how_they_stand(town: Neighbours, house: Deployment) -> None:
     """Soon after joining, without an estimate while nobody is matched; said once, as long as nothing changes."""
-    him = await town.person("male")
+    him = await town.he(house.url)
     joined = await town.join(him)
     status = await him.wait_for("queue.status", timeout_s=15)
 
@@ -62,14 +47,14 @@ async def test_who_waits_is_told_how_they_stand(town: Town) -> None:
         await him.wait_for("queue.status", timeout_s=7)
 
 
-async def test_an_estimate_comes_when_people_are_matched(town: Town, house: Deployment) -> None:
+async def test_an_estimate_comes_when_people_are_matched(town: Neighbours, house: Deployment) -> None:
     """Another couple meets, and so his side moves: told not sooner than five seconds after the last time."""
-    him = await town.person("male")
+    him = await town.he(house.url)
     await town.join(him, "friends")
     first = await him.wait_for("queue.status", timeout_s=15)
-    elsewhere = Town(house, town.people)
-    for gender in ("male", "female"):
-        await elsewhere.join(await elsewhere.person(gender), "friends")
+    elsewhere = Neighbours(house, town.people)
+    for client in (await elsewhere.he(house.url), await elsewhere.she(house.url)):
+        await elsewhere.join(client, "friends")
     status = first
     while status["eta_ms"] is None:
         before, status = status, await him.wait_for("queue.status", timeout_s=30)
@@ -78,9 +63,9 @@ async def test_an_estimate_comes_when_people_are_matched(town: Town, house: Depl
     assert status["server_now"] - before["server_now"] >= 4_900
 
 
-async def test_whoever_is_away_is_told_nothing(town: Town) -> None:
+async def test_whoever_is_away_is_told_nothing(town: Neighbours, house: Deployment) -> None:
     """Their place is kept, and nobody is called to them."""
-    him = await town.person("male")
+    him = await town.he(house.url)
     await town.join(him)
     await him.request("presence.set", {"away": True})
     with pytest.raises(TimeoutError):
@@ -90,11 +75,11 @@ async def test_whoever_is_away_is_told_nothing(town: Town) -> None:
     assert (await him.wait_for("queue.status", timeout_s=15))["intent"] == "dating"
 
 
-async def test_whoever_declines_again_and_again_has_to_wait(town: Town) -> None:
+async def test_whoever_declines_again_and_again_has_to_wait(town: Neighbours, house: Deployment) -> None:
     """The second time costs half a minute here; the other side waits on at the old place."""
-    him = await town.person("male")
+    him = await town.he(house.url)
     for _ in range(2):
-        her = await town.person("female")
+        her = await town.she(house.url)
         await town.join(her)
         await town.join(him)
         found = await him.wait_for("match.found", timeout_s=15)
@@ -109,18 +94,14 @@ async def test_whoever_declines_again_and_again_has_to_wait(town: Town) -> None:
     assert refused.value.code == "cooldown"
 
 
-async def test_admins_see_the_queue_fill(town: Town, house: Deployment) -> None:
+async def test_admins_see_the_queue_fill(town: Neighbours, house: Deployment) -> None:
     """Somebody who waits is in the depth at once, and in the waits when the owner has said so."""
-    him = await town.person("male")
+    him = await town.he(house.url)
     await town.join(him, "friends")
-    account = await town.people.account(town.hub)
-    await house.run("create-admin", account["email"])
-    login = {"email": account["email"], "password": account["password"]}
-    async with town.people.http.post(f"{town.hub}/api/v1/auth/login", json=login) as answer:
-        headers = {"Authorization": f"Bearer {(await answer.json())['data']['access_token']}"}
+    headers = {"Authorization": f"Bearer {await staff_token(house, town.people)}"}
     async with asyncio.timeout(60):
         while True:
-            async with town.people.http.get(f"{town.hub}/api/v1/admin/queues", headers=headers) as answer:
+            async with town.people.http.get(f"{house.url}/api/v1/admin/queues", headers=headers) as answer:
                 queue = (await answer.json())["data"]["queues"]["friends"]
             if queue["sides"]["male"]["waiting_s"]["p50"] > 0:
                 break
