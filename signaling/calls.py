@@ -268,7 +268,11 @@ class CallService:
         return decision if then.call.state in RELAYING else then
 
     async def _pay(self, call: LocalCall, owed: Owed) -> None:
-        await self.decide(call, owed.event, told_at=owed.told_at)
+        def still() -> bool:
+            record = call.stored.call
+            return owed.is_due(record) and restricts(record, owed.event)
+
+        await self.decide(call, owed.event, told_at=owed.told_at, still=still)
 
     async def _verify(self, call: LocalCall) -> None:
         if call.has_closed_something:

@@ -15,7 +15,7 @@ from base.clock import ServerClock
 from base.ids import CallId, UserId
 from base.policy import IntentPolicy, IpPrivacy
 from signaling.budget import Budget
-from signaling.call.events import Event, HungUp
+from signaling.call.events import Event, HungUp, VideoRevoked
 from signaling.call.merge import lacks, last_revoked_at, reconcile
 from signaling.call.record import Call, ConsentKind
 from signaling.call.rules import restrict
@@ -39,8 +39,17 @@ class Owed:
     told: Call
     """The call as it was told to be."""
 
+    def is_due(self, call: Call) -> bool:
+        """Whether a record lacks what was told; what was given since does not count."""
+        pending = call.video_request
+        if isinstance(self.event, VideoRevoked) and pending is not None and pending.by == self.event.seat:
+            return True
+        return lacks(call, self.told)
+
     def upon(self, call: Call) -> Call:
         """What it leaves of a call, as of the moment in which it was told."""
+        if not self.is_due(call):
+            return call
         at = max(self.told_at, call.live_since or 0)
         narrowed = restrict(call, self.event, at)
         if not lacks(narrowed, self.told):

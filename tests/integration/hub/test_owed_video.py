@@ -1,5 +1,7 @@
 """Video was taken back and that waits for the store: it takes back what was allowed then, no less and no more."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,6 +16,15 @@ from tests.fixtures.waiting import until
 from tests.integration.hub.town import Node, Town, opened_town
 
 SHE, HE = UserId("she"), UserId("he")
+
+
+@pytest.fixture
+async def town(redis_url: str) -> AsyncIterator[Town]:
+    """She decides, and has allowed video both ways; there is time to stop it."""
+    async with opened_town(redis_url, IntentPolicy(revoke_window_s=60)) as opened:
+        await opened.hers.calls.act(opened.call_id, SHE, both)
+        await opened.deliver()
+        yield opened
 
 
 def both(seat: Seat) -> events.Event:
@@ -37,6 +48,19 @@ async def settled(town: Town, node: Node) -> Call:
     return stored.call
 
 
+async def test_only_to_receive_gives_nothing_that_was_taken_back_since(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """She took her own video back; by the time that this is stored he has taken back his."""
+    with monkeypatch.context() as away:
+        away.setattr(town.hers.store, "commit", _unavailable)
+        await town.hers.calls.act(town.call_id, SHE, receive)
+        await town.his.calls.act(town.call_id, HE, events.VideoRevoked)
+    call = await settled(town, town.hers)
+
+    assert allowed(call) == (False, False)
+
+
 async def test_only_to_receive_holds_where_both_say_so(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,6 +80,46 @@ async def test_only_to_receive_holds_where_both_say_so(
 
         assert before == (True, True)
         assert allowed(call) == (False, False)
+
+
+async def test_a_revocation_whose_answer_was_lost_takes_nothing_that_was_given_since(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in the store, where she found it and has allowed video anew."""
+    commit = town.his.store.commit
+
+    async def loses_the_answer(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(town.his.store, "commit", _unavailable)
+        await commit(*args, **more)
+        raise Unavailable
+
+    monkeypatch.setattr(town.his.store, "commit", loses_the_answer)
+    await town.his.calls.act(town.call_id, HE, events.VideoRevoked)
+    await asyncio.sleep(0.01)
+    await town.hers.calls.catch_up(town.call_id)
+    revoked = allowed(town.call_at(town.hers).view)
+    await town.hers.calls.act(town.call_id, SHE, both)
+    monkeypatch.setattr(town.his.store, "commit", commit)
+    call = await settled(town, town.his)
+
+    assert revoked == (False, False)
+    assert allowed(call) == (True, True)
+
+
+async def test_a_revocation_takes_what_was_given_before_it(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of something else that is stored in between is no new yes."""
+    with monkeypatch.context() as away:
+        away.setattr(town.hers.store, "commit", _unavailable)
+        await town.hers.calls.act(town.call_id, SHE, events.VideoRevoked)
+        await town.his.calls.act(town.call_id, HE, events.ExtensionRequested)
+        await town.his.calls.act(town.call_id, HE, events.VideoRevoked)
+        await town.his.calls.decide(town.call_at(town.his), events.VideoStopped())
+    call = await settled(town, town.hers)
+
+    assert allowed(call) == (False, False)
+    assert (call.a.video_off_at, call.b.video_off_at) == (None, None), "what had stopped was to stop again"
 
 
 async def _unavailable(*_: Any, **__: Any) -> None:
