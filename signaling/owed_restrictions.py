@@ -108,6 +108,10 @@ class OwedRestrictions:
                 continue
             except MinuetError:
                 pass  # decided otherwise meanwhile, by somebody whose commit came first
+            except Exception:
+                # Broad: what was told stays owed, and what waits behind it needs its turn.
+                logger.exception("restriction could not be stored yet", call_id=call.id)
+                continue
             call.paid(owed, self._clock.now_ms())
             if call.lost is not None:
                 self._learning.lacking(call)

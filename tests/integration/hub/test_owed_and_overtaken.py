@@ -136,6 +136,32 @@ async def test_a_call_whose_time_was_told_to_be_up_does_not_go_on(
         assert len(town.his.person.of("connect.prompt")) == 1
 
 
+async def test_what_is_owed_survives_a_failure_that_nobody_thought_of(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was told must be stored, and what waits behind it has its turn."""
+    async with opened_town(redis_url, MUTUAL) as town:
+        commit = town.hers.store.commit
+        failed = 0
+
+        async def fails_once(*args: Any, **more: Any) -> Any:
+            nonlocal failed
+            failed += 1
+            if failed == 1:
+                raise RuntimeError("not one of ours")
+            return await commit(*args, **more)
+
+        with monkeypatch.context() as away:
+            away.setattr(town.hers.store, "commit", _unavailable)
+            await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+            await town.hers.calls.act(town.call_id, SHE, events.ConnectPassed)
+        monkeypatch.setattr(town.hers.store, "commit", fails_once)
+        call = await stored(town, is_over)
+
+        assert failed > 1
+        assert call.reason is EndReason.COMPLETED
+
+
 async def _has_heard(town: Town, kind: str) -> bool:
     """Whether he was told, which is said a moment after it is stored."""
     await town.deliver()
