@@ -222,7 +222,7 @@ class CallService:
             if call.lost is not None:
                 await self.upholding.uphold_before(call, event)
             before = call.stored
-            if told_at is None and (resting := self._owed.upon_owed_end(call, event)) is not None:
+            if told_at is None and (resting := self._owed.upon_owed(call, event)) is not None:
                 return resting
             decision = self._decided(before.call, event, told_at)
             if decision.call is before.call:

@@ -16,7 +16,7 @@ from base.clock import ServerClock
 from base.errors import MinuetError, Unavailable
 from signaling.aftermath import Aftermath
 from signaling.call.change import CallRefused, Decision
-from signaling.call.events import Event, HungUp
+from signaling.call.events import Event, HungUp, VideoApproved, VideoRequested
 from signaling.call.rules import receive, restrict
 from signaling.call.states import RELAYING, State
 from signaling.learning import Learning
@@ -72,21 +72,22 @@ class OwedRestrictions:
         self._run_soon(self._insist(call, owed))
         return on_top
 
-    def upon_owed_end(self, call: LocalCall, event: Event) -> Decision | None:
-        """What comes after an end of media that was told and waits for the store; None where none does.
+    def upon_owed(self, call: LocalCall, event: Event) -> Decision | None:
+        """What comes after something that was told and waits for the store, and rests on that; None where nothing does.
 
         It is decided by what was told, and owed in its turn: by the record the call still goes on, and whoever declines to
-        stay in touch would be told `ok` for nothing. Raises: CallRefused, Unavailable.
+        stay in touch, or allows video again, would be told `ok` for nothing. Raises: CallRefused, Unavailable.
         """
         now_ms = self._clock.now_ms()
-        told = call.as_told()
-        if told.state in RELAYING or call.stored.call.state not in RELAYING:
+        told, stored = call.as_told(), call.stored.call
+        is_over = told.state not in RELAYING and stored.state in RELAYING
+        if not is_over and (told is stored or not isinstance(event, VideoApproved | VideoRequested)):
             return None
         on_top = receive(told, event, now_ms)
         if on_top.call is told:
             return on_top
         if restrict(told, event, now_ms) is told:
-            raise Unavailable("the end of the call waits for the store")
+            raise Unavailable("what it rests on waits for the store")
         return self.owe(call, event, on_top)
 
     def store_took(self) -> None:

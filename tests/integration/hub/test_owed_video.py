@@ -122,5 +122,36 @@ async def test_a_revocation_takes_what_was_given_before_it(
     assert (call.a.video_off_at, call.b.video_off_at) == (None, None), "what had stopped was to stop again"
 
 
+async def test_a_yes_after_a_revocation_that_waits_waits_too(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the record video is allowed still, and `ok` would be said for nothing."""
+    with monkeypatch.context() as away:
+        away.setattr(town.hers.store, "commit", _unavailable)
+        await town.hers.calls.act(town.call_id, SHE, events.VideoRevoked)
+        with pytest.raises(Unavailable):
+            await town.hers.calls.act(town.call_id, SHE, both)
+    before = allowed(await settled(town, town.hers))
+    await town.hers.calls.act(town.call_id, SHE, both)
+
+    assert before == (False, False)
+    assert allowed(town.call_at(town.hers).view) == (True, True)
+
+
+async def test_who_took_video_back_is_not_told_that_it_is_allowed(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He asks again in the moment in which his revocation waits: it can be asked when that is stored."""
+    with monkeypatch.context() as away:
+        away.setattr(town.his.store, "commit", _unavailable)
+        await town.his.calls.act(town.call_id, HE, events.VideoRevoked)
+        with pytest.raises(Unavailable):
+            await town.his.calls.act(town.call_id, HE, events.VideoRequested)
+    await settled(town, town.his)
+    await town.his.calls.act(town.call_id, HE, events.VideoRequested)
+
+    assert town.call_at(town.his).view.video_request is not None
+
+
 async def _unavailable(*_: Any, **__: Any) -> None:
     raise Unavailable
