@@ -24,6 +24,9 @@ class OwedEvent(msgspec.Struct, frozen=True, array_like=True):
 
     name: str
     fields: dict[str, Any]
+    told_at: int = 0
+    told: bytes = b""
+    """The call as it was told to be, at that Unix ms; empty where nobody was told yet."""
 
 
 class MovedCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +68,8 @@ class MovedSession(msgspec.Struct, frozen=True, kw_only=True):
     """By connection, whose presence is watched."""
 
 
-def owed(event: events.Event) -> OwedEvent:
-    return OwedEvent(type(event).__name__, msgspec.to_builtins(event))
+def owed(event: events.Event, told_at: int = 0, told: bytes = b"") -> OwedEvent:
+    return OwedEvent(type(event).__name__, msgspec.to_builtins(event), told_at, told)
 
 
 def event_of(one: OwedEvent) -> events.Event | None:

@@ -16,7 +16,7 @@ from signaling.call.states import SEATS, Seat, other
 from signaling.calls import CallService
 from signaling.hub import Hub
 from signaling.live_session import LiveSession
-from signaling.local_call import LocalCall, LocalCalls
+from signaling.local_call import LocalCall, LocalCalls, Owed
 from signaling.moved import MovedCall, event_of, owed
 from signaling.node_frames import CallCommitted
 from signaling.ports import StoredCall
@@ -47,7 +47,10 @@ class MovingCalls:
             seat=seat,
             budget=call.budgets[seat].facts(self._clock.monotonic_ms()),
             negotiations=call.negotiations.facts(),
-            owed=[owed(event) for event in (*(told.event for told in call.owed), *call.bound)],
+            owed=[
+                *(owed(one.event, one.told_at, encode(one.told)) for one in call.owed),
+                *map(owed, call.bound),
+            ],
             lost=b"" if call.lost is None else encode(call.lost.call),
             lost_rev="" if call.lost is None else call.lost.rev,
             revoked_at=call.revoked_at,
@@ -70,6 +73,11 @@ class MovingCalls:
         """
         shown = decode(moved.shown) if moved.shown else record
         told = StoredCall(decode(moved.lost), moved.lost_rev) if moved.lost else None
+        restrictions = [
+            (event, one.told_at, decode(one.told) if one.told else None)
+            for one in moved.owed
+            if (event := event_of(one)) is not None
+        ]
         call = self._local.keep(StoredCall(record, moved.rev))
         call.hold_to(told, moved.revoked_at, self._clock.now_ms())
         call.shown[moved.seat] = shown
@@ -77,9 +85,10 @@ class MovingCalls:
         if same_connections and not self._sits_here(call, other(moved.seat)):
             call.negotiations.go_on(moved.negotiations)
         call.budgets[moved.seat].keep_to(moved.budget, self._clock.monotonic_ms())
-        for one in moved.owed:
-            event = event_of(one)
-            if event is not None and call.bind(event, self._clock.now_ms()):
+        for event, told_at, as_told in restrictions:
+            if as_told is not None:
+                self._calls.go_on_owing(call, Owed(event, told_at, as_told))
+            elif call.bind(event, self._clock.now_ms()):
                 live.run_soon(self._settle(call, event))
         # This node may know more of the call than the one that the session comes from, through the other seat.
         stored = call.stored

@@ -68,9 +68,13 @@ class OwedRestrictions:
             event = replace(event, passes=True)
         # Whatever else is stored first goes on from there.
         owed = Owed(event, now_ms, msgspec.structs.replace(on_top.call, version=told.version))
+        self.go_on(call, owed)
+        return on_top
+
+    def go_on(self, call: LocalCall, owed: Owed) -> None:
+        """As `owe`, of what was told already."""
         call.owe(owed)
         self._run_soon(self._insist(call, owed))
-        return on_top
 
     def upon_owed(self, call: LocalCall, event: Event) -> Decision | None:
         """What comes after something that was told and waits for the store, and rests on that; None where nothing does.

@@ -13,10 +13,11 @@ from base.ids import CallId, DeviceId, IdFactory, NodeId, SessionId, UserId
 from base.policy import Control, Gender, IntentPolicy
 from matchmaker.matches import Match
 from signaling.call import events
-from signaling.call.record import Call
+from signaling.call.record import Call, decode
 from signaling.call.states import EndReason, State
+from signaling.moving_calls import MovingCalls
 from tests.fixtures.waiting import until
-from tests.integration.hub.town import Listener, Town, opened_town, seat_at
+from tests.integration.hub.town import Listener, Node, Town, opened_town, seat_at
 
 SHE, HE = UserId("she"), UserId("he")
 MUTUAL = IntentPolicy(control=Control.MUTUAL, decide_after_s=0)
@@ -162,10 +163,47 @@ async def test_what_is_owed_survives_a_failure_that_nobody_thought_of(
         assert call.reason is EndReason.COMPLETED
 
 
+async def test_who_was_asked_is_not_shown_the_talk_again_on_another_node(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Her hangup was told and waits; her session moves, and what others stored meanwhile is no news to her there."""
+    async with opened_town(redis_url, MUTUAL) as town:
+        third = Node("node-3", "a", town.redis, town.bus)
+        third.router.welcome(SessionId("she-session"))
+        third.person.enter_call(town.call_id)
+        third.person.run_soon = third._run_soon
+        serving = asyncio.create_task(third.calls.run())
+        await asyncio.sleep(0)
+        with monkeypatch.context() as away:
+            away.setattr(town.hers.store, "commit", _unavailable)
+            away.setattr(third.store, "commit", _unavailable)
+            await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+            _move_her(town, third)
+            await third.settle()
+            for event in (events.MediaDisconnected("b"), events.MediaConnected("b", answer_relayed=True)):
+                await town.his.calls.decide(town.call_at(town.his), event)
+            await third.calls.catch_up(town.call_id)
+        await stored(town, lambda record: record.state is State.DECIDING)
+        await until(lambda: not town.call_at(third).owed and not town.call_at(third).bound)
+        serving.cancel()
+
+        assert not third.person.of("connect.prompt")
+        assert {state["state"] for state in third.person.of("call.state")} <= {"deciding"}
+
+
 async def _has_heard(town: Town, kind: str) -> bool:
     """Whether he was told, which is said a moment after it is stored."""
     await town.deliver()
     return bool(town.his.person.of(kind))
+
+
+def _move_her(town: Town, to: Node) -> None:
+    leaves, comes = (
+        MovingCalls(node.router._hub, node.local, node.calls, node.clock) for node in (town.hers, to)
+    )
+    known = leaves.known(town.call_id, SHE)
+    assert known is not None
+    comes.take_in(known, decode(known.record), to.person)
 
 
 async def _unavailable(*_: Any, **__: Any) -> None:
