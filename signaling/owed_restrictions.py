@@ -18,7 +18,7 @@ from signaling.aftermath import Aftermath
 from signaling.call.change import CallRefused, Decision
 from signaling.call.events import Event, HungUp, VideoApproved, VideoRequested
 from signaling.call.rules import receive, restrict
-from signaling.call.states import RELAYING, State
+from signaling.call.states import State
 from signaling.learning import Learning
 from signaling.local_call import LocalCall, Owed
 from signaling.ports import BACKOFF_S
@@ -84,7 +84,7 @@ class OwedRestrictions:
         """
         now_ms = self._clock.now_ms()
         told, stored = call.as_told(), call.stored.call
-        is_over = told.state not in RELAYING and stored.state in RELAYING
+        is_over = told.state in (State.DECIDING, State.ENDED) and told.state is not stored.state
         if not is_over and (told is stored or not isinstance(event, VideoApproved | VideoRequested)):
             return None
         on_top = receive(told, event, now_ms)

@@ -1,0 +1,44 @@
+"""What somebody was told to be over is over for whatever comes next, and what nobody was told yet is shown to nobody."""
+
+from typing import Any
+
+import pytest
+
+from base.errors import ErrorCode, MinuetError, Unavailable
+from base.ids import ConnectionId, UserId
+from base.policy import Control, IntentPolicy
+from signaling.call import events
+from signaling.call.states import EndReason, Seat
+from tests.fixtures.waiting import until
+from tests.integration.hub.town import opened_town
+
+SHE, HE = UserId("she"), UserId("he")
+MUTUAL = IntentPolicy(control=Control.MUTUAL, decide_after_s=0)
+
+
+def wishes(seat: Seat) -> events.Event:
+    return events.ConnectRequested(seat, ConnectionId("01a1ff11-8356-7258-83d3-eb8643ac9011"))
+
+
+async def test_a_yes_after_a_no_that_waits_makes_no_connection(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """She wished for it, thought better of it, and was told the end; by the record her wish stands still."""
+    async with opened_town(redis_url, MUTUAL) as town:
+        await town.hers.calls.act(town.call_id, SHE, wishes)
+        await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+        with monkeypatch.context() as away:
+            away.setattr(town.hers.store, "commit", _unavailable)
+            await town.hers.calls.act(town.call_id, SHE, events.ConnectPassed)
+        with pytest.raises(MinuetError) as caught:
+            await town.hers.calls.act(town.call_id, HE, wishes)
+        await until(lambda: not town.call_at(town.hers).owed)
+        stored = await town.hers.store.load(town.call_id)
+
+        assert caught.value.code is ErrorCode.CALL_ENDED
+        assert stored is not None
+        assert (stored.call.connected, stored.call.reason) == (False, EndReason.COMPLETED)
+
+
+async def _unavailable(*_: Any, **__: Any) -> None:
+    raise Unavailable
