@@ -58,21 +58,23 @@ class Seating:
                 # The other side waits for an answer to something that the new session never saw, and has to hear that
                 # both begin anew.
                 live.enter_call(call_id)
-                call.shown[seat] = call.view
+                call.shown[seat] = call.as_told()
                 await self._calls.decide(call, events.MediaFailed(seat))
         except Unavailable:
             raise
         except MinuetError:
             return None
-        record = call.view.seat(seat)
-        if call.view.state is State.ENDED or record.freed or record.session_id != live.id:
+        # Not by what is being committed: whose tickets that gives back, and who hears of it, is not decided yet.
+        told = call.as_told()
+        record = told.seat(seat)
+        if told.state is State.ENDED or record.freed or record.session_id != live.id:
             self._aftermath.end_for(call, seat, live)
             return None
         live.enter_call(call_id)
         if is_new:
             # Its snapshot has the call as it stands now.
-            call.shown[seat] = call.view
-        return call_state(call.view, seat, self._clock.now_ms())
+            call.shown[seat] = told
+        return call_state(told, seat, self._clock.now_ms())
 
     def seat_of(self, live: LiveSession) -> tuple[Call, Seat] | None:
         """The call that a session sits in, as this node knows it, and where; None where that is over for it."""

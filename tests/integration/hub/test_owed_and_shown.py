@@ -1,16 +1,17 @@
 """What somebody was told to be over is over for whatever comes next, and what nobody was told yet is shown to nobody."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from base.errors import ErrorCode, MinuetError, Unavailable
-from base.ids import ConnectionId, UserId
+from base.ids import ConnectionId, SessionId, UserId
 from base.policy import Control, IntentPolicy
 from signaling.call import events
-from signaling.call.states import EndReason, Seat
+from signaling.call.states import EndReason, Seat, State
 from tests.fixtures.waiting import until
-from tests.integration.hub.town import opened_town
+from tests.integration.hub.town import Listener, opened_town
 
 SHE, HE = UserId("she"), UserId("he")
 MUTUAL = IntentPolicy(control=Control.MUTUAL, decide_after_s=0)
@@ -38,6 +39,36 @@ async def test_a_yes_after_a_no_that_waits_makes_no_connection(
         assert caught.value.code is ErrorCode.CALL_ENDED
         assert stored is not None
         assert (stored.call.connected, stored.call.reason) == (False, EndReason.COMPLETED)
+
+
+async def test_an_end_that_is_being_stored_is_not_shown_to_who_comes(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Her page is loaded anew while he hangs up: she finds the call, hears its end, and that she waits again."""
+    async with opened_town(redis_url, IntentPolicy(), talking=False) as town:
+        hers, call = town.hers, town.call_at(town.hers)
+        again: Any = Listener("she")  # it plays a session
+        again.id, again.away, again.last_call_id = SessionId("she-again"), False, None
+        sessions = {"she-session": hers.person, "she-again": again}
+        monkeypatch.setattr(hers.router._hub, "session", sessions.get)
+        commit, goes_on = hers.store.commit, asyncio.Event()
+
+        async def slow(*args: Any, **more: Any) -> Any:
+            await goes_on.wait()
+            return await commit(*args, **more)
+
+        monkeypatch.setattr(hers.store, "commit", slow)
+        comes = asyncio.create_task(hers.seating.attach(town.call_id, again))
+        await until(call.lock.locked)
+        leaves = asyncio.create_task(hers.calls.act(town.call_id, HE, events.HungUp))
+        await until(lambda: call.view.state is State.ENDED)
+        goes_on.set()
+        shown = await comes
+        await leaves
+
+        assert shown is not None
+        assert shown.state == "connecting"
+        assert [ended["requeued"] for ended in again.of("call.ended")] == [True]
 
 
 async def _unavailable(*_: Any, **__: Any) -> None:
