@@ -39,10 +39,12 @@ class _Owed:
     user_id: UserId
     restriction: Restriction
 
-    def late(self) -> EventOf:
-        """What it was when it was asked: a hangup is no answer to what was asked of its sender since."""
+    def late(self, age_ms: int) -> EventOf:
+        """What it was when it was asked: it answers nothing that was asked since, and takes back nothing given since."""
         if self.restriction is events.HungUp:
             return partial(events.HungUp, passes=False)
+        if self.restriction is events.VideoRevoked:
+            return partial(events.VideoRevoked, age_ms=age_ms)
         return self.restriction
 
 
@@ -100,10 +102,11 @@ class OwedCommands:
         self._waiting.set()
 
     async def _try(self, owed: _Owed) -> None:
+        age_ms = self._clock.monotonic_ms() - self._owed[owed]
         try:
-            await self._calls.act(owed.call_id, owed.user_id, owed.late())
+            await self._calls.act(owed.call_id, owed.user_id, owed.late(age_ms))
         except Unavailable:
-            if self._clock.monotonic_ms() - self._owed[owed] < KEPT_MS:
+            if age_ms < KEPT_MS:
                 return
             logger.error(
                 "restriction was never done", call_id=owed.call_id, event_type=owed.restriction.__name__

@@ -122,6 +122,8 @@ class VideoRevoked:
     """The seat takes back all video, its own and the other's."""
 
     seat: Seat
+    age_ms: int | None = None
+    """How long ago it was said, where it is done late: what was asked for and allowed since stays."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,8 +201,8 @@ def _apply_video(
             video.approve(change, event)
         case VideoDenied(seat):
             video.deny(change, seat)
-        case VideoRevoked(seat):
-            video.revoke(change, seat)
+        case VideoRevoked():
+            video.revoke(change, event)
         case VideoStopped():
             video.stop(change, event)
         case _:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from base.errors import ErrorCode
 from signaling.call.change import MAX_WHEN_VIDEO_OPENS, CallRefused, Change, ms
-from signaling.call.events import VideoApproved, VideoStopped
+from signaling.call.events import VideoApproved, VideoRevoked, VideoStopped
 from signaling.call.record import Call, ConsentKind, Pending
 from signaling.call.states import SEATS, Role, Seat, State, other
 from signaling.protocol.messages import call as wire
@@ -84,13 +84,18 @@ def lapse(change: Change) -> None:
         _refuse(change, pending, by=None)
 
 
-def revoke(change: Change, seat: Seat) -> None:
+def revoke(change: Change, event: VideoRevoked) -> None:
     """Takes back all video at once; with nothing allowed, nothing happens."""
-    pending = change.call.video_request
-    if pending is not None and pending.by == seat:
+    call, seat, pending = change.call, event.seat, change.call.video_request
+    age_ms = event.age_ms
+    since = [] if age_ms is None else [entry for entry in call.events if entry.at > change.now_ms - age_ms]
+    asked_since = any(entry.kind is ConsentKind.VIDEO_ASKED and entry.by == seat for entry in since)
+    if pending is not None and pending.by == seat and not asked_since:
         # Or the other side's approval would open what was just taken back.
         change.set(video_request=None)
-    _take_back(change, [sender for sender in SEATS if change.call.seat(sender).video_allowed], by=seat)
+    given_since = {entry.sender for entry in since if entry.kind is ConsentKind.VIDEO_ALLOWED}
+    taken = [sender for sender in SEATS if call.seat(sender).video_allowed and sender not in given_since]
+    _take_back(change, taken, by=seat)
 
 
 def stop(change: Change, event: VideoStopped) -> None:

@@ -12,6 +12,7 @@ from base.policy import Control, IntentPolicy
 from signaling.call import events
 from signaling.call.record import Call
 from signaling.call.states import Seat
+from signaling.owed_commands import OwedCommands
 from tests.fixtures.waiting import until
 from tests.integration.hub.town import Node, Town, opened_town
 
@@ -151,6 +152,26 @@ async def test_who_took_video_back_is_not_told_that_it_is_allowed(
     await town.his.calls.act(town.call_id, HE, events.VideoRequested)
 
     assert town.call_at(town.his).view.video_request is not None
+
+
+async def test_a_revocation_by_rest_that_waited_takes_nothing_that_was_given_since(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that she asked had lost the store; on the one that has her session she has allowed video anew by then."""
+    third = Node("node-3", "a", town.redis, town.bus)
+    owed = OwedCommands(third.calls, third.clock)
+    with monkeypatch.context() as away:
+        away.setattr(third.store, "load", _unavailable)
+        kept = await owed.act(town.call_id, SHE, events.VideoRevoked) is None
+        await asyncio.sleep(0.01)
+        await town.hers.calls.act(town.call_id, SHE, events.VideoRevoked)
+        await town.hers.calls.act(town.call_id, SHE, both)
+    await owed.try_all()
+    call = await settled(town, town.hers)
+
+    assert kept
+    assert len(owed) == 0
+    assert allowed(call) == (True, True)
 
 
 async def _unavailable(*_: Any, **__: Any) -> None:
