@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from base.ids import CallId, ConnectionId, UserId
+
+NOTE_LENGTH: Final = 2_000
+"""Characters that somebody may tell the moderators."""
 
 
 class ReportCategory(StrEnum):

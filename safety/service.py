@@ -15,11 +15,10 @@ from base.ids import CallId, ConnectionId, UserId
 from base.rounds import keep_on
 from safety.metrics import SafetyMetrics
 from safety.ports import BlockArchive, SafetyLog
-from safety.records import Block, Report, ReportCategory
+from safety.records import NOTE_LENGTH, Block, Report, ReportCategory
 
 log = structlog.get_logger(__name__)
 
-NOTE_LENGTH = 2_000
 RETRY_RESTORING_S = 2.0
 RETRY_AFTER_MS = 1_000
 MOST_UNRESTORED = 100_000

@@ -1,6 +1,6 @@
 """`/api/v1/blocks` and `/api/v1/reports`: twins of `safety.block` and `safety.report`, and taking a block back."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -13,27 +13,16 @@ from rest.ports import InteractionPeer
 from rest.routes.auth import Nothing
 from rest.services import RestServices
 from safety.block_list import NoSuchBlock
-from safety.service import NOTE_LENGTH
-from signaling.protocol.messages.family import Uuid
+from safety.records import NOTE_LENGTH, ReportCategory
+from signaling.protocol.messages.family import AboutSomebody
 
 _ABOUT = (ErrorCode.NOT_A_PARTICIPANT, ErrorCode.NOT_CONNECTED, ErrorCode.CONFLICT)
 
 
-class AboutBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Names the other person, by a call or by a connection: exactly one of the two."""
-
-    call_id: Uuid | None = None
-    connection_id: Uuid | None = None
-
-    def __post_init__(self) -> None:
-        if (self.call_id is None) is (self.connection_id is None):
-            raise ValueError("exactly one of `call_id` and `connection_id` is needed")
-
-
-class ReportBody(AboutBody, frozen=True, kw_only=True):
+class ReportBody(AboutSomebody, frozen=True, kw_only=True):
     """What to tell the moderators."""
 
-    category: Literal["harassment", "nudity", "hate", "scam", "underage", "spam", "other"]
+    category: ReportCategory
     note: Annotated[str, msgspec.Meta(max_length=NOTE_LENGTH)] = ""
 
 
@@ -58,7 +47,7 @@ class BlockView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def block(services: RestServices, exchange: Exchange) -> Reply:
-    body = exchange.typed_body(AboutBody)
+    body = exchange.typed_body(AboutSomebody)
     block_id = await services.safety.block(
         exchange.caller.user_id, call_id=body.call_id, connection_id=body.connection_id
     )
@@ -109,7 +98,7 @@ ENDPOINTS = (
         summary="Never meet or hear of somebody again; twin of `safety.block`",
         policy=Policy.USER,
         handler=block,
-        body=AboutBody,
+        body=AboutSomebody,
         returns=BlockMade,
         status=201,
         errors=_ABOUT,

@@ -94,7 +94,13 @@ class SafetyCommands:
         return block_id
 
     async def report(
-        self, by: str, *, call_id: str | None, connection_id: str | None, category: str, note: str
+        self,
+        by: str,
+        *,
+        call_id: str | None,
+        connection_id: str | None,
+        category: ReportCategory,
+        note: str,
     ) -> str:
         """Stores a report for the moderators; its id. Raises: as `block`, Unavailable."""
         user_id = UserId(by)
@@ -104,7 +110,7 @@ class SafetyCommands:
             about.other,
             call_id=about.call_id,
             connection_id=about.connection_id,
-            category=ReportCategory(category),
+            category=category,
             note=note,
             now_ms=self._clock.now_ms(),
         )

@@ -7,7 +7,15 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from signaling.protocol.messages.family import ClientMessage, NegotiationNumber, ServerMessage, UnixMs, Uuid
+from safety.records import NOTE_LENGTH, ReportCategory
+from signaling.protocol.messages.family import (
+    AboutSomebody,
+    ClientMessage,
+    NegotiationNumber,
+    ServerMessage,
+    UnixMs,
+    Uuid,
+)
 
 SeatName = Literal["a", "b"]
 RoleName = Literal["controller", "guest", "mutual"]
@@ -166,29 +174,18 @@ class ConnectPass(ClientMessage, frozen=True, kw_only=True):
     call_id: Uuid
 
 
-class AboutSomebody(ClientMessage, frozen=True, kw_only=True):
-    """Names the other person, by a call or by a connection: exactly one of the two."""
-
-    call_id: Uuid | None = None
-    connection_id: Uuid | None = None
-
-    def __post_init__(self) -> None:
-        if (self.call_id is None) is (self.connection_id is None):
-            raise ValueError("exactly one of `call_id` and `connection_id` is needed")
-
-
-class SafetyBlock(AboutSomebody, frozen=True, kw_only=True):
+class SafetyBlock(AboutSomebody, ClientMessage, frozen=True, kw_only=True):
     """Never meet or hear of this person again; ends call and connection. Legal in every state, also afterwards."""
 
     TYPE: ClassVar[str] = "safety.block"
 
 
-class SafetyReport(AboutSomebody, frozen=True, kw_only=True):
+class SafetyReport(AboutSomebody, ClientMessage, frozen=True, kw_only=True):
     """Tells the moderators. Legal in every state, also afterwards."""
 
     TYPE: ClassVar[str] = "safety.report"
-    category: Literal["harassment", "nudity", "hate", "scam", "underage", "spam", "other"]
-    note: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+    category: ReportCategory
+    note: Annotated[str, msgspec.Meta(max_length=NOTE_LENGTH)] = ""
 
 
 class PeerView(msgspec.Struct, frozen=True, kw_only=True):

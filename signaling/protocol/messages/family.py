@@ -14,6 +14,17 @@ UnixMs = Annotated[int, msgspec.Meta(ge=0)]
 NegotiationNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
+class AboutSomebody(msgspec.Struct, frozen=True, kw_only=True):
+    """Names the other person, by a call or by a connection: exactly one of the two."""
+
+    call_id: Uuid | None = None
+    connection_id: Uuid | None = None
+
+    def __post_init__(self) -> None:
+        if (self.call_id is None) is (self.connection_id is None):
+            raise ValueError("exactly one of `call_id` and `connection_id` is needed")
+
+
 class ClientMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Sent by clients."""
 

@@ -13,8 +13,8 @@ from base.ids import CallId, UserId, is_uuid
 from jobs.persistence import Retries
 from jobs.safety_recorder import SafetyPace, SafetyRecorder
 from safety.metrics import SafetyMetrics, SafetyRecorderMetrics
-from safety.records import ReportCategory
-from safety.service import NOTE_LENGTH, Safety, SelfDirected
+from safety.records import NOTE_LENGTH, ReportCategory
+from safety.service import Safety, SelfDirected
 from storage.postgres.pool import open_pool
 from storage.postgres.safety import PostgresSafety
 from storage.redis.client import connect
