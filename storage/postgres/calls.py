@@ -23,7 +23,7 @@ from signaling.dispatch.safety import PastCalls
 from storage.postgres import consent
 from storage.postgres.connections import make_connections
 from storage.postgres.feedback import feedback_of
-from storage.postgres.pages import BEFORE_ALL
+from storage.postgres.pages import start_of
 from storage.postgres.pool import acquire, transaction
 from storage.postgres.reads import PrimaryReads, Reads
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment, moment_or_none
@@ -208,7 +208,7 @@ class PostgresHistory:
     async def interactions(
         self, user_id: str, *, before: tuple[int, str] | None, limit: int
     ) -> list[Interaction]:
-        ended_at, call_id = BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
+        ended_at, call_id = start_of(before)
         rows = await self._reads.fetch(self.SELECT_INTERACTIONS, user_id, ended_at, call_id, limit)
         return [_interaction(row) for row in rows]
 

@@ -14,7 +14,7 @@ from accounts.model import age_at
 from base.ids import CallId, ConnectionId, UserId
 from chat.model import Acquaintance, Made, MadeConnection, Message, Peer, Untold, Wish, in_order
 from chat.ports import ConnectionStore
-from storage.postgres.pages import BEFORE_ALL
+from storage.postgres.pages import start_of
 from storage.postgres.pool import acquire, transaction
 from storage.postgres.reads import PrimaryReads, Reads
 from storage.postgres.times import milliseconds, moment
@@ -242,7 +242,7 @@ class PostgresConnections:
     async def acquaintances(
         self, user_id: UserId, *, before: tuple[int, str] | None, limit: int, now_ms: int
     ) -> list[Acquaintance]:
-        active_at, after_id = BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
+        active_at, after_id = start_of(before)
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
             rows = await connection.fetch(self.SELECT_ACQUAINTANCES, user_id, active_at, after_id, limit)
         return [_acquaintance(row, now_ms) for row in rows]
@@ -260,7 +260,7 @@ class PostgresConnections:
     async def made(
         self, user_id: UserId, *, before: tuple[int, str] | None, limit: int
     ) -> list[MadeConnection]:
-        made_at, after_id = BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
+        made_at, after_id = start_of(before)
         rows = await self._reads.fetch(self.SELECT_MADE, user_id, made_at, after_id, limit)
         return [
             MadeConnection(

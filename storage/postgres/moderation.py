@@ -1,7 +1,6 @@
 """Reports, the logs that they open, and the audit log, in PostgreSQL: `signaling.moderation.Cases`."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
@@ -9,11 +8,9 @@ import asyncpg
 
 from signaling.moderation import Act, Cases, KeptLog, ReportView, Resolution
 from storage.postgres.consent import SELECT_LOGS, kept_logs
+from storage.postgres.pages import start_of
 from storage.postgres.pool import acquire, transaction
 from storage.postgres.times import milliseconds, milliseconds_or_none, moment
-
-# Greater than every key of a report: where the first page begins.
-_BEFORE_ALL = (datetime.max.replace(tzinfo=UTC), UUID(int=(1 << 128) - 1))
 
 _REPORT = """
     r.id, r.reporter_id, r.reported_id, r.call_id, r.connection_id, r.category, r.note, r.created_at, r.resolved_at,
@@ -45,7 +42,7 @@ class PostgresCases:
     async def reports(
         self, status: Literal["open", "resolved"], *, before: tuple[int, str] | None, limit: int
     ) -> list[ReportView]:
-        created_at, report_id = _BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
+        created_at, report_id = start_of(before)
         query = self.SELECT_OPEN if status == "open" else self.SELECT_RESOLVED
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
             rows = await connection.fetch(query, created_at, report_id, limit)

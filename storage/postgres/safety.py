@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import asyncpg
 
@@ -11,7 +10,7 @@ from chat.model import in_order
 from safety.ports import BlockArchive, BlockBook, SafetyArchive, Written
 from safety.records import Block, MadeBlock, Report, SafetyRecord
 from storage.postgres.connections import close_pairs, lock_pairs
-from storage.postgres.pages import BEFORE_ALL
+from storage.postgres.pages import start_of
 from storage.postgres.pool import acquire, transaction
 from storage.postgres.times import milliseconds, moment
 
@@ -141,7 +140,7 @@ class PostgresBlockBook:
     async def made_by(
         self, user_id: UserId, *, before: tuple[int, str] | None, limit: int
     ) -> list[MadeBlock]:
-        created_at, block_id = BEFORE_ALL if before is None else (moment(before[0]), UUID(before[1]))
+        created_at, block_id = start_of(before)
         async with acquire(self._pool, timeout_s=self._timeout_s) as connection:
             rows = await connection.fetch(self.SELECT_MADE, user_id, created_at, block_id, limit)
         return [MadeBlock(str(row["id"]), row["first_name"], milliseconds(row["created_at"])) for row in rows]
