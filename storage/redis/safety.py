@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.exceptions import ResponseError
 
 from base.errors import Unavailable
@@ -41,8 +42,7 @@ class RedisSafetyLog:
 
     async def add_block(self, block: Block) -> None:
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.sadd(self._keys.blocks(block.by_id), block.other_id)
-        pipeline.sadd(self._keys.blocks(block.other_id), block.by_id)
+        _block(pipeline, self._keys, block.by_id, block.other_id)
         try:
             # Three slots, which may be of three servers. The record goes first: should only part of this be done, the
             # recorder does the rest, whereas a block that only the sets knew would not survive them.
@@ -78,8 +78,7 @@ class RedisSafetyLog:
 
     async def renew(self, one: UserId, other: UserId) -> None:
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.sadd(self._keys.blocks(one), other)
-        pipeline.sadd(self._keys.blocks(other), one)
+        _block(pipeline, self._keys, one, other)
         with unavailable_when_away():
             await pipeline.execute()
 
@@ -129,8 +128,7 @@ class RedisPendingRecords:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for block in blocks:
-            pipeline.sadd(self._keys.blocks(block.by_id), block.other_id)
-            pipeline.sadd(self._keys.blocks(block.other_id), block.by_id)
+            _block(pipeline, self._keys, block.by_id, block.other_id)
         try:
             await pipeline.execute()
         except UNAVAILABLE_ERRORS as error:
@@ -190,6 +188,12 @@ def _decode(fields: dict[bytes, bytes]) -> SafetyRecord | None:
         return decode_record(fields[RECORD])
     except (KeyError, msgspec.MsgspecError):
         return None
+
+
+def _block(pipeline: Pipeline, keys: Keys, one: UserId, other: UserId) -> None:
+    """Each is found on the other's list."""
+    pipeline.sadd(keys.blocks(one), other)
+    pipeline.sadd(keys.blocks(other), one)
 
 
 def _chunks(others: Collection[UserId]) -> Iterator[list[UserId]]:
