@@ -18,24 +18,35 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 _ALWAYS = (ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED, ErrorCode.UNAVAILABLE)
 _WITH_BODY = (ErrorCode.INVALID_MESSAGE, ErrorCode.PAYLOAD_TOO_LARGE)
 _WITH_CALLER = (ErrorCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED, ErrorCode.FORBIDDEN)
+_ANY_OBJECT: Document = {"type": "object"}
+
+
+def _envelope(data: Document, meta: Document) -> Document:
+    """The schema of an answer that is no failure."""
+    return {
+        "type": "object",
+        "required": ["success", "data", "meta", "request_id"],
+        "properties": {
+            "success": {"const": True},
+            "data": data,
+            "meta": meta,
+            "request_id": {"type": "string"},
+        },
+    }
+
+
 _PENDING: Document = {
     "description": "What was asked for cannot be done just now: it is kept, and done as soon as it can be.",
     "content": {
         "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["success", "data", "meta", "request_id"],
-                "properties": {
-                    "success": {"const": True},
-                    "data": {
-                        "type": "object",
-                        "required": ["pending"],
-                        "properties": {"pending": {"const": True}},
-                    },
-                    "meta": {"type": "object"},
-                    "request_id": {"type": "string"},
+            "schema": _envelope(
+                {
+                    "type": "object",
+                    "required": ["pending"],
+                    "properties": {"pending": {"const": True}},
                 },
-            }
+                _ANY_OBJECT,
+            )
         }
     },
 }
@@ -113,24 +124,11 @@ def _operation(endpoint: Endpoint, schemas: dict[Any, Document]) -> Document:
 
 
 def _success(endpoint: Endpoint, schemas: dict[Any, Document]) -> Document:
-    meta = {"type": "object"} if endpoint.meta is None else schemas[_type_key(endpoint.meta)]
+    meta = _ANY_OBJECT if endpoint.meta is None else schemas[_type_key(endpoint.meta)]
     return {
         "description": "Done.",
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _LIMIT_HEADERS},
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["success", "data", "meta", "request_id"],
-                    "properties": {
-                        "success": {"const": True},
-                        "data": schemas[_type_key(endpoint.returns)],
-                        "meta": meta,
-                        "request_id": {"type": "string"},
-                    },
-                }
-            }
-        },
+        "content": {"application/json": {"schema": _envelope(schemas[_type_key(endpoint.returns)], meta)}},
     }
 
 
