@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from base.clock import ServerClock
-from base.errors import MinuetError, Unavailable
+from base.errors import Unavailable
 from base.ids import CallId, SessionId
 from base.policy import IntentPolicy
 from base.rounds import attempt
@@ -121,16 +121,18 @@ class Arrivals:
             await self._calls.catch_up(live.call_id)
         if live.away:
             # Matched while the ticket was on its way into a pause: it goes back there, and nobody is shown anything.
-            await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
+            await self._calls.decide_if_it_cares(call, events.PartnerUnavailable(seat, still_waiting=True))
             return
         match await self._accept(match, seat, live):
             case Entered.ENTERED:
                 await self._enter(match, call, seat, live)
                 self._lobby.found(match, self._clock.now_ms())
             case Entered.BLOCKED:
-                await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
+                await self._calls.decide_if_it_cares(
+                    call, events.PartnerUnavailable(seat, still_waiting=True)
+                )
             case Entered.GONE:
-                await self._decide(call, events.PartnerUnavailable(seat))
+                await self._calls.decide_if_it_cares(call, events.PartnerUnavailable(seat))
 
     async def _look_for(
         self, match: Match, call: LocalCall, seat: Seat, *, gone: SessionId | None = None
@@ -140,7 +142,7 @@ class Arrivals:
         row = await self._rows.of(person.user_id, person.device_id)
         if row is None or row.session_id == gone:
             # It ended while the match was made: the other side need not wait for it.
-            await self._decide(call, events.PartnerUnavailable(seat))
+            await self._calls.decide_if_it_cares(call, events.PartnerUnavailable(seat))
         elif row.node_id != self._router.node_id:
             # It goes on there, with a session that has taken over what this one had.
             self._router.forward(row.node_id, MatchAnnounced(match))
@@ -173,7 +175,7 @@ class Arrivals:
         if call.view.state is State.ENDED:
             return  # the other side failed first, and with it both tickets were settled
         if live.away:
-            await self._decide(call, events.PartnerUnavailable(seat, still_waiting=True))
+            await self._calls.decide_if_it_cares(call, events.PartnerUnavailable(seat, still_waiting=True))
             return
         if live.call_id == call.id:
             # Announced again while the slot was asked: whoever was quicker has told it.
@@ -188,11 +190,3 @@ class Arrivals:
         await self._seating.sit_down(call, seat, live)
         if not live.is_attached and not live.is_over:
             await self._seating.detach(call.id, live)
-
-    async def _decide(self, call: LocalCall, event: events.Event) -> None:
-        try:
-            await self._calls.decide(call, event)
-        except Unavailable:
-            raise
-        except MinuetError as error:
-            logger.debug("call did not care", call_id=call.id, code=error.code)

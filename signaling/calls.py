@@ -175,6 +175,17 @@ class CallService:
                 call.release(event, self._clock.now_ms())
                 self.watch.retime(call)
 
+    async def decide_if_it_cares(
+        self, call: LocalCall, event: events.Event, *, still: Callable[[], bool] = lambda: True
+    ) -> None:
+        """As `decide`, of something that the call may have no use for any more. Raises: Unavailable."""
+        try:
+            await self.decide(call, event, still=still)
+        except Unavailable:
+            raise
+        except MinuetError as error:
+            logger.debug("call did not care", call_id=call.id, code=error.code)
+
     async def decide_quietly(self, call: LocalCall, event: events.Event) -> None:
         """As `decide`, of something that happened: tried again for seconds, and refused without a word."""
         for pause_s in BACKOFF_S:

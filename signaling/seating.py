@@ -4,8 +4,6 @@ Decides what a session is told of the call that it comes to, and which node the 
 what a seat without its device comes to: that is `signaling.call`'s.
 """
 
-from collections.abc import Callable
-
 import structlog
 
 from base.clock import ServerClock
@@ -97,7 +95,7 @@ class Seating:
             return
         attached = events.SeatAttached(seat, live.id, self._router.node_id, live.device_id)
         # Another node may have the session by the time that this is stored: then it has said so itself.
-        await self._decide(call, attached, still=lambda: not live.is_over)
+        await self._calls.decide_if_it_cares(call, attached, still=lambda: not live.is_over)
         self._aftermath.end_for(call, seat, live)
 
     async def place_after(self, call_id: CallId, live: LiveSession) -> Queued | None:
@@ -128,14 +126,16 @@ class Seating:
         known_at = call.stored.call.seat(seat).node_id
         if not self._router.is_this(known_at) and self._router.here(known_at, live.id) is None:
             known_at = self._router.node_id  # the session has gone on elsewhere
-        await self._decide(call, events.SeatDetached(seat, live.id, call.budgets[seat].spent, known_at))
+        await self._calls.decide_if_it_cares(
+            call, events.SeatDetached(seat, live.id, call.budgets[seat].spent, known_at)
+        )
 
     async def leave(self, call_id: CallId, live: LiveSession) -> None:
         """The device has left for good. Raises: Unavailable."""
         call = await self._calls.known(call_id)
         seat = None if call is None else call.view.seat_of(live.user_id)
         if call is not None and seat is not None:
-            await self._decide(call, events.SessionEnded(seat, live.id))
+            await self._calls.decide_if_it_cares(call, events.SessionEnded(seat, live.id))
 
     async def stand_up(self, live: LiveSession) -> None:
         """Passes by a call that the device still decides about: it is about to wait for another. Raises: Unavailable."""
@@ -168,13 +168,3 @@ class Seating:
         seat = None if call is None else call.view.seat_of(user_id)
         if call is not None and seat is not None:
             await self._calls.decide_quietly(call, events.SeatDetached(seat, session_id))
-
-    async def _decide(
-        self, call: LocalCall, event: events.Event, still: Callable[[], bool] = lambda: True
-    ) -> None:
-        try:
-            await self._calls.decide(call, event, still=still)
-        except Unavailable:
-            raise
-        except MinuetError as error:
-            logger.debug("call did not care", call_id=call.id, code=error.code)
