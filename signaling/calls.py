@@ -239,15 +239,16 @@ class CallService:
             before = call.stored
             if told_at is None and (resting := self._owed.upon_owed(call, event)) is not None:
                 return resting
-            decision = self._decided(before.call, event, told_at)
+            now_ms = self._clock.now_ms()
+            decision = self._decided(before.call, event, told_at, now_ms)
             if decision.call is before.call:
                 if isinstance(event, events.VideoRevoked):
-                    call.revoked_at = self._clock.now_ms()
+                    call.revoked_at = now_ms
                 return decision
-            narrowed = restrict(before.call, event, self._clock.now_ms())
+            narrowed = restrict(before.call, event, now_ms)
             if narrowed is not before.call:
                 # On top of what is owed already.
-                call.view = restrict(call.view, event, self._clock.now_ms())
+                call.view = restrict(call.view, event, now_ms)
             untold = self.telling.concerned(before.call, decision.call)
             try:
                 # What is told to be over must not come back because a failover has not heard of it.
@@ -263,7 +264,8 @@ class CallService:
                 # What takes nothing away waits for the store; what does holds from now on, stored or not.
                 if told_at is not None or narrowed is before.call or not self._learning.is_kept(call):
                     raise
-                return self._owed.owe(call, event, decision)
+                # As of then: the store may have taken it, and then people are told the time that stands there.
+                return self._owed.owe(call, event, decision, now_ms)
             await self._aftermath.follow(
                 self._learning.take(call, stored),
                 before.call,
@@ -274,8 +276,8 @@ class CallService:
             return decision
         raise Unavailable("the call kept changing")
 
-    def _decided(self, call: Call, event: events.Event, told_at: int | None) -> Decision:
-        decision = receive(call, event, self._clock.now_ms())
+    def _decided(self, call: Call, event: events.Event, told_at: int | None, now_ms: int) -> Decision:
+        decision = receive(call, event, now_ms)
         if told_at is None or call.state not in RELAYING or decision.call.state in RELAYING:
             return decision
         # Media was over when its people were told so, and not when the store heard of it.

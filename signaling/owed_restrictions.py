@@ -48,9 +48,8 @@ class OwedRestrictions:
         self._store_took = asyncio.Event()
         """Set, and another from then on, when the store has taken something: whoever waits for it need not wait longer."""
 
-    def owe(self, call: LocalCall, event: Event, decision: Decision) -> Decision:
-        """Holds this node to a restriction at once, and commits it when the store is back."""
-        now_ms = self._clock.now_ms()
+    def owe(self, call: LocalCall, event: Event, decision: Decision, now_ms: int) -> Decision:
+        """Holds this node to a restriction that was decided at `now_ms`, and commits it when the store is back."""
         told = call.as_told()
         try:
             # Upon what was told already: an end that is owed is not told again by a second one.
@@ -92,7 +91,7 @@ class OwedRestrictions:
             return on_top
         if restrict(told, event, now_ms) is told:
             raise Unavailable("what it rests on waits for the store")
-        return self.owe(call, event, on_top)
+        return self.owe(call, event, on_top, now_ms)
 
     def store_took(self) -> None:
         """The store has taken a commit: what is owed is worth another try."""

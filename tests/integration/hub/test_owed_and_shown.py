@@ -71,5 +71,29 @@ async def test_an_end_that_is_being_stored_is_not_shown_to_who_comes(
         assert [ended["requeued"] for ended in again.of("call.ended")] == [True]
 
 
+async def test_who_is_asked_has_the_time_that_is_stored(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store took her hangup, and its answer was given up only a while later: her time did not begin then."""
+    async with opened_town(redis_url, MUTUAL) as town:
+        commit = town.hers.store.commit
+
+        async def loses_the_answer(*args: Any, **more: Any) -> Any:
+            monkeypatch.undo()
+            await commit(*args, **more)
+            await asyncio.sleep(0.3)
+            raise Unavailable
+
+        monkeypatch.setattr(town.hers.store, "commit", loses_the_answer)
+        await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+        await until(lambda: not town.call_at(town.hers).owed)
+        stored = await town.hers.store.load(town.call_id)
+
+        assert stored is not None
+        assert [asked["expires_at"] for asked in town.hers.person.of("connect.prompt")] == [
+            stored.call.deadline_at
+        ]
+
+
 async def _unavailable(*_: Any, **__: Any) -> None:
     raise Unavailable
