@@ -165,6 +165,7 @@ async def test_a_revocation_by_rest_that_waited_takes_nothing_that_was_given_sin
         kept = await owed.act(town.call_id, SHE, events.VideoRevoked) is None
         await asyncio.sleep(0.01)
         await town.hers.calls.act(town.call_id, SHE, events.VideoRevoked)
+        await asyncio.sleep(0.01)  # of one millisecond, the revocation counts
         await town.hers.calls.act(town.call_id, SHE, both)
     await owed.try_all()
     call = await settled(town, town.hers)
