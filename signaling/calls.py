@@ -200,6 +200,10 @@ class CallService:
                 return
         logger.warning("event of a call was lost", call_id=call.id, event_type=type(event).__name__)
 
+    def owes(self) -> bool:
+        """Whether something was told here that the store does not have."""
+        return self._owed.number > 0
+
     def go_on_owing(self, call: LocalCall, owed: Owed) -> None:
         """Holds to what another node told, until the store has it."""
         self._owed.go_on(call, owed)

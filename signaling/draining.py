@@ -4,7 +4,7 @@ Decides when whose turn is. Refuses to know where they go.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
 
@@ -33,12 +33,14 @@ class Draining:
         self._random = random
         self.has_begun = False
         """Whether nobody is let in any more."""
+        self.owes: Callable[[], bool] = lambda: False
+        """Whether something that was told is still to be stored, and nobody else knows of it; set by whoever does."""
 
     async def drain(self, timeout_s: float, *, over_s: float = 0.0) -> None:
         """Lets nobody in any more and sends everybody elsewhere, each with another delay.
 
         One after the other `over_s`, where there are nodes to take them; each is served until its turn. Waits at most
-        `timeout_s` more for the last to have gone.
+        `timeout_s` more for the last to have gone, and for what was told to be stored.
         """
         self.has_begun = True
         everybody = list(self._hub)
@@ -52,7 +54,9 @@ class Draining:
                 await asyncio.sleep(_WAVE_S)
         deadline = self._clock.monotonic_ms() + round(timeout_s * 1000)
         # Until the last has gone to another node. Any of thousands may be that: looking is cheaper than being told by each.
-        while (self._chores.number or len(self._hub)) and self._clock.monotonic_ms() < deadline:
+        while (
+            self._chores.number or len(self._hub) or self.owes()
+        ) and self._clock.monotonic_ms() < deadline:
             # Also who was just being let in as this began.
             self._send_away(self._hub, within_ms)
             await asyncio.sleep(_LOOK_S)

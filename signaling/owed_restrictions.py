@@ -47,6 +47,8 @@ class OwedRestrictions:
         self._run_soon = run_soon
         self._store_took = asyncio.Event()
         """Set, and another from then on, when the store has taken something: whoever waits for it need not wait longer."""
+        self.number = 0
+        """How many wait for the store."""
 
     def owe(self, call: LocalCall, event: Event, decision: Decision, now_ms: int) -> Decision:
         """Holds this node to a restriction that was decided at `now_ms`, and commits it when the store is back."""
@@ -99,6 +101,13 @@ class OwedRestrictions:
         self._store_took = asyncio.Event()
 
     async def _insist(self, call: LocalCall, owed: Owed) -> None:
+        self.number += 1
+        try:
+            await self._until_paid(call, owed)
+        finally:
+            self.number -= 1
+
+    async def _until_paid(self, call: LocalCall, owed: Owed) -> None:
         # For as long as the call is known here: what was told does not come undone because the store is away for long.
         attempt = 0
         while self._learning.is_kept(call):

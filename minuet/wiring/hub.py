@@ -164,6 +164,7 @@ class HubSide:
                 unread=chat.service.unread,
             ),
         )
+        self.session_side.draining.owes = lambda: node.calls.owes() or len(owed) > 0
         arrivals = Arrivals(
             node.hub, node.router, node.calls, node.lobby, settings.intents, clock, rows, node.seating
         )

@@ -38,6 +38,12 @@ async def stored_in(town: Town, *states: State) -> Any:
             await asyncio.sleep(0.02)
 
 
+async def he_is_told(town: Town) -> bool:
+    """Her node says it a moment after it is stored."""
+    await town.deliver()
+    return bool(town.his.person.of("call.ended"))
+
+
 async def test_a_no_after_a_hangup_that_waits_is_kept(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the record the call goes on, and there is nothing to decline; by what she was told there is."""
     with monkeypatch.context() as away:
@@ -45,14 +51,10 @@ async def test_a_no_after_a_hangup_that_waits_is_kept(town: Town, monkeypatch: p
         await town.hers.calls.act(town.call_id, SHE, events.HungUp)
         await town.hers.calls.act(town.call_id, SHE, events.ConnectPassed)
         told = [kind for kind, _ in town.hers.person.heard]
+        await until(town.hers.calls.owes)
     call = await stored_in(town, State.ENDED)
-
-    async def is_told() -> bool:
-        # Her node says it a moment after it is stored.
-        await town.deliver()
-        return bool(town.his.person.of("call.ended"))
-
-    await until(is_told)
+    await until(lambda: not town.hers.calls.owes())
+    await until(lambda: he_is_told(town))
 
     assert told == ["call.state", "connect.prompt", "call.state", "call.ended"]
     assert call.reason is EndReason.COMPLETED
@@ -152,7 +154,7 @@ async def test_whoever_was_told_the_end_is_not_asked_any_more(
             await town.his.calls.act(town.call_id, HE, events.HungUp)
             asked = len(town.his.person.of("connect.prompt"))
         call = await stored_in(town, State.ENDED)
-        await town.deliver()
+        await until(lambda: he_is_told(town))
 
         assert asked == 1
         assert call.reason is EndReason.COMPLETED

@@ -55,6 +55,20 @@ async def test_who_is_let_in_as_the_draining_begins_is_sent_away_too(house: Hous
     assert house.scene.wire.close_code() == CloseCode.DRAIN
 
 
+async def test_what_was_told_and_is_not_stored_yet_is_waited_for(house: House) -> None:
+    """Its people are in no call any more, and leave with nothing: whoever is elsewhere has to learn it from the store."""
+    owed = [True]
+    house.draining.owes = lambda: bool(owed)
+    running = asyncio.create_task(house.draining.drain(10))
+    await asyncio.sleep(0.1)
+    waits = not running.done()
+    owed.clear()
+    async with asyncio.timeout(10):
+        await running
+
+    assert waits
+
+
 async def test_who_is_not_there_is_not_told_on_the_next_node_to_leave_it(house: House) -> None:
     """The news is of this node and of this moment: a replay of it would send a client away that has just come."""
     house.hub.add(house.scene.live)
