@@ -3,8 +3,8 @@
     python -m tests.chaos.long_run --minutes 20 --people 200 --seed 7 --folder /tmp/chaos
 
 Each round is a run of its own, on a deployment of its own, with a seed that follows from the first. Rounds take turns:
-everything that can break; a Redis Cluster that loses acknowledged writes; thousands who come back at once; rolling restarts
-under load. Ends with status 1 if any round failed, and keeps everything of those that did.
+everything that can break; a Redis Cluster that loses acknowledged writes; Redis and hubs among people who hang up and load
+their pages anew all the time; thousands who come back at once; rolling restarts under load. Ends with status 1 if any round failed, and keeps everything of those that did.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tests.chaos.swarm_world import CONFIG, Habits
 
 POSTGRES_S = 30.0
 STORM = 2_000
-KINDS = ("all", "cluster", "storm", "rolling")
+KINDS = ("all", "cluster", "restless", "storm", "rolling")
 
 
 def main() -> int:
@@ -51,6 +51,13 @@ def plan_of(kind: str, seed: int, options: argparse.Namespace) -> Plan:
     """What a round of this kind does."""
     people: int = options.people
     match kind:
+        case "restless":
+            layout = Layout(config=CONFIG)
+            # They look again at calls whose ends are still on their way.
+            habits = Habits(hangs_up=0.7, connects=0.7, reloads=0.3, leaves=0.15)
+            drawn = groups(layout, postgres_s=options.postgres_s)
+            theirs = {name: draws for name, draws in drawn.items() if "Redis" in name or "a hub" in name}
+            return Plan(seed, people, layout, draw(seed, layout, theirs, rounds=2 * options.rounds), habits)
         case "storm":
             layout = Layout(config=CONFIG, max_sessions=2 * options.storm)
             # One in ten lives, the others hold a session: it is the coming back that is tried.
