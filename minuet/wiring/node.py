@@ -15,6 +15,7 @@ from matchmaker.lobby import Lobby
 from matchmaker.metrics import MatchmakerMetrics
 from minuet.turn import ice_servers, visits_after_ms
 from minuet.wiring.foundation import Foundation
+from minuet.wiring.own_inbox import OwnInbox
 from presence.metrics import BusMetrics, PresenceMetrics
 from presence.node_lease import NodeLease
 from presence.nodes import NodeStats, UserState
@@ -104,20 +105,19 @@ class Node:
         """The clients' sockets that are not gone yet."""
         self.is_leaving = False
         """Whether the process was told to end: nobody is to be sent here any more."""
-        self._listening: asyncio.Task[None] | None = None
-        self._tasks: asyncio.TaskGroup | None = None
+        self._inbox: OwnInbox | None = None
         self.lease.on_incarnation(self._reincarnated)
         registry.register(LiveCollector(_NodeCounts(self.hub, self.local)))
 
     async def run(self, ready: asyncio.Event) -> None:
         """Serves until cancelled; sets `ready` once the lease is held and the inbox is open."""
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
             tasks.create_task(self.bus.run())
             tasks.create_task(self.lease.run())
             await self.lease.acquired()
             self.router.node_id = self.lease.node_id
-            self._listen(self.lease.node_id)
+            self._inbox = OwnInbox(self.bus, self.receive, tasks.create_task)
+            self._inbox.listen_as(self.lease.node_id)
             for service in self.services:
                 tasks.create_task(service())
             ready.set()
@@ -144,16 +144,11 @@ class Node:
         del device_id  # the call's record knows it
         await self.seating.lost(user_id, session_id, await self.stores.activities.read(user_id))
 
-    def _listen(self, node_id: NodeId) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-        if self._tasks is not None:
-            self._listening = self._tasks.create_task(self.bus.listen(node_id, self.receive))
-
     async def _reincarnated(self, old: NodeId, new: NodeId) -> None:
         del old
         self.router.node_id = new
-        self._listen(new)
+        if self._inbox is not None:
+            self._inbox.listen_as(new)
         if not self.lease.has_to_put_back:
             # What is done after a loss begins with that, and knows what else is missing.
             await self.returned()
