@@ -121,6 +121,8 @@ def silence(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation
     for tale in story.tales.values():
         over = None
         for entry in tale.heard:
+            if any(told is not None and mode.told_alone(told, entry) for told in (tale.ended, over)):
+                continue
             if tale.ended is not None and entry.number > tale.ended.number:
                 if (
                     entry.type in _RELAYS

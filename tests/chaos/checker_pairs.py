@@ -125,6 +125,8 @@ def noes(story: Story, readings: Readings, mode: Mode) -> Iterator[Violation]:
     for tale in story.tales.values():
         for view in tale.views:
             is_after = tale.ended is not None and view.entry.number > tale.ended.number
+            if tale.ended is None or mode.told_alone(tale.ended, view.entry):
+                continue
             if is_after and view.in_snapshot and view.state != "ended":
                 yield Violation("noes", f"{tale.call} is there again", lines(tale.ended, view.entry))
         call = kept.get(tale.call)

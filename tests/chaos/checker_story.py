@@ -278,6 +278,8 @@ class Mode:
     """Redis could not be reached, or a process was paused: nothing was decided in time."""
     lossy: Sequence[tuple[float, float]] = ()
     """Acknowledged writes were lost."""
+    alone: Sequence[tuple[float, float]] = ()
+    """A hub could not store what it told, and no other knew of it."""
     sessions_survive: bool = False
     """No hub died and no outbox ran over."""
     late_ms: float = 1500.0
@@ -285,6 +287,11 @@ class Mode:
 
     def was_away(self, from_ms: float, to_ms: float) -> bool:
         return _meets(self.away, from_ms, to_ms) or self.lost(from_ms, to_ms)
+
+    def told_alone(self, told: Entry, heard: Entry) -> bool:
+        """Whether another node, on which somebody began anew, could not know what they had been told."""
+        is_new = told.number < heard.number and told.session != heard.session
+        return is_new and any(since <= told.at_ms and heard.at_ms <= until for since, until in self.alone)
 
     def calm_from(self, at_ms: float, for_ms: float) -> float:
         """The first moment from `at_ms` on after which nothing is excused for so long."""

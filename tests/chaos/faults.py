@@ -51,6 +51,9 @@ class Excuse:
     """Writes that had been acknowledged are gone."""
     ends_sessions: bool = False
     """A session may be answered by `ready {resumed: false}`."""
+    alone: bool = False
+    """A hub could not store what it told, Redis lost nothing, and so nobody held back meanwhile: whoever began anew on another
+    hub could not be told the same."""
 
 
 class Fault(Protocol):

@@ -20,7 +20,8 @@ BACK_S = 60.0
 
 def _excuse(links: Sequence[str]) -> Excuse:
     # Whoever lost its Redis for longer than its lease is another node afterwards.
-    return Excuse(away=True, ends_sessions=any(link.startswith("hub") for link in links))
+    of_hub = any(link.startswith("hub") for link in links)
+    return Excuse(away=True, ends_sessions=of_hub, alone=of_hub)
 
 
 @dataclass(frozen=True, slots=True)

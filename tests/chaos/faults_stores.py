@@ -96,7 +96,7 @@ class PauseRedis:
 
     @property
     def excuse(self) -> Excuse:
-        return Excuse(away=True, ends_sessions=True)
+        return Excuse(away=True, ends_sessions=True, alone=True)
 
     @classmethod
     def draw(cls, rng: random.Random, _layout: Layout) -> Self:

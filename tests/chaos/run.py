@@ -245,6 +245,7 @@ def mode_of(done: Sequence[Done]) -> Mode:
     return Mode(
         away=spans("away"),
         lossy=spans("lossy"),
+        alone=spans("alone"),
         sessions_survive=not any(each.fault.excuse.ends_sessions for each in done),
         late_ms=LATE_MS,
     )

@@ -180,6 +180,20 @@ class TestNoes:
         tape.hears(1, "call.ended", call_id=CALL, reason="completed", duration_ms=5900, requeued=False)
 
         assert "noes" in rules(tape)
+        assert "noes" in rules(tape, mode=Mode(away=[(0, tape.at_ms)]))
+
+    def test_an_end_that_its_hub_could_not_store_may_be_unknown_to_another(self) -> None:
+        """Until it is stored; and not to the session that was told."""
+        tape = evening()
+        told_at = tape.at_ms
+        tape.loses(1)
+        tape.begins(1, call=tape.view(1, 11, "live", **tape.clock()))
+        tape.told(1, 12, "ended")
+        tape.hears(1, "call.ended", call_id=CALL, reason="completed", duration_ms=5900, requeued=False)
+        after = Mode(alone=[(told_at + 1, tape.at_ms)])
+
+        assert not {"noes", "silence"} & rules(tape, mode=Mode(alone=[(0, tape.at_ms)]))
+        assert {"noes", "silence"} <= rules(tape, mode=after)
 
 
 class TestHistory:
