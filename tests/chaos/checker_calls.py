@@ -94,7 +94,7 @@ def states(story: Story, _readings: Readings, mode: Mode) -> Iterator[Violation]
     """A call moves as the table allows; its versions rise."""
     for tale in story.tales.values():
         for before, after in pairwise(tale.views):
-            if mode.lost(before.entry.at_ms, after.entry.at_ms):
+            if mode.lost(before.entry.at_ms, after.entry.at_ms) or mode.told_alone(before.entry, after.entry):
                 continue
             yield from _step(before, after)
 

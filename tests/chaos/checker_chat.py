@@ -139,7 +139,10 @@ def _missed(heard: dict[int, set[str]], story: Story, readings: Readings, mode: 
         assert ask.reply is not None
         pair = readings.connections.get(ask.sent.body["connection_id"], frozenset())
         others = [whos[user] for user in pair if whos.get(user) not in (None, ask.sent.who)]
-        from_ms, to_ms = ask.sent.at_ms, ask.reply.at_ms + _TOLD_MS
+        # What is said again, because nobody answered, was told when it was kept.
+        kept_at = ask.reply.body.get("sent_at")
+        from_ms = ask.sent.at_ms if kept_at is None else min(ask.sent.at_ms, story.local_ms(kept_at))
+        to_ms = ask.reply.at_ms + _TOLD_MS
         if blocked.get(pair, ask.reply.number) < ask.reply.number:
             continue
         for who in others:

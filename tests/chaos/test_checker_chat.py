@@ -67,6 +67,21 @@ class TestStayingInTouch:
 
         assert rules(tape, replace(kept(), messages=[*kept().messages, more])) == {"chat"}
 
+    def test_a_message_that_is_said_again_was_told_when_it_was_kept(self) -> None:
+        """The other began anew since, and is told by the snapshot how much there is to read."""
+        tape = evening()
+        kept_at = tape.now
+        tape.loses(1)
+        tape.begins(1)
+        sent = {"id": "m", "number": 3, "sent_at": kept_at}
+        tape.done(0, "chat.send", sent, connection_id=CHAT, client_id="m", body="m")
+        tape.wait(6000)
+        tape.hears(1, "ping", numbered=False)
+        more = KeptMessage(CHAT, 3, "m", "user-0", "m", "m")
+        readings = replace(kept(), messages=[*kept().messages, more])
+
+        assert rules(tape, readings) == set()
+
     def test_a_message_to_somebody_whom_one_has_just_blocked_need_not_arrive(self) -> None:
         """Nothing is told after a block."""
         tape = evening()

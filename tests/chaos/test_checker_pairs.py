@@ -192,7 +192,7 @@ class TestNoes:
         tape.hears(1, "call.ended", call_id=CALL, reason="completed", duration_ms=5900, requeued=False)
         after = Mode(alone=[(told_at + 1, tape.at_ms)])
 
-        assert not {"noes", "silence"} & rules(tape, mode=Mode(alone=[(0, tape.at_ms)]))
+        assert not {"noes", "silence", "versions"} & rules(tape, mode=Mode(alone=[(0, tape.at_ms)]))
         assert {"noes", "silence"} <= rules(tape, mode=after)
 
 
