@@ -16,6 +16,13 @@ class TokenRevoked(RegistrationRefused):
     close_code = CloseCode.REVOKED
 
 
+class BegunAnew(RegistrationRefused):
+    """Its device has begun another session meanwhile."""
+
+    code = ErrorCode.CONFLICT
+    close_code = CloseCode.SUPERSEDED
+
+
 class TooManyDevices(RegistrationRefused):
     """The user has live sessions on as many other devices as are allowed."""
 

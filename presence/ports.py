@@ -82,6 +82,7 @@ class SessionStore(Protocol):
 
         Raises:
             TokenRevoked: its sign-in was ended, or the user signed out everywhere, or was banned, after it was issued.
+            BegunAnew: the row that it was to take over from does not stand there any more.
         """
         ...
 

@@ -44,6 +44,7 @@ class Registry:
 
         Raises:
             TokenRevoked: the token was taken back.
+            BegunAnew: the row that it was to take over from does not stand there any more.
             TooManyDevices: the user has sessions on enough other devices, all on living nodes.
         """
         answer = await self._store.register(registration, max_devices=self._max_devices)

@@ -33,6 +33,8 @@ class Registration:
     token_issued_at_ms: int
     token_family: str = ""
     """The sign-in that the token comes from, which may have been ended alone; empty where nobody knows."""
+    instead_of: SessionRow | None = None
+    """The row that a new session takes over from: where another stands there by now, it does not begin."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,11 +86,13 @@ class Opening:
             self._metrics.resumes.labels(outcome).inc()
             if live is not None:
                 return live
-        if greeting.gone and not await self._returning.has_left_a_row(first, identity):
+        row = None
+        if greeting.gone and (row := await self._returning.row_left(first, identity)) is None:
             return None
-        # Also for a client that has left again: the session has its minute then, and clears everything up.
+        # Also for a client that has left again: the session has its minute then, and clears everything up. But not where it
+        # has come anew already, on another socket.
         self._authentication.refuse_unknown()
-        live = await self._starting.start(greeting, DeviceId(first.device_id), identity)
+        live = await self._starting.start(greeting, DeviceId(first.device_id), identity, instead_of=row)
         if live.is_attached:
             self._let_in.inc()
         return live

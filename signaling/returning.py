@@ -10,6 +10,7 @@ import structlog
 
 from accounts.model import Identity
 from base.errors import CloseCode
+from presence.sessions import SessionRow
 from signaling.departures import Departures
 from signaling.greeting import FirstMessage, Greeting
 from signaling.hub import Hub
@@ -78,12 +79,12 @@ class Returning:
                 pass
         return None, outcome
 
-    async def has_left_a_row(self, first: FirstMessage, identity: Identity) -> bool:
-        """Whether a row names this node for a session that did not come, so that somebody has to go on with it.
+    async def row_left(self, first: FirstMessage, identity: Identity) -> SessionRow | None:
+        """The row that names this node for a session that did not come, so that somebody has to go on with it.
 
         Raises: Unavailable.
         """
-        return await self._resuming.orphan(first, identity) is not None
+        return await self._resuming.orphan(first, identity)
 
     async def bury(self, codec: Codec, first: FirstMessage, identity: Identity) -> None:
         """Ends a session whose row was set to this node, that did not come, and that is not begun anew either.

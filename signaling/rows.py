@@ -5,6 +5,7 @@ again. Where its device has another session by now, it ends. Refuses to know why
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from accounts.model import Identity
@@ -45,10 +46,16 @@ class Rows:
         """The node that the rows are to name."""
         return self._router.node_id
 
-    async def register(self, identity: Identity, device_id: DeviceId, session_id: SessionId) -> Registered:
+    async def register(
+        self,
+        identity: Identity,
+        device_id: DeviceId,
+        session_id: SessionId,
+        instead_of: SessionRow | None = None,
+    ) -> Registered:
         """Makes the device's row name a new session of this node. Raises: RegistrationRefused, Unavailable."""
         registration = registration_for(identity, device_id, session_id, self._router.node_id)
-        return await self._registry.register(registration)
+        return await self._registry.register(replace(registration, instead_of=instead_of))
 
     async def of(self, user_id: UserId, device_id: DeviceId) -> SessionRow | None:
         """The row of a device, which may have no session there yet; None where its node is dead. Raises: Unavailable."""

@@ -9,6 +9,7 @@ import structlog
 from accounts.model import Identity
 from base.errors import CloseCode
 from base.ids import DeviceId
+from presence.sessions import SessionRow
 from signaling.departures import Departures
 from signaling.greeting import Greeting
 from signaling.hub import Hub
@@ -40,10 +41,20 @@ class Starting:
         self._departures = departures
         self._welcome = welcome
 
-    async def start(self, greeting: Greeting, device_id: DeviceId, identity: Identity) -> LiveSession:
-        """The new session, greeted where its client is still there. Raises: RegistrationRefused, Unavailable."""
+    async def start(
+        self,
+        greeting: Greeting,
+        device_id: DeviceId,
+        identity: Identity,
+        *,
+        instead_of: SessionRow | None = None,
+    ) -> LiveSession:
+        """The new session, greeted where its client is still there; `instead_of`: only where that row still stands.
+
+        Raises: RegistrationRefused, Unavailable.
+        """
         session = self._maker.begun(greeting)
-        registered = await self._rows.register(identity, device_id, session.id)
+        registered = await self._rows.register(identity, device_id, session.id, instead_of)
         live = self._maker.live(session, identity, device_id, registered.generation)
         before = self._hub.on_device(live.user_id, device_id)
         if before is not None:

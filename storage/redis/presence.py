@@ -14,7 +14,7 @@ from redis.commands.core import AsyncScript
 
 from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
-from presence.errors import TokenRevoked
+from presence.errors import BegunAnew, TokenRevoked
 from presence.sessions import DevicesFull, Reasserted, Registered, Registration, SessionRow
 from storage.redis.client import UNAVAILABLE_ERRORS, load_script
 from storage.redis.cluster import ClusterRedis
@@ -41,7 +41,9 @@ class RedisSessions:
     async def register(
         self, registration: Registration, *, max_devices: int, ignored_nodes: Sequence[NodeId] = ()
     ) -> Registered | DevicesFull:
-        answer = await self._put_down(self._register, registration, max_devices, *ignored_nodes)
+        before = registration.instead_of
+        expected = "" if before is None else f"{before.node_id} {before.session_id} {before.generation}"
+        answer = await self._put_down(self._register, registration, max_devices, expected, *ignored_nodes)
         match answer:
             case [b"registered", generation, before, activity, device, known, away]:
                 return Registered(
@@ -56,6 +58,8 @@ class RedisSessions:
                 return DevicesFull(
                     tuple(_row(device, row) for device, row in zip(rows[::2], rows[1::2], strict=True))
                 )
+            case [b"other"]:
+                raise BegunAnew
             case _:
                 raise TokenRevoked
 

@@ -2,10 +2,11 @@
 --
 -- KEYS  1 the user's slot  2 the list of the node's sessions, where one server has both
 -- ARGV  1 device  2 node  3 session  4 Unix ms of the token  5 the token's family  6 as the session stands on the list
---       7 how many devices may have a row  8... nodes whose rows do not count
+--       7 how many devices may have a row  8 the row that has to stand there, or ''  9... nodes whose rows do not count
 -- Result  {"registered", generation, the row before or false, activity or false, its device or false, 1 if blocks known,
 --         1 if the session before was away, as this one is now}
 --         {"revoked"}
+--         {"other"} if another row stands there, that is not of this session
 --         {"full", device, row, ...} with the rows that count
 
 -- The slot goes 90 days after the last session began, or everybody who was ever here would stay: what it says is over by
@@ -22,9 +23,12 @@ if known[2] or (known[1] and tonumber(ARGV[4]) < tonumber(known[1])) then
 end
 
 local before = known[3]
+if ARGV[8] ~= '' and before ~= ARGV[8] and (not before or string.match(before, '^%S+ (%S+) %d+$') ~= session) then
+  return {'other'}
+end
 if not before then
   local ignored = {}
-  for i = 8, #ARGV do
+  for i = 9, #ARGV do
     ignored[ARGV[i]] = true
   end
   local full = {'full'}

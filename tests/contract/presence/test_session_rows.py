@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from base.errors import Unavailable
 from base.ids import DeviceId, NodeId, SessionId, UserId
+from presence.errors import BegunAnew
 from presence.sessions import LostSession
 from storage.redis.client import connect
 from storage.redis.keys import Keys
@@ -259,3 +260,25 @@ async def test_without_a_store_everything_is_unavailable(keys: Keys, registratio
     with pytest.raises(Unavailable):
         await sessions.where(phone.user_id, phone.device_id)
     await redis.aclose()
+
+
+async def test_a_session_that_takes_over_from_a_row_gives_way_to_one_that_was_quicker(
+    sessions: RedisSessions, registration: Make
+) -> None:
+    """Who goes on for a client that has left knows the row that it left; whoever that client has begun since stays."""
+    left = registration(device="phone")
+    before = row(left, (await register(sessions, left)).generation)
+    goes_on = replace(left, session_id=SessionId("goes-on"), instead_of=before)
+    anew = replace(left, session_id=SessionId("anew"))
+    first = await register(sessions, goes_on)
+    again = await register(sessions, goes_on)  # as after an answer that was lost
+    newest = await register(sessions, anew)
+    with pytest.raises(BegunAnew):
+        await sessions.register(goes_on, max_devices=3)
+    await sessions.unregister(anew, newest.generation)
+    with pytest.raises(BegunAnew):
+        await sessions.register(goes_on, max_devices=3)
+
+    assert first.superseded == before
+    assert again.superseded is None
+    assert await sessions.where(left.user_id, left.device_id) is None
