@@ -156,12 +156,12 @@ class LocalCall:
         self.bound.remove(event)
         self._look_anew(now_ms)
 
-    def owe(self, owed: "Owed") -> None:
+    def owe(self, owed: Owed) -> None:
         """Holds the view to a restriction that was told, until it is `paid`."""
         self.owed.append(owed)
         self._look_anew(owed.told_at)
 
-    def paid(self, owed: "Owed", now_ms: int) -> None:
+    def paid(self, owed: Owed, now_ms: int) -> None:
         """The end of `owe`; where the store has decided otherwise, the record lacks from now on what was told."""
         self.owed.remove(owed)
         if self.lost is None and lacks(self.stored.call, owed.told):

@@ -15,6 +15,8 @@ from tests.fixtures.waiting import until
 from tests.integration.hub.town import Town, opened_town
 
 SHE, HE = UserId("she"), UserId("he")
+BRIEF = IntentPolicy(control=Control.MUTUAL, decide_after_s=2)
+"""Whoever leaves at once has talked too briefly to be asked anything, also on a busy machine."""
 
 
 @pytest.fixture
@@ -36,6 +38,12 @@ async def stored_in(town: Town, *states: State) -> Any:
             if stored.call.state in states:
                 return stored.call
             await asyncio.sleep(0.02)
+
+
+async def leaves_briefly(town: Town) -> None:
+    """She leaves, and so much time passes that whoever leaves then is asked."""
+    await town.hers.calls.act(town.call_id, SHE, events.HungUp)
+    await asyncio.sleep(BRIEF.decide_after_s + 0.1)
 
 
 async def he_is_told(town: Town) -> bool:
@@ -145,12 +153,10 @@ async def test_whoever_was_told_the_end_is_not_asked_any_more(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They had talked too briefly for that when she left, and long enough when he did, whose node could store it first."""
-    policy = IntentPolicy(control=Control.MUTUAL, decide_after_s=0.5)
-    async with opened_town(redis_url, policy) as town:
+    async with opened_town(redis_url, BRIEF) as town:
         with monkeypatch.context() as away:
             away.setattr(town.hers.store, "commit", _unavailable)
-            await town.hers.calls.act(town.call_id, SHE, events.HungUp)
-            await asyncio.sleep(0.6)
+            await leaves_briefly(town)
             await town.his.calls.act(town.call_id, HE, events.HungUp)
             asked = len(town.his.person.of("connect.prompt"))
         call = await stored_in(town, State.ENDED)
@@ -166,12 +172,10 @@ async def test_what_was_told_is_not_judged_by_a_later_time(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The call was over when she left it, for him as well, however long that waits for the store."""
-    policy = IntentPolicy(control=Control.MUTUAL, decide_after_s=0.5)
-    async with opened_town(redis_url, policy) as town:
+    async with opened_town(redis_url, BRIEF) as town:
         with monkeypatch.context() as away:
             away.setattr(town.hers.store, "commit", _unavailable)
-            await town.hers.calls.act(town.call_id, SHE, events.HungUp)
-            await asyncio.sleep(0.6)
+            await leaves_briefly(town)
             later = town.call_at(town.hers).as_told().state
         call = await stored_in(town, State.ENDED)
 
